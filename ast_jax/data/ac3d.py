@@ -1,0 +1,222 @@
+"""Reader of AC3D files (``.ac``; ``.acc`` with triangle strips), the format of FlightGear and TORCS.
+
+The format: https://www.inivis.com/ac3d/man/ac3dfileformat.html
+"""
+
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ast_jax.data.images import read_image
+from ast_jax.data.source_mesh import Material, SourceMesh
+
+# Low four bits of the SURF flags.
+POLYGON = 0
+TRIANGLE_STRIP = 4  # TORCS only
+# TORCS writes this where a layer has no texture.
+NO_TEXTURE = ("", "empty_texture_no_mapping")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One OBJECT of the file, its vertices in world space and its polygons cut into triangles."""
+
+    name: str
+    texture: str
+    vertices: Float[np.ndarray, "v 3"]
+    faces: Int[np.ndarray, "f 3"]
+    corner_uv: Float[np.ndarray, "f 3 2"]
+    face_material: Int[np.ndarray, "f"]
+
+
+def load_ac3d(
+    path: str | Path,
+    *,
+    texture_folders: Sequence[Path] = (),
+    keep_part: Callable[[str], bool] = lambda name: True,
+) -> SourceMesh:
+    """Read one AC3D file as one mesh.
+
+    Args:
+      path: the file.
+      texture_folders: where textures are looked up by their base name, first hit wins; the file's own folder
+        comes last.
+      keep_part: tells from the name of an OBJECT whether it belongs to the mesh.
+
+    Returns:
+      The mesh in the axes and the unit of the file; ``object_id`` is the stem of the file name. A face with
+      a texture takes its colour from the image alone.
+
+    Raises:
+      ValueError: not an AC3D file, a count that does not fit, or no faces; the message names the file.
+    """
+    path = Path(path)
+    colours, parts = read_parts(path)
+    parts = [part for part in parts if len(part.faces) and keep_part(part.name)]
+    if not parts:
+        raise ValueError(f"{path}: no faces in it.")
+    folders = (*texture_folders, path.parent)
+    keys = [(part.texture, int(m)) for part in parts for m in part.face_material]
+    table = {key: k for k, key in enumerate(dict.fromkeys(keys))}
+    if any(m >= len(colours) for _, m in table):
+        raise ValueError(f"{path}: a surface names a MATERIAL that the file does not have.")
+    images = {texture: _find_texture(texture, folders) for texture in dict.fromkeys(t for t, _ in table)}
+    starts = np.cumsum([0] + [len(part.vertices) for part in parts])
+    has_image = any(image is not None for image in images.values())
+    return SourceMesh(
+        object_id=path.stem,
+        vertices=np.concatenate([part.vertices for part in parts]),
+        faces=np.concatenate([p.faces + s for p, s in zip(parts, starts)]).astype(np.int32),
+        materials=tuple(Material(colours[m][0], images[t], colours[m][1]) for t, m in table),
+        face_material=np.array([table[key] for key in keys], np.int32),
+        corner_uv=np.concatenate([p.corner_uv for p in parts]).astype(np.float32) if has_image else None,
+    )
+
+
+def read_parts(path: Path) -> tuple[list[tuple[tuple[float, float, float], float]], list[Part]]:
+    """The materials of a file as (RGB, opacity), and its objects in file order.
+
+    Raises:
+      ValueError: not an AC3D file, or a count that does not fit; the message names the file.
+    """
+    try:
+        lines = Path(path).read_text(encoding="latin-1").splitlines()
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror}).") from error
+    if not lines or not lines[0].startswith("AC3D"):
+        raise ValueError(f"{path}: not an AC3D file, the first line must begin with AC3D.")
+    stream = iter(lines[1:])
+    colours: list = []
+    parts: list[Part] = []
+    try:
+        for line in stream:
+            if line.startswith("MATERIAL"):
+                colours.append(_parse_material(line))
+            elif line.startswith("OBJECT"):
+                _read_object(stream, np.zeros(3), np.eye(3), parts)
+    except (ValueError, IndexError, StopIteration, RuntimeError) as error:
+        raise ValueError(f"{path}: malformed AC3D ({str(error) or 'it ends too early'}).") from error
+    return colours, parts
+
+
+def _parse_material(line: str) -> tuple[tuple[float, float, float], float]:
+    words = shlex.split(line)
+    k = words.index("rgb")
+    transparency = float(words[words.index("trans") + 1]) if "trans" in words else 0.0
+    red, green, blue = (min(max(float(word), 0.0), 1.0) for word in words[k + 1 : k + 4])
+    return (red, green, blue), 1.0 - transparency
+
+
+def _read_object(stream: Iterator[str], origin: np.ndarray, rotation: np.ndarray, parts: list[Part]) -> None:
+    """Everything after an OBJECT line, children included; frames accumulate down the tree.
+
+    The file stores ``rot`` row by row for row vectors: x_parent = x @ rot + loc.
+    """
+    name, texture = "", None
+    location, local_rotation = np.zeros(3), np.eye(3)
+    uv_scale, uv_offset = np.ones(2), np.zeros(2)
+    vertices, triangles = np.zeros((0, 3)), []
+    for line in stream:
+        key, _, rest = line.strip().partition(" ")
+        rest = rest.strip()
+        if key == "name":
+            name = rest.strip('"')
+        elif key == "data":
+            next(stream)
+        elif key == "texture" and texture is None:  # .acc files list further layers (shadow, wear): not wanted
+            texture = rest.split('"')[1] if rest.startswith('"') else rest.split()[0]
+        elif key == "texrep":
+            uv_scale = np.array(rest.split()[:2], float)
+        elif key == "texoff":
+            uv_offset = np.array(rest.split()[:2], float)
+        elif key == "loc":
+            location = np.array(rest.split()[:3], float)
+        elif key == "rot":
+            local_rotation = np.array(rest.split()[:9], float).reshape(3, 3)
+        elif key == "numvert":
+            rows = [next(stream).split()[:3] for _ in range(int(rest))]
+            vertices = np.array(rows, float).reshape(-1, 3)
+        elif key == "numsurf":
+            for _ in range(int(rest)):
+                triangles += _read_surface(stream)
+        elif key == "kids":
+            origin, rotation = location @ rotation + origin, local_rotation @ rotation
+            world = vertices @ rotation + origin
+            parts.append(_make_part(name, texture, world, triangles, uv_scale, uv_offset))
+            for _ in range(int(rest)):
+                child = next((line for line in stream if line.strip()), None)
+                if child is None:  # some published files count one child too many
+                    return
+                if not child.startswith("OBJECT"):
+                    raise ValueError(f"a child of {name!r} does not begin with OBJECT")
+                _read_object(stream, origin, rotation, parts)
+            return
+    raise ValueError(f"object {name!r} has no kids line")
+
+
+def _read_surface(stream: Iterator[str]) -> list[tuple]:
+    """One SURF block as triangles: (material, three corners as (vertex, u, v))."""
+    flags, material = 0, 0
+    for line in stream:
+        key, _, rest = line.strip().partition(" ")
+        if key == "SURF":
+            flags = int(rest, 16)
+        elif key == "mat":
+            material = int(rest)
+        elif key == "refs":
+            words = [next(stream).split() for _ in range(int(rest))]
+            corners = [(int(w[0]), float(w[1]), float(w[2])) for w in words]
+            return [(material, *triangle) for triangle in _triangulate(corners, flags & 15)]
+    raise ValueError("a SURF without refs")
+
+
+def _triangulate(corners: list[tuple], kind: int) -> list[tuple]:
+    """A fan for a polygon; a strip turns every second triangle round; lines give nothing."""
+    if kind == POLYGON:
+        return [(corners[0], corners[k], corners[k + 1]) for k in range(1, len(corners) - 1)]
+    if kind == TRIANGLE_STRIP:
+        triples = [corners[k : k + 3] for k in range(len(corners) - 2)]
+        return [(a, b, c) if k % 2 == 0 else (b, a, c) for k, (a, b, c) in enumerate(triples)]
+    return []
+
+
+def _make_part(
+    name: str,
+    texture: str | None,
+    vertices: np.ndarray,
+    triangles: list,
+    scale: np.ndarray,
+    offset: np.ndarray,
+) -> Part:
+    corners = np.array([t[1:] for t in triangles], float).reshape(-1, 3, 3)
+    faces = corners[..., 0].astype(np.int32)
+    if faces.size and not 0 <= faces.min() <= faces.max() < len(vertices):
+        raise ValueError(f"object {name!r} has {len(vertices)} vertices, a surface names another")
+    return Part(
+        name=name,
+        texture=texture or "",
+        vertices=vertices,
+        faces=faces,
+        corner_uv=corners[..., 1:] * scale + offset,
+        face_material=np.array([t[0] for t in triangles], np.int32),
+    )
+
+
+def _find_texture(name: str, folders: Sequence[Path]) -> np.ndarray | None:
+    """The image by its base name (any case), or None where there is none: the flat colour then stands."""
+    base = Path(name.replace("\\", "/")).name
+    if name in NO_TEXTURE or base in NO_TEXTURE:
+        return None
+    for folder in folders:
+        if not folder.is_dir():
+            continue
+        if (folder / base).is_file():
+            return read_image(folder / base)
+        for candidate in sorted(folder.iterdir()):
+            if candidate.name.lower() == base.lower():
+                return read_image(candidate)
+    return None

@@ -1,0 +1,33 @@
+"""The one thing that every data source gives: a picture, and the views that supervise it."""
+
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+
+from render import PerspectiveCamera
+
+Array = jax.Array | np.ndarray
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Batch:
+    """``b`` pictures with ``s`` supervising views each; ``p`` key points, which may be none.
+
+    Args:
+      image: what the model sees; RGB in [0, 1] over the background colour, cropped to the object.
+      target_images: the supervising views in their own frame, RGB in [0, 1] over the same background.
+      target_masks: their masks in [0, 1].
+      camera: the cameras of the supervising views, leading axes ``[b, s]``.
+      keypoints_ndc: x, y in NDC of the supervising views, and visible (0 or 1).
+      index: the number of each sample in its data set.
+    """
+
+    image: Float[Array, "b h w 3"]
+    target_images: Float[Array, "b s i j 3"]
+    target_masks: Float[Array, "b s i j"]
+    camera: PerspectiveCamera
+    keypoints_ndc: Float[Array, "b s p 3"]
+    index: Int[Array, "b"] | Shaped[Array, "b"]

@@ -1,0 +1,327 @@
+"""From a data set on disk to batches: all that is random is drawn per sample, then a batch is made at once.
+
+The draws come before the samples are dealt out to processes, so that the global batch of a step is the same
+for any number of processes, and the step alone is the state of the data.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import grain
+import numpy as np
+from jaxtyping import Float, UInt8
+from ml_collections import ConfigDict
+
+from ast_jax.data.augment import (
+    AUGMENT_DEFAULTS,
+    Draw,
+    draw_augmentation,
+    mirror_order,
+    mirrored_pictures,
+    mirrored_views,
+    recoloured,
+)
+from ast_jax.data.crop import (
+    Box,
+    area_downsample,
+    composite,
+    crop_rgba,
+    crop_to_mask,
+    object_box,
+    premultiply,
+)
+from ast_jax.data.example import Batch
+from ast_jax.data.store import SPLITS, ObjectRecord, load_index, load_object
+from render import PerspectiveCamera
+
+PADDING = 0.1
+DATA_DEFAULTS = {
+    "image_size": 64,
+    "render_size": 64,
+    "num_target_views": 1,
+    "background": (1.0, 1.0, 1.0),
+    "crop_padding": PADDING,
+    "augment": {},
+}
+# Batches made ahead of the training step, each by its own thread.
+NUM_THREADS = 4
+
+
+class DataSource:
+    """All views of one split in memory, as they are stored.
+
+    A sample is a view; ``source.object_of[sample]`` is its object and ``source.ids`` names the objects.
+
+    Args:
+      root: folder with ``dataset.json``.
+      split: ``train``, ``val`` or ``test``.
+      config: see ``DATA_DEFAULTS``; keys that are left out have those values.
+        ``image_size``: side of the model's input, px. ``render_size``: side of the supervising views, px; at
+        most the stored size, of which it is an area average. ``num_target_views``: 1 supervises with the
+        input view alone, n with n - 1 further views of the same object. ``background``: RGB in [0, 1].
+        ``crop_padding``: margin about the object in the input, fraction of its longer side. ``augment``: see
+        ``ast_jax.data.augment``.
+
+    Raises:
+      ValueError: a file is missing or broken, or the config does not fit the data; the message says which.
+    """
+
+    def __init__(self, root: str | Path, split: str, config: ConfigDict | dict):
+        self.root = Path(root)
+        self.meta = load_index(root)
+        if split not in self.meta.get("splits", {}):
+            raise ValueError(f"split={split!r}: {self.root} has {sorted(self.meta.get('splits', SPLITS))}.")
+        self.ids: list[str] = list(self.meta["splits"][split])
+        if not self.ids:
+            raise ValueError(f"split={split!r}: no object in it; prepare {self.root} with more objects.")
+        with ThreadPoolExecutor() as pool:
+            records = list(pool.map(lambda object_id: _small_record(self.root, object_id), self.ids))
+        self._check_sizes(records)
+        counts = [len(record["images"]) for record in records]
+        self.first_sample = np.cumsum([0, *counts])
+        self.object_of = np.repeat(np.arange(len(counts)), counts)
+        stacked = {name: np.concatenate([record[name] for record in records]) for name in records[0]}
+        self.images: np.ndarray = stacked.pop("images")
+        self.views: dict[str, np.ndarray] = stacked
+        self.mirror_order = mirror_order(self.meta.get("keypoint_names", []), stacked["keypoints_ndc"].shape[1])
+        self.config = checked_config(config, self.images.shape[1], min(counts))
+        self.boxes = self._find_boxes()
+        self.targets = self._shrink(self.config["render_size"])
+
+    def __len__(self) -> int:
+        """How many samples: views of all objects."""
+        return len(self.images)
+
+    def __getitem__(self, sample: int) -> int:
+        """The sample itself; its pictures are read when its batch is made."""
+        return sample
+
+    def sample_number(self, object_index: int, view_index: int) -> int:
+        """The sample of one view of one object.
+
+        Raises:
+          ValueError: there is no such object or no such view.
+        """
+        if not 0 <= object_index < len(self.ids):
+            raise ValueError(f"object_index={object_index}: the split has objects 0 to {len(self.ids) - 1}.")
+        first, end = self.first_sample[object_index : object_index + 2]
+        if not 0 <= view_index < end - first:
+            raise ValueError(f"view_index={view_index}: {self.ids[object_index]} has {end - first} views.")
+        return int(first + view_index)
+
+    def truth(self, object_index: int) -> ObjectRecord:
+        """All that is stored of one object, its 3D truth included, read from disk."""
+        return load_object(self.root, self.ids[object_index])
+
+    def _check_sizes(self, records: list[dict]) -> None:
+        for object_id, record in zip(self.ids, records):
+            if record["images"].shape[1:] != records[0]["images"].shape[1:]:
+                expected, actual = records[0]["images"].shape[1:], record["images"].shape[1:]
+                raise ValueError(f"{object_id}: pictures are {actual}, those of {self.ids[0]} {expected}.")
+
+    def _shrink(self, size: int) -> UInt8[np.ndarray, "n i i 4"]:
+        """The pictures at the size of the supervising views: area averages, colours weighted by alpha."""
+        if size == self.images.shape[1]:
+            return self.images
+        small = np.empty((len(self), size, size, 4), np.uint8)
+        for sample, image in enumerate(self.images):
+            mean = area_downsample(_premultiplied(image[None]), size)[0]
+            mean[..., :3] /= np.maximum(mean[..., 3:], 1e-6)
+            small[sample] = np.round(np.clip(mean, 0, 1) * 255)
+        return small
+
+    def _find_boxes(self) -> list[Box]:
+        boxes = []
+        for sample, image in enumerate(self.images):
+            try:
+                boxes.append(object_box(image[..., 3] > 127, padding=self.config["crop_padding"]))
+            except ValueError as error:
+                object_index = self.object_of[sample]
+                view = sample - self.first_sample[object_index]
+                raise ValueError(f"{self.root}: {self.ids[object_index]}, view {view}: {error}") from error
+        return boxes
+
+
+def _small_record(root: Path, object_id: str) -> dict:
+    """What training needs of one object."""
+    record = load_object(root, object_id)
+    names = ("images", "rotation", "translation", "focal", "principal", "keypoints_ndc")
+    return {name: getattr(record, name) for name in names}
+
+
+def checked_config(config: ConfigDict | dict, stored_size: int | None = None, views: int | None = None) -> dict:
+    """The data config with defaults filled in.
+
+    Args:
+      config: any of the keys of ``DATA_DEFAULTS``, and others, which are left alone.
+      stored_size: side of the stored pictures, px, or None when there are none.
+      views: fewest views that an object has, or None.
+
+    Raises:
+      ValueError: a value is out of range, or does not fit the stored pictures.
+    """
+    given = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
+    full = {**DATA_DEFAULTS, **given}
+    augment = dict(full["augment"])
+    unknown = sorted(set(augment) - set(AUGMENT_DEFAULTS))
+    if unknown:
+        raise ValueError(f"augment: unknown {', '.join(unknown)}; there are {', '.join(AUGMENT_DEFAULTS)}.")
+    full["augment"] = {**AUGMENT_DEFAULTS, **augment}
+    full["background"] = tuple(float(c) for c in full["background"])
+    if len(full["background"]) != 3 or not all(0 <= c <= 1 for c in full["background"]):
+        raise ValueError(f"background: expected three numbers in [0, 1], got {full['background']}.")
+    for name in ("image_size", "render_size", "num_target_views"):
+        if full[name] < 1:
+            raise ValueError(f"{name}: must be at least 1, is {full[name]}.")
+    if stored_size is not None and full["render_size"] > stored_size:
+        raise ValueError(f"render_size={full['render_size']}: the stored pictures have only {stored_size} px.")
+    if views is not None and full["num_target_views"] > views:
+        raise ValueError(f"num_target_views={full['num_target_views']}: some object has only {views} views.")
+    return full
+
+
+@dataclass(frozen=True)
+class _Sampler:
+    """Draws the views and the augmentation of one sample, from its number and a random generator."""
+
+    source: DataSource
+    config: dict
+
+    def __call__(self, sample: int, rng: np.random.Generator) -> Draw:
+        first, end = self.source.first_sample[self.source.object_of[sample] :][:2]
+        others = np.delete(np.arange(first, end), sample - first)
+        further = rng.choice(others, self.config["num_target_views"] - 1, replace=False)
+        return draw_augmentation(rng, self.config["augment"], (int(sample), *further.tolist()))
+
+
+def make_batches(
+    source: DataSource,
+    config: ConfigDict | dict,
+    *,
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[Batch]:
+    """Batches for ever, from any step on.
+
+    Args:
+      source: the split.
+      config: as for ``DataSource``.
+      batch_size: of all processes together; a multiple of ``process_count``.
+      seed: of order, views and augmentation.
+      start_step: the step of the first batch; batches do not depend on where one started.
+      process_index: which share of every batch, 0 to ``process_count - 1``.
+      process_count: how many processes share a batch.
+
+    Yields:
+      Numpy batches of ``batch_size / process_count`` samples.
+
+    Raises:
+      ValueError: the batch cannot be dealt out evenly, or the config does not fit the data.
+    """
+    if batch_size < 1 or batch_size % process_count:
+        raise ValueError(f"batch_size={batch_size}: must be a positive multiple of {process_count} processes.")
+    full = checked_config(config, source.images.shape[1], int(np.diff(source.first_sample).min()))
+    if full["render_size"] != source.targets.shape[1]:
+        raise ValueError(f"render_size={full['render_size']}: the source was made for {source.targets.shape[1]}.")
+    samples = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
+    draws = samples.random_map(_Sampler(source, full)).slice(slice(process_index, None, process_count))
+    batches = draws.batch(batch_size // process_count, batch_fn=list).map(lambda d: make_batch(source, d, full))
+    options = grain.ReadOptions(num_threads=NUM_THREADS, prefetch_buffer_size=2 * NUM_THREADS)
+    return iter(batches.slice(slice(start_step, None)).to_iter_dataset(options))
+
+
+def evaluation_batch(source: DataSource, object_index: int, view_indices: list[int]) -> Batch:
+    """Some views of one object as they are: each is an input, and its own supervising view.
+
+    Args:
+      source: the split.
+      object_index: into ``source.ids``.
+      view_indices: which views, at least one.
+
+    Returns:
+      A batch of ``len(view_indices)`` with one supervising view each, nothing in it random.
+
+    Raises:
+      ValueError: there is no such object or view.
+    """
+    samples = [source.sample_number(object_index, view) for view in view_indices]
+    return make_batch(source, [Draw(views=(sample,)) for sample in samples], source.config)
+
+
+def input_image(rgba: UInt8[np.ndarray, "h w 4"], config: ConfigDict | dict) -> Float[np.ndarray, "i i 3"]:
+    """What the model sees of a stored picture.
+
+    Args:
+      rgba: straight colour, and alpha as the mask.
+      config: as for ``DataSource``.
+
+    Returns:
+      RGB in [0, 1], cropped to the object, over the background.
+
+    Raises:
+      ValueError: the alpha channel shows no object.
+    """
+    picture = rgba.astype(np.float32) / 255
+    return photo_input(picture[..., :3], picture[..., 3], config)
+
+
+def photo_input(
+    rgb: Float[np.ndarray, "h w 3"], mask: Float[np.ndarray, "mask_h mask_w"], config: ConfigDict | dict
+) -> Float[np.ndarray, "i i 3"]:
+    """What the model sees of a photograph and its mask, as ``load_photo`` gives them.
+
+    Args:
+      rgb: straight colour in [0, 1].
+      mask: in [0, 1].
+      config: as for ``DataSource``.
+
+    Returns:
+      RGB in [0, 1], cropped to the object, over the background.
+
+    Raises:
+      ValueError: the mask is empty, or of another size than the picture.
+    """
+    full = checked_config(config)
+    background, padding = full["background"], full["crop_padding"]
+    return crop_to_mask(rgb, mask, full["image_size"], padding=padding, background=background)[0]
+
+
+def make_batch(source: DataSource, draws: list[Draw], config: dict) -> Batch:
+    """The pictures and cameras of drawn samples.
+
+    Args:
+      source: the split.
+      draws: one per sample; all with the same number of views, the first of which is the input.
+      config: complete, from ``checked_config``.
+
+    Returns:
+      The batch, numpy float32.
+    """
+    views = np.array([draw.views for draw in draws])
+    stored = {name: array[views] for name, array in source.views.items()}
+    keypoints = stored.pop("keypoints_ndc")
+    camera, keypoints = mirrored_views(PerspectiveCamera(**stored), keypoints, draws, source.mirror_order)
+    boxes = [source.boxes[draw.views[0]].moved(*draw.jitter) for draw in draws]
+    inputs = crop_rgba(_premultiplied(source.images[views[:, 0]]), boxes, config["image_size"])
+    inputs = mirrored_pictures(recoloured(inputs, draws), draws)
+    targets = mirrored_pictures(recoloured(_premultiplied(source.targets[views]), draws), draws)
+    return Batch(
+        image=composite(inputs, config["background"]),
+        target_images=composite(targets, config["background"]),
+        target_masks=np.ascontiguousarray(targets[..., 3]),
+        camera=camera,
+        keypoints_ndc=keypoints,
+        index=views[:, 0].astype(np.int32),
+    )
+
+
+def _premultiplied(rgba: UInt8[np.ndarray, "*b h w 4"]) -> Float[np.ndarray, "*b h w 4"]:
+    """Stored pictures as float32 in [0, 1], colours times alpha."""
+    picture = rgba.astype(np.float32)
+    picture *= 1 / 255
+    return premultiply(picture[..., :3], picture[..., 3])

@@ -1,0 +1,269 @@
+"""From meshes to a data set on disk: views, masks, cameras, and the 3D truth to evaluate with."""
+
+import json
+import os
+import zlib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ast_jax.data.contact_sheet import save_contact_sheet
+from ast_jax.data.meshes import LazyMesh
+from ast_jax.data.near_duplicates import cluster_shapes, join_labels, shape_fingerprint, split_by_group
+from ast_jax.data.normalise import drop_transparent, normalise
+from ast_jax.data.occupancy import solid_occupancy
+from ast_jax.data.source_mesh import SourceMesh
+from ast_jax.data.store import ObjectRecord, load_object, object_path, save_index, save_object
+from ast_jax.data.surface import sample_outer_surface
+from ast_jax.data.views import paint_views, project_keypoints, ring_of_cameras, sample_views
+
+NUM_SURFACE_POINTS = 10_000
+OCCUPANCY_SIDE = 32
+# Finer: tells the outer skin from what lies two of these voxels behind it.
+SKIN_SIDE = 64
+# Categories of hollow bodies with windows, often modelled without a floor.
+ENCLOSED_CATEGORIES = ("car",)
+MANIFEST = "manifest.jsonl"
+SETTINGS = "settings.json"
+
+
+@dataclass(frozen=True)
+class ViewSettings:
+    """How the pictures are made; a folder holds objects of one setting only."""
+
+    image_size: int
+    num_views: int
+    elevation_deg: float
+    distance: float
+    fov_deg: float
+    supersample: int
+    shading: float
+    seed: int
+    enclosed: bool
+
+
+def prepare_objects(
+    meshes: Iterable[SourceMesh | LazyMesh],
+    root: str | Path,
+    *,
+    category: str,
+    image_size: int = 64,
+    num_views: int = 24,
+    elevation_deg: float = 30.0,
+    distance: float = 2.732,
+    fov_deg: float = 30.0,
+    supersample: int = 4,
+    shading: float = 0.3,
+    enclosed: bool | None = None,
+    seed: int = 0,
+    split_fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
+    keypoint_names: tuple[str, ...] = (),
+    on_error: str = "skip",
+    progress: bool = False,
+) -> dict:
+    """Render every mesh and write ``dataset.json``, ``objects/``, ``manifest.jsonl`` and ``contact.png``.
+
+    Objects that are already there are not rendered again. The same input gives the same bytes.
+
+    Args:
+      meshes: with +Y up and the front towards +Z, in any scale; the objects of one ``group``, and shapes that
+        are nearly the same, stay on one side of the split. A LazyMesh is read only if it is not there yet.
+      root: folder of the data set.
+      image_size: pixels per side.
+      num_views: cameras at equal steps of azimuth, the first one before the object.
+      elevation_deg, distance, fov_deg: of every camera; the object has a bounding sphere of radius 0.5.
+      supersample: samples per pixel side.
+      shading: 0 shows the bare texture, 1 is the strongest light and shade.
+      enclosed: the objects are bodies such as cars: in the solid, glass counts as wall, and what is open
+        below only counts as filled. None: for the category car.
+      split_fractions: train, val, test.
+      on_error: ``skip`` leaves a bad mesh out and names it under ``skipped``, ``raise`` stops there.
+
+    Returns:
+      The index as written to ``dataset.json``.
+
+    Raises:
+      ValueError: settings out of range or not those of the objects there, two objects with one id, a bad
+        mesh with ``on_error="raise"``, or no good mesh at all.
+    """
+    if on_error not in ("skip", "raise"):
+        raise ValueError(f"on_error={on_error!r}: choose 'skip' or 'raise'.")
+    enclosed = category in ENCLOSED_CATEGORIES if enclosed is None else enclosed
+    settings = ViewSettings(
+        image_size, num_views, elevation_deg, distance, fov_deg, supersample, shading, seed, enclosed
+    )
+    _check_settings(settings)
+    root = Path(root)
+    _claim_folder(root, settings)
+    done = _read_manifest(root)
+    entries, skipped = {}, []
+    painter = _Painter(settings)
+    for item in tqdm(meshes, desc=f"prepare {category}", unit="object", disable=not progress):
+        if item.object_id in entries:
+            raise ValueError(f"object_id={item.object_id!r} comes twice; every object needs its own.")
+        entry = done.get(item.object_id)
+        if entry is None or not object_path(root, item.object_id).is_file():
+            try:
+                mesh = item.load() if isinstance(item, LazyMesh) else item
+                entry = _prepare_one(mesh, root, painter)
+            except ValueError as error:
+                if on_error == "raise":
+                    raise
+                skipped.append(f"{item.object_id}: {error}")
+                continue
+            _append_manifest(root, entry)
+        entries[item.object_id] = entry
+    if not entries:
+        reason = " ".join(skipped[:3]) or "The source holds none."
+        raise ValueError(f"{root}: no object could be prepared. {reason}")
+    return _finish(root, list(entries.values()), settings, category, split_fractions, keypoint_names, skipped)
+
+
+def _check_settings(settings: ViewSettings) -> None:
+    for name in ("image_size", "num_views", "supersample"):
+        if getattr(settings, name) < 1:
+            raise ValueError(f"{name}={getattr(settings, name)}: must be at least 1.")
+    if not 0 <= settings.shading <= 1:
+        raise ValueError(f"shading={settings.shading}: must be between 0 and 1.")
+    if settings.distance <= 0.6:
+        raise ValueError(f"distance={settings.distance}: must exceed 0.6, the object reaches 0.5 from the origin.")
+    if not 0 < settings.fov_deg < 180:
+        raise ValueError(f"fov_deg={settings.fov_deg}: must be between 0 and 180.")
+
+
+def _claim_folder(root: Path, settings: ViewSettings) -> None:
+    """Leave the settings in a fresh folder; refuse one that was begun with others."""
+    path = root / SETTINGS
+    wanted = json.loads(json.dumps(asdict(settings)))
+    if path.is_file():
+        found = json.loads(path.read_text())
+        differing = [f"{k}={found.get(k)}" for k in wanted if wanted[k] != found.get(k)]
+        if differing:
+            raise ValueError(f"{root}: was begun with {', '.join(differing)}; choose another folder or delete it.")
+        return
+    root.mkdir(parents=True, exist_ok=True)
+    _write_text(path, json.dumps(wanted, indent=1) + "\n")
+
+
+class _Painter:
+    """Renders objects; remembers what the last one showed, for liveries of one airframe share geometry."""
+
+    def __init__(self, settings: ViewSettings):
+        self.settings = settings
+        self.camera = ring_of_cameras(settings.num_views, settings.elevation_deg, settings.distance, settings.fov_deg)
+        self._key, self._geometry = None, None
+
+    def record(self, mesh: SourceMesh, body: SourceMesh) -> ObjectRecord:
+        """Render ``mesh``; ``body`` is what its solid is made of."""
+        key = (mesh.vertices.tobytes(), mesh.faces.tobytes(), body.faces.tobytes())
+        if key != self._key:
+            self._key, self._geometry = key, self._measure(mesh, body)
+        samples, occupancy, points, normals = self._geometry
+        keypoints = mesh.keypoints if mesh.keypoints is not None else np.zeros((0, 3))
+        return ObjectRecord(
+            images=paint_views(mesh, samples, self.settings.supersample),
+            rotation=np.asarray(self.camera.rotation, np.float32),
+            translation=np.asarray(self.camera.translation, np.float32),
+            focal=np.asarray(self.camera.focal, np.float32),
+            principal=np.asarray(self.camera.principal, np.float32),
+            occupancy=occupancy,
+            surface_points=points.astype(np.float32),
+            surface_normals=normals.astype(np.float32),
+            keypoints_ndc=project_keypoints(keypoints, self.camera, samples),
+            vertices=mesh.vertices.astype(np.float32),
+            faces=mesh.faces.astype(np.int32),
+        )
+
+    def _measure(self, mesh: SourceMesh, body: SourceMesh) -> tuple:
+        settings = self.settings
+        rng = np.random.default_rng([settings.seed, zlib.crc32(mesh.vertices.tobytes())])
+        size = settings.image_size * settings.supersample
+        samples = sample_views(mesh, self.camera, size, settings.shading)
+        coarse, fine = (
+            solid_occupancy(body.vertices, body.faces, side, open_below=settings.enclosed)
+            for side in (OCCUPANCY_SIDE, SKIN_SIDE)
+        )
+        points, normals = sample_outer_surface(mesh.vertices, mesh.faces, fine, NUM_SURFACE_POINTS, rng)
+        return samples, coarse, points, normals
+
+
+def _prepare_one(mesh: SourceMesh, root: Path, painter: _Painter) -> dict:
+    """Render and save one object; its line of the manifest."""
+    if not np.isfinite(mesh.vertices).all():
+        raise ValueError(f"{mesh.object_id}: a vertex has a coordinate that is not finite.")
+    opaque = drop_transparent(mesh)
+    body = normalise(mesh, like=opaque) if painter.settings.enclosed else normalise(opaque)
+    mesh = normalise(opaque)
+    record = painter.record(mesh, body)
+    save_object(root, mesh.object_id, record)
+    return {
+        "object_id": mesh.object_id,
+        "group": mesh.group or mesh.object_id,
+        "faces": len(mesh.faces),
+        "textured": mesh.corner_uv is not None or mesh.corner_colours is not None,
+        **mesh.provenance,
+    }
+
+
+def _finish(root, entries, settings, category, split_fractions, keypoint_names, skipped) -> dict:
+    """Splits, index, manifest in the order of the input, contact sheet."""
+    ids = [entry["object_id"] for entry in entries]
+    clusters = _cluster_on_disk(root, ids)
+    groups = join_labels([entry["group"] for entry in entries], clusters)
+    positions = split_by_group(list(groups), split_fractions, settings.seed)
+    splits = {name: [ids[k] for k in rows] for name, rows in positions.items()}
+    side = {object_id: name for name, members in splits.items() for object_id in members}
+    lines = [{**entry, "cluster": int(c), "split": side[entry["object_id"]]} for entry, c in zip(entries, groups)]
+    _write_text(root / MANIFEST, "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines))
+    index = {
+        "category": category,
+        **asdict(settings),
+        "keypoint_names": list(keypoint_names),
+        "splits": splits,
+        "skipped": skipped,
+    }
+    save_index(root, index)
+    save_contact_sheet(root, ids)
+    return index
+
+
+def _cluster_on_disk(root: Path, ids: list[str]) -> np.ndarray:
+    """Near-duplicate clusters; objects with the very same geometry are measured once."""
+    prints: dict[bytes, np.ndarray] = {}
+    keys = []
+    for object_id in ids:
+        record = load_object(root, object_id)
+        key = record.vertices.tobytes() + record.faces.tobytes()
+        if key not in prints:
+            prints[key] = shape_fingerprint(record.vertices, record.faces)
+        keys.append(key)
+    labels = dict(zip(prints, cluster_shapes(list(prints.values()))))
+    return np.array([labels[key] for key in keys])
+
+
+def _read_manifest(root: Path) -> dict[str, dict]:
+    """Object id -> line. A last line cut short by a crash is ignored: its object is rendered again."""
+    path = root / MANIFEST
+    entries = {}
+    for line in path.read_text().splitlines() if path.is_file() else []:
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        entry = {k: v for k, v in entry.items() if k not in ("cluster", "split")}
+        entries[entry["object_id"]] = entry
+    return entries
+
+
+def _append_manifest(root: Path, entry: dict) -> None:
+    with open(root / MANIFEST, "a") as file:
+        file.write(json.dumps(entry, sort_keys=True) + "\n")
+
+
+def _write_text(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    os.replace(partial, path)

@@ -1,0 +1,82 @@
+"""A data set of parametric birds: shapes and plumages without end, from a seed, with nothing to download."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ast_jax.data.birds import KEYPOINT_NAMES, draw_shape, make_bird
+from ast_jax.data.plumage import draw_plumage
+from ast_jax.data.prepare import prepare_objects
+from ast_jax.data.source_mesh import SourceMesh
+from ast_jax.data.store import load_index
+
+__all__ = ["KEYPOINT_NAMES", "ensure_dataset", "make_objects"]
+
+# The bounding sphere of radius 0.5 then spans seven eighths of a picture taken from distance 2.732.
+FOV_DEG = 24.0
+
+
+def make_objects(num: int, seed: int) -> Iterator[SourceMesh]:
+    """Different birds, the same ones for the same seed; object i does not depend on ``num``.
+
+    Args:
+      num: how many, >= 1.
+      seed: >= 0.
+
+    Yields:
+      Textured meshes named ``bird_00000``, ``bird_00001``, ...
+
+    Raises:
+      ValueError: ``num`` is not positive.
+    """
+    if num < 1:
+        raise ValueError(f"num: must be at least 1, is {num}.")
+    for index in range(num):
+        rng = np.random.default_rng([seed, index])
+        yield make_bird(f"bird_{index:05d}", draw_shape(rng), draw_plumage(rng))
+
+
+def ensure_dataset(
+    root: str | Path,
+    *,
+    num_objects: int = 160,
+    image_size: int = 64,
+    num_views: int = 12,
+    seed: int = 0,
+    progress: bool = False,
+) -> dict:
+    """The index of the birds under ``root``; they are made first if they are not there.
+
+    Args:
+      root: folder of the data set.
+      num_objects: how many birds, >= 1.
+      image_size: pixels per side.
+      num_views: cameras at equal steps of azimuth.
+      seed: of shapes and plumages.
+      progress: show a bar.
+
+    Returns:
+      The index, as in ``dataset.json``.
+
+    Raises:
+      ValueError: the folder holds another data set than the one asked for.
+    """
+    settings = {"image_size": image_size, "num_views": num_views, "fov_deg": FOV_DEG, "seed": seed}
+    if not (Path(root) / "dataset.json").is_file():
+        prepare_objects(
+            make_objects(num_objects, seed),
+            root,
+            category="bird",
+            keypoint_names=KEYPOINT_NAMES,
+            on_error="raise",
+            progress=progress,
+            **settings,
+        )
+    index = load_index(root)
+    found = {**index, "num_objects": sum(len(ids) for ids in index["splits"].values())}
+    wanted = {**settings, "category": "bird", "num_objects": num_objects}
+    differing = [f"{name}={found.get(name)!r}" for name in wanted if found.get(name) != wanted[name]]
+    if differing:
+        raise ValueError(f"{root}: holds another data set ({', '.join(differing)}); choose another folder.")
+    return index

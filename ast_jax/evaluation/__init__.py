@@ -1,0 +1,40 @@
+"""Every metric, and the protocol behind the tables."""
+
+from ast_jax.evaluation.image2d import mask_iou, psnr, ssim
+from ast_jax.evaluation.keypoints import pck
+from ast_jax.evaluation.protocol import (
+    constant_predictor,
+    evaluate_mean_shape,
+    evaluate_predictions,
+    evenly_spaced_views,
+)
+from ast_jax.evaluation.shape3d import (
+    chamfer_l1,
+    f_score,
+    mesh_occupancy,
+    sample_surface,
+    surface_scores,
+    voxel_iou,
+)
+from ast_jax.evaluation.summary import Evaluation, bootstrap_interval, format_table, summarize
+
+__all__ = [
+    "Evaluation",
+    "bootstrap_interval",
+    "chamfer_l1",
+    "constant_predictor",
+    "evaluate_mean_shape",
+    "evaluate_predictions",
+    "evenly_spaced_views",
+    "f_score",
+    "format_table",
+    "mask_iou",
+    "mesh_occupancy",
+    "pck",
+    "psnr",
+    "sample_surface",
+    "ssim",
+    "summarize",
+    "surface_scores",
+    "voxel_iou",
+]

@@ -1,0 +1,214 @@
+"""Textured meshes as files: GLB for viewers and Blender, OBJ and PLY for everything else.
+
+A grid of texels per face becomes one cell of a texture atlas, so no seam and no distortion can appear: every
+viewer that filters bilinearly shows exactly the colours that the renderer defines.
+"""
+
+import io
+from pathlib import Path
+
+import jax
+import numpy as np
+import trimesh
+from jaxtyping import Float, Int, UInt8
+from PIL import Image
+from trimesh.exchange.gltf import export_glb
+
+Array = jax.Array | np.ndarray
+
+# glTF 2.0 enumerants: no mip maps (they would mix neighbouring cells), no wrapping.
+_SAMPLER = {"magFilter": 9729, "minFilter": 9729, "wrapS": 33071, "wrapT": 33071}
+# Pixels repeated around each cell: graphics cards filter with 8-bit weights and may look one pixel too far.
+_PADDING = 1
+# trimesh writes custom attributes as floats when their name starts with an underscore; renamed afterwards.
+_FLOAT_COLOUR = "_COLOUR"
+
+
+def bake_atlas(
+    texels: Float[Array, "f t t 3"],
+) -> tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "f 3 2"]]:
+    """Lay the texel grids of all faces out in one square picture.
+
+    Texel (i, j) of a face, the point with barycentrics b1 = i / (t-1), b2 = j / (t-1), becomes the pixel in
+    row ``i`` and column ``j`` of that face's cell; the corners of the face are the centres of the pixels
+    (0, 0), (t-1, 0) and (0, t-1), so bilinear filtering of the picture is bilinear interpolation in (b1, b2).
+
+    Args:
+      texels: RGB in [0, 1]; values outside are clipped.
+
+    Returns:
+      the picture, row 0 at the top, and u (right), v (up) of the three corners of every face, in [0, 1].
+
+    Raises:
+      ValueError: there is no face or no texel.
+    """
+    texels = np.asarray(texels, np.float64)
+    num_faces, side = texels.shape[:2]
+    if num_faces == 0 or side == 0:
+        raise ValueError(f"texels: an atlas needs at least one face and one texel, got shape {texels.shape}.")
+    columns = int(np.ceil(np.sqrt(num_faces)))
+    cell = side + 2 * _PADDING
+    padded = np.pad(texels, ((0, 0), (_PADDING, _PADDING), (_PADDING, _PADDING), (0, 0)), mode="edge")
+    cells = np.zeros((columns * columns, cell, cell, 3))
+    cells[:num_faces] = padded
+    grid = cells.reshape(columns, columns, cell, cell, 3).transpose(0, 2, 1, 3, 4)
+    size = columns * cell
+    image = np.round(np.clip(grid.reshape(size, size, 3), 0, 1) * 255).astype(np.uint8)
+
+    row, column = np.divmod(np.arange(num_faces), columns)
+    first = np.stack([column, row], -1) * cell + _PADDING + 0.5
+    offset = np.array([[0, 0], [0, side - 1], [side - 1, 0]])
+    corner_px = first[:, None] + offset[None]
+    corner_uv = np.stack([corner_px[..., 0] / size, 1 - corner_px[..., 1] / size], -1)
+    return image, corner_uv
+
+
+def encode_glb(
+    vertices: Float[Array, "v 3"],
+    faces: Int[Array, "f 3"],
+    *,
+    texels: Float[Array, "f t t 3"] | None = None,
+    vertex_colours: Float[Array, "v 3"] | None = None,
+) -> bytes:
+    """The mesh as the bytes of one binary glTF 2.0 file; see :func:`write_glb`."""
+    mesh = _to_trimesh(vertices, faces, texels, vertex_colours)
+    if vertex_colours is not None:
+        linear = _linear_from_srgb(np.clip(np.asarray(vertex_colours, np.float64), 0, 1))
+        mesh.vertex_attributes[_FLOAT_COLOUR] = linear.astype(np.float32)
+        mesh.visual = trimesh.visual.TextureVisuals(material=_material(None))
+    return export_glb(mesh.scene(), include_normals=True, tree_postprocessor=_finish_tree)
+
+
+def write_glb(
+    path: str | Path,
+    vertices: Float[Array, "v 3"],
+    faces: Int[Array, "f 3"],
+    *,
+    texels: Float[Array, "f t t 3"] | None = None,
+    vertex_colours: Float[Array, "v 3"] | None = None,
+) -> None:
+    """Write a mesh as binary glTF, which Blender, three.js and ``<model-viewer>`` open.
+
+    The material is matt (metallic 0, roughness 1) and seen from both sides; normals are smooth. Colours are
+    taken as sRGB, as image files store them.
+
+    Args:
+      path: ends in ``.glb``.
+      vertices: world space, which has glTF's axes already.
+      faces: counter-clockwise from outside.
+      texels: per-face colour grids in [0, 1], baked by :func:`bake_atlas`.
+      vertex_colours: instead of texels, RGB in [0, 1]. glTF blends them linearly in light, not in sRGB, so
+        the inside of a face can differ slightly from the renderer.
+
+    Raises:
+      ValueError: both colourings are given, shapes disagree, an index is out of range or a number is
+        not finite.
+    """
+    Path(path).write_bytes(encode_glb(vertices, faces, texels=texels, vertex_colours=vertex_colours))
+
+
+def write_obj(
+    path: str | Path,
+    vertices: Float[Array, "v 3"],
+    faces: Int[Array, "f 3"],
+    *,
+    texels: Float[Array, "f t t 3"] | None = None,
+    vertex_colours: Float[Array, "v 3"] | None = None,
+) -> None:
+    """Write Wavefront OBJ; with texels also ``<stem>.mtl`` and ``<stem>.png`` beside it. Arguments as in
+    :func:`write_glb`."""
+    path = Path(path)
+    mesh = _to_trimesh(vertices, faces, texels, vertex_colours)
+    if texels is not None:
+        mesh.visual.material = mesh.visual.material.to_simple()
+        mesh.visual.material.name = path.stem
+    text, extra = trimesh.exchange.obj.export_obj(mesh, return_texture=True, mtl_name=f"{path.stem}.mtl")
+    path.write_text(text)
+    for name, content in extra.items():
+        (path.parent / name).write_bytes(content)
+
+
+def write_ply(
+    path: str | Path,
+    vertices: Float[Array, "v 3"],
+    faces: Int[Array, "f 3"],
+    *,
+    vertex_colours: Float[Array, "v 3"] | None = None,
+) -> None:
+    """Write binary PLY, geometry and vertex colours only. Arguments as in :func:`write_glb`."""
+    mesh = _to_trimesh(vertices, faces, None, vertex_colours)
+    Path(path).write_bytes(trimesh.exchange.ply.export_ply(mesh))
+
+
+def _to_trimesh(vertices, faces, texels, vertex_colours) -> trimesh.Trimesh:
+    """One trimesh with smooth normals; with texels every corner of every face is a vertex of its own."""
+    vertices, faces = np.asarray(vertices, np.float64), np.asarray(faces, np.int64)
+    _check(vertices, faces, texels, vertex_colours)
+    mesh = trimesh.Trimesh(vertices, faces, process=False)
+    normals = _smooth_normals(mesh)
+    if texels is None:
+        colours = None if vertex_colours is None else np.clip(np.asarray(vertex_colours), 0, 1)
+        if colours is not None:
+            colours = np.round(colours * 255).astype(np.uint8)
+        return trimesh.Trimesh(vertices, faces, vertex_normals=normals, vertex_colors=colours, process=False)
+    image, corner_uv = bake_atlas(texels)
+    visual = trimesh.visual.TextureVisuals(uv=corner_uv.reshape(-1, 2), material=_material(image))
+    corners = np.arange(faces.size).reshape(-1, 3)
+    flat = faces.ravel()
+    return trimesh.Trimesh(
+        vertices[flat], corners, vertex_normals=normals[flat], visual=visual, process=False, validate=False
+    )
+
+
+def _smooth_normals(mesh: trimesh.Trimesh) -> np.ndarray:
+    """Unit normals; a vertex without any proper face gets +Y, because glTF allows no zero normal."""
+    normals = np.array(mesh.vertex_normals)
+    length = np.linalg.norm(normals, axis=-1, keepdims=True)
+    return np.where(length > 0.5, normals, np.array([[0.0, 1.0, 0.0]]))
+
+
+def _material(image: np.ndarray | None) -> trimesh.visual.material.PBRMaterial:
+    texture = None if image is None else Image.open(io.BytesIO(_encode_png(image)))
+    return trimesh.visual.material.PBRMaterial(
+        name="texels", baseColorTexture=texture, metallicFactor=0.0, roughnessFactor=1.0, doubleSided=True
+    )
+
+
+def _encode_png(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _finish_tree(tree: dict) -> None:
+    """What trimesh leaves out: how to filter the texture, and vertex colours with more than eight bits."""
+    if "textures" in tree:
+        tree["samplers"] = [dict(_SAMPLER)]
+        for texture in tree["textures"]:
+            texture["sampler"] = 0
+    for mesh in tree["meshes"]:
+        for primitive in mesh["primitives"]:
+            if _FLOAT_COLOUR in primitive["attributes"]:
+                primitive["attributes"]["COLOR_0"] = primitive["attributes"].pop(_FLOAT_COLOUR)
+
+
+def _linear_from_srgb(colour: np.ndarray) -> np.ndarray:
+    """IEC 61966-2-1, the transfer function of glTF's textures; its vertex colours are linear."""
+    return np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
+
+
+def _check(vertices, faces, texels, vertex_colours) -> None:
+    if texels is not None and vertex_colours is not None:
+        raise ValueError("texels and vertex_colours: give one of them, not both.")
+    if len(faces) == 0:
+        raise ValueError("faces: the mesh is empty, nothing to write.")
+    if not np.isfinite(vertices).all():
+        raise ValueError("vertices: some are not finite; did the optimisation diverge?")
+    if faces.min() < 0 or faces.max() >= len(vertices):
+        raise ValueError(f"faces: indices must lie in [0, {len(vertices)}), got {faces.min()} to {faces.max()}.")
+    if texels is not None and len(texels) != len(faces):
+        raise ValueError(f"texels: one grid per face needed, got {len(texels)} for {len(faces)} faces.")
+    if vertex_colours is not None and len(vertex_colours) != len(vertices):
+        raise ValueError(
+            f"vertex_colours: one per vertex needed, got {len(vertex_colours)} for {len(vertices)} vertices."
+        )

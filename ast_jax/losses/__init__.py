@@ -1,0 +1,34 @@
+"""Every training term: a pure function of predictions and targets, one value per image or mesh."""
+
+from ast_jax.losses.camera import camera_rotation_loss, uniform_pose_loss
+from ast_jax.losses.colour import l1_loss, mse_loss
+from ast_jax.losses.keypoint import keypoint_loss
+from ast_jax.losses.mesh import deformation_loss, edge_length_loss, laplacian_loss, normal_consistency_loss
+from ast_jax.losses.perceptual import (
+    PerceptualNetwork,
+    find_perceptual_weights,
+    load_perceptual,
+    lpips,
+    perceptual_loss,
+)
+from ast_jax.losses.silhouette import bce_iou_loss, iou_loss, mse_mask_loss
+
+__all__ = [
+    "PerceptualNetwork",
+    "bce_iou_loss",
+    "camera_rotation_loss",
+    "deformation_loss",
+    "edge_length_loss",
+    "find_perceptual_weights",
+    "iou_loss",
+    "keypoint_loss",
+    "l1_loss",
+    "laplacian_loss",
+    "load_perceptual",
+    "lpips",
+    "mse_loss",
+    "mse_mask_loss",
+    "normal_consistency_loss",
+    "perceptual_loss",
+    "uniform_pose_loss",
+]

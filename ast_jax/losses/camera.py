@@ -1,0 +1,40 @@
+"""Terms on predicted cameras."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+Array = jax.Array | np.ndarray
+
+
+def uniform_pose_loss(probs: Float[Array, "b k"]) -> Float[jax.Array, ""]:
+    """Keeps all camera candidates in use: ``mean_k |mean_b p_k - 1 / K|``.
+
+    Args:
+      probs: probability of each candidate, rows sum to 1.
+
+    Returns:
+      one value >= 0 for the batch; 0 when the candidates are used equally often.
+
+    Source: Monnier et al., Unicorn, ECCV 2022, eq. 6; same in the released AST code.
+    """
+    return jnp.abs(probs.mean(axis=0) - 1.0 / probs.shape[1]).mean()
+
+
+def camera_rotation_loss(rotation: Float[Array, "b 3 3"], target: Float[Array, "b 3 3"]) -> Float[jax.Array, "b"]:
+    """How far two rotations are apart, by the chordal distance.
+
+    ``(3 - trace(R^T R')) / 4 = (1 - cos angle) / 2``, smooth for every angle: the angle itself has no
+    gradient at 0 and the arc cosine an infinite one.
+
+    Args:
+      rotation: predicted world-to-view rotations.
+      target: the true ones.
+
+    Returns:
+      one value in [0, 1] per image: 0 for equal rotations, 1 for opposite ones (180 degrees).
+
+    Source: Huynh, Metrics for 3D rotations, JMIV 2009, squared Phi_5 up to scale.
+    """
+    return (3.0 - jnp.sum(rotation * target, axis=(1, 2))) / 4.0

@@ -1,0 +1,92 @@
+"""From a batch of predicted meshes and ``s`` cameras each to ``b * s`` pictures."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from render import FaceTexels, Mesh, PerspectiveCamera, render, soft_coverage
+
+
+@dataclass(frozen=True)
+class ViewSettings:
+    """How the views are rendered.
+
+    Args:
+      image_size: (height, width), pixels.
+      sigma: softness of the silhouette, squared NDC.
+      gamma: sharpness of the depth softmax.
+      blending: see ``render.render``.
+      background: RGB behind the object.
+      mesh: device mesh; the rendering runs on each device's share of the batch, without a collective.
+    """
+
+    image_size: tuple[int, int]
+    sigma: Any
+    gamma: float = 1e-4
+    blending: str = "softmax"
+    background: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    mesh: jax.sharding.Mesh | None = None
+
+
+def render_views(
+    vertices: Float[Array, "b v 3"],
+    faces: Int[np.ndarray, "f 3"],
+    camera: PerspectiveCamera,
+    settings: ViewSettings,
+    *,
+    texels: Float[Array, "b f t t 3"] | None = None,
+) -> tuple[Float[Array, "n h w 3"] | None, Float[Array, "n h w"]]:
+    """Render each mesh from its own ``s`` cameras, ``n = b * s``.
+
+    Args:
+      vertices: world space.
+      faces: shared by the batch.
+      camera: leading axes ``[b, s]``.
+      settings: see `ViewSettings`.
+      texels: per-face texel grids in [0, 1]; without them only the silhouette is rendered.
+
+    Returns:
+      colour over the background (None without texels) and soft coverage in [0, 1].
+    """
+
+    def render_share(vertices, camera, texels, sigma):
+        views = camera.translation.shape[1]
+        flat_camera = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), camera)
+        flat_vertices = jnp.repeat(vertices, views, axis=0)
+        if texels is None:
+            clip = flat_camera.project(flat_vertices)
+            return None, soft_coverage(clip, faces, settings.image_size, sigma)
+        result = render(
+            Mesh(flat_vertices, faces),
+            flat_camera,
+            settings.image_size,
+            blending=settings.blending,
+            texture=FaceTexels(jnp.repeat(texels, views, axis=0)),
+            background=settings.background,
+            sigma=sigma,
+            gamma=settings.gamma,
+        )
+        return result.rgb, result.alpha
+
+    if settings.mesh is None or settings.mesh.size == 1:
+        return render_share(vertices, camera, texels, settings.sigma)
+    batch, shared = jax.P("data"), jax.P()
+    return jax.shard_map(
+        render_share,
+        mesh=settings.mesh,
+        in_specs=(batch, batch, None if texels is None else batch, shared),
+        out_specs=(None if texels is None else batch, batch),
+        check_vma=False,
+    )(vertices, camera, texels, jnp.asarray(settings.sigma, jnp.float32))
+
+
+def project_points(points_world: Float[Array, "b p 3"], camera: PerspectiveCamera) -> Float[Array, "n p 2"]:
+    """NDC of each object's points in each of its ``s`` views, ``n = b * s``."""
+    views = camera.translation.shape[1]
+    flat_camera = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), camera)
+    clip = flat_camera.project(jnp.repeat(points_world, views, axis=0))
+    return clip[..., :2] / clip[..., 3:]

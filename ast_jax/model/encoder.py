@@ -1,0 +1,109 @@
+"""Image -> tokens for the decoders, and one vector for the whole picture."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Float
+
+from ast_jax.model.config_check import choose
+from ast_jax.model.convnet import ConvNet
+from ast_jax.model.efficientnet import EfficientNetLite0, find_efficientnet_lite0, load_efficientnet_lite0
+from ast_jax.model.layers import EMBEDDING_DEVIATION, Array, linear, scaled_normal, sine_positions
+from ast_jax.model.resnet import ResNet18, load_torchvision_resnet18
+
+BACKBONES = ("convnet", "resnet18", "efficientnet_lite0")
+_SUMMARY_GRID = 4  # CMR (Kanazawa et al. 2018) also keeps a 4 x 4 layout in front of its linear layer
+
+
+def make_backbone(config, *, rngs: nnx.Rngs) -> nnx.Module:
+    """The convolutional network of that name, with its weights where asked for.
+
+    Args:
+      config: ``config.model.encoder``.
+    Raises:
+      ValueError: the name is unknown, or the weights do not exist or do not fit.
+    """
+    name = choose("encoder.name", config.name, BACKBONES)
+    if name == "convnet":
+        if config.weights != "none":
+            raise ValueError(f"encoder.weights={config.weights!r}: convnet has no pretrained weights; use 'none'")
+        return ConvNet(config.width, config.blocks, rngs=rngs)
+    if name == "resnet18":
+        network = ResNet18(pretrained=config.weights != "none", rngs=rngs)
+        if config.weights != "none":
+            load_torchvision_resnet18(network, config.weights)
+        return network
+    network = EfficientNetLite0(rngs=rngs)
+    if config.weights != "none":
+        path = find_efficientnet_lite0() if config.weights == "package" else config.weights
+        load_efficientnet_lite0(network, path)
+    return network
+
+
+class ImageEncoder(nnx.Module):
+    """Backbone, then tokens of several scales with 2-D sine positions and a level embedding, and a summary.
+
+    Args:
+      config: ``config.model.encoder``; see ``ast_jax.model.model``.
+      dim: embedding size d.
+    """
+
+    def __init__(self, config, dim: int, *, rngs: nnx.Rngs):
+        self.backbone = make_backbone(config, rngs=rngs)
+        self.input_size = config.input_size
+        channels = self.backbone.channels
+        self.levels = tuple(_level(level, len(channels)) for level in config.token_levels)
+        self.projections = nnx.List([linear(channels[level], dim, rngs=rngs) for level in self.levels])
+        self.norms = nnx.List([nnx.LayerNorm(dim, rngs=rngs) for _ in self.levels])
+        count = len(self.levels)
+        init = scaled_normal(count * EMBEDDING_DEVIATION**2)
+        self.level_embedding = nnx.Param(init(rngs.params(), (count, dim))) if count else None
+        self.pool = choose("encoder.pool", config.pool, ("mean", "grid"))
+        cells = _SUMMARY_GRID**2 if self.pool == "grid" else 1
+        self.summary = linear(cells * channels[-1], dim, rngs=rngs)
+        self.summary_norm = nnx.LayerNorm(dim, rngs=rngs)
+
+    def __call__(self, image: Float[Array, "b h w 3"]) -> tuple[Float[Array, "b l d"], Float[Array, "b d"]]:
+        """Encode a picture.
+
+        Args:
+          image: RGB in [0, 1].
+        Returns:
+          tokens, level after level in the order of ``token_levels``, each row by row from the top; the
+          summary.
+        """
+        features = self.backbone(self._resize(image))
+        tokens = [jnp.zeros((len(image), 0, self.summary.out_features), image.dtype)]
+        for i, level in enumerate(self.levels):
+            b, h, w, c = features[level].shape
+            projected = self.norms[i](self.projections[i](features[level].reshape(b, h * w, c)))
+            position = jnp.asarray(sine_positions(h, w, projected.shape[-1])) + self.level_embedding[...][i][None]
+            tokens.append(projected + position[None])
+        return jnp.concatenate(tokens, axis=1), self.summary_norm(self.summary(self._pool(features[-1])))
+
+    def token_grids(self, image_size: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+        """Rows and columns of each level's tokens for a picture of that (height, width)."""
+        image = jax.ShapeDtypeStruct((1, *image_size, 3), jnp.float32)
+        features = jax.eval_shape(lambda x: self.backbone(self._resize(x)), image)
+        return tuple(features[level].shape[1:3] for level in self.levels)
+
+    def _resize(self, image):
+        if not self.input_size or image.shape[1:3] == (self.input_size, self.input_size):
+            return image
+        return jax.image.resize(image, (len(image), self.input_size, self.input_size, 3), "bilinear")
+
+    def _pool(self, features):
+        """Mean over all cells, or over each of 4 x 4 regions where the layout shall survive."""
+        if self.pool == "mean":
+            return features.mean((1, 2))
+        b, h, w, c = features.shape
+        if (h, w) != (_SUMMARY_GRID, _SUMMARY_GRID):
+            features = jax.image.resize(features, (b, _SUMMARY_GRID, _SUMMARY_GRID, c), "bilinear")
+        return features.reshape(b, -1)
+
+
+def _level(level: int, count: int) -> int:
+    """The feature map counted from the finest (0, 1, ...) or from the coarsest (-1, -2, ...)."""
+    if not -count <= level < count:
+        raise ValueError(f"encoder.token_levels has {level}, but the encoder gives {count} feature maps")
+    return level % count

@@ -1,0 +1,155 @@
+"""The whole network: picture -> Prediction. It never sees masks, key points, cameras or ground truth.
+
+``config.model`` is an ``ml_collections.ConfigDict`` with exactly these keys:
+
+| key | meaning | tried values |
+|---|---|---|
+| dim, heads, mlp_ratio | embedding size d, attention heads, MLP size over d | 128, 4, 2 |
+| num_keypoints | p; 0 for none | 0, 15 |
+| encoder.name | convnet, resnet18, efficientnet_lite0 | convnet |
+| encoder.width, encoder.blocks | of convnet: channels of the first stage, residual blocks per stage | 32, 1 |
+| encoder.token_levels | maps that become tokens, 0 is the finest, -1 the coarsest; () if mlp | (-3, -2, -1) |
+| encoder.input_size | side to which pictures are resized; 0 keeps them | 0; 128 if pretrained |
+| encoder.weights | "none", a local .pth file, or "package" (efficientnet_lite0, installed by pip) | "none" |
+| encoder.pool | summary from the mean of all cells, or from a 4 x 4 grid of them: mean, grid | grid |
+| shape.kind | transformer, or mlp (the baseline of CMR and DIB-R) | transformer |
+| shape.level, shape.query_level | icosphere level of the mesh and of the queries | 3, 2 |
+| shape.radius | of the template sphere | 0.35 |
+| shape.layers | decoder layers | 2 |
+| shape.symmetric | mirror symmetry about x = 0; only half of the queries are needed | False |
+| shape.mean_shape | a learned displacement shared by all pictures | True |
+| shape.coarse | an MLP displacement from the summary under the queries' | True |
+| shape.head | per_query (a linear map each) or shared (one MLP) | per_query |
+| shape.condition_on_global | the summary is added to every query | True |
+| shape.self_attention | queries attend to each other | True |
+| shape.deep_supervision | every decoder layer has a head, and its vertices are returned | True |
+| texture.kind | none, transformer, mlp | transformer |
+| texture.query_level | icosphere level whose faces are queries; shape.level is one query per face | 2 |
+| texture.layers, symmetric, condition_on_global, self_attention | as for shape | 1, False, True, True |
+| texture.texels | t: each face has t x t texels | 4 |
+| texture.condition_on_shape | queries know where their face went | True |
+| camera.kind | given, or candidates (AST, Unicorn) | given |
+| camera.num_candidates | k | 6 |
+| camera.predict | with given cameras: also regress the rotation of the picture's own view | False |
+"""
+
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+from jaxtyping import Float
+
+from ast_jax.model.camera import CameraBranch
+from ast_jax.model.config_check import check_keys, choose
+from ast_jax.model.encoder import ImageEncoder
+from ast_jax.model.keypoints import KeypointHead
+from ast_jax.model.layers import Array
+from ast_jax.model.prediction import Prediction
+from ast_jax.model.shape import ShapeBranch
+from ast_jax.model.template import sphere
+from ast_jax.model.texture import KINDS as TEXTURE_KINDS
+from ast_jax.model.texture import TextureBranch
+
+CONFIG_KEYS = {
+    "dim": int,
+    "heads": int,
+    "mlp_ratio": int,
+    "num_keypoints": int,
+    "encoder": {
+        "name": str,
+        "width": int,
+        "blocks": int,
+        "token_levels": tuple,
+        "input_size": int,
+        "weights": str,
+        "pool": str,
+    },
+    "shape": {
+        "kind": str,
+        "level": int,
+        "query_level": int,
+        "radius": float,
+        "layers": int,
+        "symmetric": bool,
+        "mean_shape": bool,
+        "coarse": bool,
+        "head": str,
+        "condition_on_global": bool,
+        "self_attention": bool,
+        "deep_supervision": bool,
+    },
+    "texture": {
+        "kind": str,
+        "query_level": int,
+        "layers": int,
+        "texels": int,
+        "symmetric": bool,
+        "condition_on_global": bool,
+        "condition_on_shape": bool,
+        "self_attention": bool,
+    },
+    "camera": {"kind": str, "num_candidates": int, "predict": bool},
+}
+
+
+class Model(nnx.Module):
+    """Encoder and branches; the attributes are the parameter groups that training stages name.
+
+    Args:
+      config: ``config.model``, see the module's docstring.
+      rngs: stream for the initial parameters; nothing random happens later.
+    Raises:
+      ValueError: a key is unknown, missing or out of range; or pretrained weights cannot be read.
+    Example:
+      >>> graph, params = nnx.split(Model(config.model, rngs=nnx.Rngs(0)))
+      >>> predict = jax.jit(lambda params, image: nnx.merge(graph, params)(image))
+    """
+
+    def __init__(self, config: Any, *, rngs: nnx.Rngs):
+        check_keys(config, CONFIG_KEYS, "config.model")
+        choose("texture.kind", config.texture.kind, TEXTURE_KINDS)
+        if not config.encoder.token_levels and "transformer" in (config.shape.kind, config.texture.kind):
+            raise ValueError("config.model.encoder.token_levels is empty, but a transformer reads tokens")
+        decoder = (config.dim, config.heads, config.mlp_ratio)
+        self.level, self.radius = config.shape.level, config.shape.radius
+        self.encoder = ImageEncoder(config.encoder, config.dim, rngs=rngs)
+        self.shape = ShapeBranch(config.shape, *decoder, rngs=rngs)
+        has_texture = config.texture.kind != "none"
+        self.texture = TextureBranch(config.texture, self.level, *decoder, rngs=rngs) if has_texture else None
+        self.camera = CameraBranch(config.camera, config.dim, rngs=rngs)
+        num_vertices = len(sphere(self.level).vertices)
+        has_keypoints = config.num_keypoints > 0
+        self.keypoints = KeypointHead(config.num_keypoints, num_vertices, rngs=rngs) if has_keypoints else None
+
+    @property
+    def template(self) -> tuple[np.ndarray, np.ndarray]:
+        """Vertices [v, 3] and faces [f, 3] that every prediction starts from."""
+        ball = sphere(self.level)
+        return self.radius * ball.vertices, ball.faces
+
+    def __call__(self, image: Float[Array, "b h w 3"], *, return_attention: bool = False) -> Prediction:
+        """Reconstruct.
+
+        Args:
+          image: RGB in [0, 1], cropped to the object.
+          return_attention: also return the cross-attention of both decoders; costs nothing otherwise.
+        """
+        tokens, summary = self.encoder(jax.numpy.asarray(image))
+        shape = self.shape(tokens, summary, return_attention=return_attention)
+        attention, texels = {"shape": shape.attention}, None
+        if self.texture is not None:
+            texture = self.texture(tokens, summary, shape.vertices, return_attention=return_attention)
+            texels, attention["texture"] = texture.texels, texture.attention
+        camera = self.camera(summary)
+        return Prediction(
+            vertices=shape.vertices,
+            faces=sphere(self.level).faces,
+            intermediate_vertices=shape.intermediate,
+            texels=texels,
+            camera=camera.camera,
+            camera_logits=camera.logits,
+            rotation=camera.rotation,
+            keypoints_world=None if self.keypoints is None else self.keypoints(shape.vertices),
+            attention=attention if return_attention else None,
+        )

@@ -1,0 +1,177 @@
+"""The Shape Transformer: a sphere whose vertices ask the picture where they should go."""
+
+import functools
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Float
+
+from ast_jax.model.config_check import choose
+from ast_jax.model.decoder import QueryDecoder
+from ast_jax.model.layers import Array, Mlp, QueryEmbedding
+from ast_jax.model.template import check_levels, interpolation_matrix, sphere, vertex_half
+
+# Displacements are this times what the heads say. One Adam step moves every weight by the learning rate, hence the
+# output of a linear map over d normalised features by up to d times as much: with d = 128 and 1e-3 an eighth of the
+# object's size, and the silhouettes never settle. Chosen from training runs: with 1, the IoU loss on aircraft stays
+# at its noise floor until the learning rate has decayed.
+_STEP_SCALE = 0.1
+
+KINDS = ("transformer", "mlp")
+HEADS = ("shared", "per_query")
+
+
+@dataclass(frozen=True, eq=False)
+class QueryLayout:
+    """Which template vertices are queries, and how their displacements move the whole mesh.
+
+    Args:
+      positions: of the queries, on the unit sphere.
+      matrix: [v', q', 3], per coordinate the weights that carry query displacements to the predicted
+        vertices.
+      source, sign: for every vertex of the mesh the predicted vertex that it copies, and the factor of each
+        coordinate.
+    """
+
+    positions: Float[np.ndarray, "q 3"]
+    matrix: Float[np.ndarray, "m q 3"]
+    source: np.ndarray
+    sign: Float[np.ndarray, "v 3"]
+
+
+@functools.cache
+def query_layout(query_level: int, level: int, symmetric: bool) -> QueryLayout:
+    """Queries on the vertices of a coarse icosphere level; on its half x >= 0 if symmetric."""
+    coarse, weights = sphere(query_level).vertices, interpolation_matrix(query_level, level)
+    if not symmetric:
+        matrix = np.repeat(weights[..., None], 3, axis=2).astype(np.float32)
+        return QueryLayout(coarse, matrix, np.arange(len(weights)), np.ones((len(weights), 3), np.float32))
+    query_half, mesh_half = vertex_half(query_level), vertex_half(level)
+    # Row v of the mesh half sums over all coarse vertices; those on the far side are copies with x turned
+    # round.
+    copies = np.eye(len(query_half.members))[query_half.source]
+    rows = weights[mesh_half.members]
+    turned = rows @ (copies * query_half.sign[:, None])
+    matrix = np.stack([turned, rows @ copies, rows @ copies], axis=-1).astype(np.float32)
+    sign = np.stack([mesh_half.sign, *[np.ones_like(mesh_half.sign)] * 2], axis=-1).astype(np.float32)
+    return QueryLayout(coarse[query_half.members], matrix, mesh_half.source, sign)
+
+
+def spread(layout: QueryLayout, displacement: Float[Array, "b q 3"]) -> Float[Array, "b v 3"]:
+    """Displacements of all mesh vertices from those of the queries; exactly symmetric if the layout is."""
+    if layout.matrix.shape[0] > layout.matrix.shape[1]:
+        displacement = jnp.einsum("mqc,bqc->bmc", jnp.asarray(layout.matrix), displacement)
+    if len(layout.source) == displacement.shape[1]:
+        return displacement
+    return displacement[:, layout.source] * jnp.asarray(layout.sign)[None]
+
+
+class PerQueryHead(nnx.Module):
+    """One linear map per query, starting at zero.
+
+    With equal inputs for all queries it is the last layer of the MLP baseline.
+    """
+
+    def __init__(self, queries: int, dim: int, *, rngs: nnx.Rngs):
+        self.norm = nnx.LayerNorm(dim, rngs=rngs)
+        self.kernel = nnx.Param(nnx.initializers.zeros(rngs.params(), (queries, dim, 3)))
+
+    def __call__(self, x: Float[Array, "b q d"]) -> Float[Array, "b q 3"]:
+        return jnp.einsum("bqd,qdc->bqc", self.norm(x), self.kernel[...])
+
+
+class SharedHead(nnx.Module):
+    """One small MLP for all queries, its last layer starting at zero."""
+
+    def __init__(self, dim: int, *, rngs: nnx.Rngs):
+        self.norm = nnx.LayerNorm(dim, rngs=rngs)
+        self.mlp = Mlp((dim, dim, 3), zero_last=True, last_bias=False, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "b q d"]) -> Float[Array, "b q 3"]:
+        return self.mlp(self.norm(x))
+
+
+def _make_head(kind: str, queries: int, dim: int, *, rngs: nnx.Rngs) -> nnx.Module:
+    if choose("shape.head", kind, HEADS) == "shared":
+        return SharedHead(dim, rngs=rngs)
+    return PerQueryHead(queries, dim, rngs=rngs)
+
+
+class ShapeOutput(NamedTuple):
+    """Vertices, those after every earlier step, and per layer the attention [b, n, q, l] if asked for."""
+
+    vertices: Float[Array, "b v 3"]
+    intermediate: tuple[Float[Array, "b v 3"], ...]
+    attention: tuple[Float[Array, "b n q l"], ...] | None
+
+
+class ShapeBranch(nnx.Module):
+    """Template + mean shape + coarse displacement from the summary + one displacement per decoder layer.
+
+    vertices_i = radius * sphere + mean + coarse(summary) + sum_{j <= i} spread(head_j(queries_j))
+
+    Every term but the template starts at zero. ``kind="mlp"`` stops after the coarse term: the baseline of
+    CMR and DIB-R.
+
+    Args:
+      config: ``config.model.shape``; see ``ast_jax.model.model``.
+      dim, heads, mlp_ratio: of the decoder.
+    """
+
+    def __init__(self, config, dim: int, heads: int, mlp_ratio: int, *, rngs: nnx.Rngs):
+        check_levels(config.query_level, config.level, "shape")
+        is_transformer = choose("shape.kind", config.kind, KINDS) == "transformer"
+        self.levels = (config.query_level, config.level, config.symmetric)
+        self.radius = config.radius
+        positions = self.layout.positions
+        q = len(positions)
+        self.mean = nnx.Param(nnx.initializers.zeros(rngs.params(), (q, 3))) if config.mean_shape else None
+        has_coarse = config.coarse or not is_transformer
+        sizes = (dim, mlp_ratio * dim, mlp_ratio * dim, 3 * q)
+        self.coarse = Mlp(sizes, zero_last=True, last_bias=False, rngs=rngs) if has_coarse else None
+        if not is_transformer:
+            self.embedding = self.decoder = self.heads = None
+            return
+        self.embedding = QueryEmbedding(positions, dim, condition_on_global=config.condition_on_global, rngs=rngs)
+        self.decoder = QueryDecoder(
+            dim, heads, config.layers, mlp_ratio, self_attention=config.self_attention, rngs=rngs
+        )
+        count = config.layers if config.deep_supervision else 1
+        self.heads = nnx.List([_make_head(config.head, q, dim, rngs=rngs) for _ in range(count)])
+
+    @property
+    def layout(self) -> QueryLayout:
+        """Queries and how they move the mesh; fixed."""
+        return query_layout(*self.levels)
+
+    def __call__(
+        self, tokens: Float[Array, "b l d"], summary: Float[Array, "b d"], *, return_attention: bool = False
+    ) -> ShapeOutput:
+        """Predict the vertices.
+
+        Args:
+          tokens, summary: of the encoder.
+          return_attention: also give the attention of every decoder layer.
+        """
+        b, q = len(summary), len(self.layout.positions)
+        displacement = jnp.zeros((b, q, 3), summary.dtype)
+        if self.mean is not None:
+            displacement = displacement + self.mean[...][None]
+        steps, attention = [], None
+        if self.coarse is not None:
+            displacement = displacement + _STEP_SCALE * self.coarse(summary).reshape(b, q, 3)
+            steps.append(displacement)
+        if self.decoder is not None:
+            outputs, attention = self.decoder(self.embedding(summary), tokens, return_weights=return_attention)
+            for head, output in zip(self.heads, outputs[-len(self.heads) :]):
+                displacement = displacement + _STEP_SCALE * head(output)
+                steps.append(displacement)
+        vertices = [self._vertices(step) for step in steps]
+        return ShapeOutput(vertices[-1], tuple(vertices[:-1]), attention)
+
+    def _vertices(self, displacement):
+        template = (self.radius * sphere(self.levels[1]).vertices).astype(np.float32)
+        return jnp.asarray(template)[None] + spread(self.layout, displacement)

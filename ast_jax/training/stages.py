@@ -1,0 +1,60 @@
+"""Stages: which losses and which parameters are live, and for how many steps."""
+
+from dataclasses import dataclass
+
+from ml_collections import ConfigDict
+
+GROUPS = ("encoder", "shape", "texture", "camera", "keypoints")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One entry of ``config.stages`` with its losses.
+
+    Args:
+      name: as in the config.
+      start, stop: first step, and the step after the last.
+      losses: name -> weight, without the terms of weight 0.
+      trainable: the parameter groups that move.
+    """
+
+    name: str
+    start: int
+    stop: int
+    losses: tuple[tuple[str, float], ...]
+    trainable: tuple[str, ...]
+
+
+def make_stages(config: ConfigDict) -> tuple[Stage, ...]:
+    """Read ``config.stages`` and ``config.stage``.
+
+    Raises:
+      ValueError: a stage without description, with a negative length, or that trains an unknown group.
+    """
+    stages, start = [], 0
+    for name, steps in config.stages:
+        if name not in config.stage:
+            raise ValueError(f"config.stages names {name!r}, but config.stage has only {sorted(config.stage)}.")
+        if steps < 0:
+            raise ValueError(f"config.stages: stage {name!r} has {steps} steps; give 0 or more.")
+        description = config.stage[name]
+        unknown = set(description.trainable) - set(GROUPS)
+        if unknown:
+            raise ValueError(f"config.stage.{name}.trainable: unknown {sorted(unknown)}; choose from {GROUPS}.")
+        losses = tuple((term, float(weight)) for term, weight in sorted(description.losses.items()) if weight)
+        stages.append(Stage(name, start, start + steps, losses, tuple(description.trainable)))
+        start += steps
+    return tuple(stages)
+
+
+def stage_at(stages: tuple[Stage, ...], step: int) -> Stage:
+    """The stage that step number ``step`` (counted from 0) belongs to."""
+    for stage in stages:
+        if step < stage.stop:
+            return stage
+    raise ValueError(f"step {step} is behind the last stage, which stops at {stages[-1].stop}.")
+
+
+def total_steps(stages: tuple[Stage, ...]) -> int:
+    """Steps of all stages together."""
+    return stages[-1].stop

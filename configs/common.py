@@ -1,0 +1,145 @@
+"""What every config starts from, and the parser of the text behind the colon in ``--config=file.py:variant``."""
+
+from ml_collections import ConfigDict
+
+
+def parse_arg(arg: str | None, **defaults) -> ConfigDict:
+    """Typed, strict variant options: ``"aircraft,steps=200,textured=false"``.
+
+    The first default may be given without its name. Each value takes the type of its default; a tuple as default
+    lists the allowed choices, the first of which is the default.
+
+    Args:
+      arg: the text behind the colon, or None.
+      **defaults: option name -> default value or tuple of choices.
+
+    Raises:
+      ValueError: an unknown option or a value of the wrong type; the message lists what is allowed.
+    """
+    first = next(iter(defaults), None)
+    values = {name: default[0] if isinstance(default, tuple) else default for name, default in defaults.items()}
+    for item in filter(None, (arg or "").split(",")):
+        name, _, text = item.rpartition("=")
+        name = name or first
+        if name not in defaults:
+            raise ValueError(f"unknown config option {name!r}; options are {', '.join(defaults) or 'none'}.")
+        values[name] = _parse_value(name, text, defaults[name])
+    return ConfigDict(values)
+
+
+def _parse_value(name: str, text: str, default):
+    if isinstance(default, tuple):
+        if text not in default:
+            raise ValueError(f"config option {name}={text!r}: choose one of {', '.join(default)}.")
+        return text
+    if isinstance(default, bool):
+        if text.lower() not in ("true", "false"):
+            raise ValueError(f"config option {name}={text!r}: must be true or false.")
+        return text.lower() == "true"
+    try:
+        return type(default)(text)
+    except ValueError as error:
+        raise ValueError(f"config option {name}={text!r}: must be of type {type(default).__name__}.") from error
+
+
+def base_config() -> ConfigDict:
+    """Every key that training knows, with the defaults that the experiments share."""
+    config = ConfigDict()
+    config.seed = 0
+    config.batch_size = 16
+    config.data = data_config()
+    config.model = model_config()
+    config.stages = (("shape", 1000), ("joint", 500))
+    config.stage = stage_config()
+    config.optimizer = ConfigDict(
+        dict(learning_rate=5e-4, warmup_steps=100, final_fraction=0.05, weight_decay=0.01, clip_norm=1.0)
+    )
+    # Factor on the learning rate of a parameter group; a pretrained encoder wants less than the rest.
+    config.optimizer.group_scale = ConfigDict(dict(encoder=1.0, shape=1.0, texture=1.0, camera=1.0, keypoints=1.0))
+    # sigma is the published 1e-4 at the end of training; the wider band at the start reaches further (sigma_start).
+    config.render = ConfigDict(dict(blending="softmax", sigma=1e-4, sigma_start=1e-4, gamma=1e-4))
+    # Network of the perceptual term: its weights come with an optional package. Where they are missing, training
+    # says so and goes on without the term, unless it is required.
+    config.perceptual = ConfigDict(dict(network="alexnet", required=False))
+    config.log_every = 20
+    config.eval_every = 500
+    config.checkpoint_every = 500
+    config.evaluation = ConfigDict(dict(split="test", num_views=5, num_report_objects=6))
+    config.init_from = ""
+    return config
+
+
+def data_config() -> ConfigDict:
+    """Where the examples come from and how they are made."""
+    data = ConfigDict()
+    data.source = "prepared"  # "prepared": a folder made by launch.prepare_data; "quickstart": made on first use
+    data.root = ""
+    data.num_objects = 0  # only for sources that make their own objects
+    data.image_size = 64
+    data.render_size = 64
+    data.num_target_views = 3
+    data.background = (1.0, 1.0, 1.0)
+    data.augment = ConfigDict(dict(flip=True, colour=0.2, crop=0.05))
+    return data
+
+
+def model_config() -> ConfigDict:
+    """The network; every key is described in ast_jax/model/model.py."""
+    encoder = dict(
+        name="convnet",
+        width=32,
+        blocks=1,
+        token_levels=(-3, -2, -1),
+        input_size=0,
+        weights="none",
+        pool="grid",
+    )
+    shape = dict(
+        kind="transformer",
+        level=3,
+        query_level=2,
+        radius=0.35,
+        layers=2,
+        symmetric=True,
+        mean_shape=True,
+        coarse=True,
+        head="per_query",
+        condition_on_global=True,
+        self_attention=True,
+        deep_supervision=True,
+    )
+    texture = dict(
+        kind="transformer",
+        query_level=3,
+        layers=1,
+        texels=4,
+        symmetric=True,
+        condition_on_global=True,
+        condition_on_shape=True,
+        self_attention=False,
+    )
+    camera = dict(kind="given", num_candidates=6, predict=False)
+    return ConfigDict(
+        dict(
+            dim=128,
+            heads=4,
+            mlp_ratio=2,
+            num_keypoints=0,
+            encoder=encoder,
+            shape=shape,
+            texture=texture,
+            camera=camera,
+        )
+    )
+
+
+def stage_config() -> ConfigDict:
+    """Which losses and which parameter groups are live in each stage; a weight of 0 switches a term off."""
+    shape = dict(iou=1.0, laplacian=0.1, normal=0.01)
+    joint = dict(shape, l1=1.0, perceptual=0.0)
+    return ConfigDict(
+        dict(
+            shape=dict(losses=shape, trainable=("encoder", "shape", "camera", "keypoints")),
+            joint=dict(losses=joint, trainable=("encoder", "shape", "texture", "camera", "keypoints")),
+        )
+    )

@@ -1,0 +1,36 @@
+"""Real categories with an open licence: aircraft, chairs, sofas, tables, cars out of Debian packages (docs/data.md).
+
+Data:    python -m launch.prepare_data --dataset=freeshapes --category=aircraft --root=data/freeshapes/aircraft \\
+           --image_size=128 --fov_deg=22 --supersample=2
+Command: python -m launch.train --config=configs/freeshapes.py:aircraft --workdir=runs/aircraft
+MLP row: python -m launch.train --config=configs/freeshapes.py:aircraft,shape=mlp --workdir=runs/aircraft_mlp
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+CATEGORIES = ("aircraft", "car", "chair", "sofa", "table")
+
+
+def get_config(arg: str | None = None) -> ConfigDict:
+    """Options behind the colon: the category, ``shape=transformer|mlp``, ``steps=`` of the whole run."""
+    options = common.parse_arg(arg, category=CATEGORIES, shape=("transformer", "mlp"), steps=4500)
+    config = common.base_config()
+    config.data.root = f"data/freeshapes/{options.category}"
+    # Many aircraft are white: grey shows their outline.
+    config.data.background = (0.5, 0.5, 0.5)
+    config.data.augment.colour = 0.4
+    config.model.encoder.width = 24
+    config.model.encoder.token_levels = (-2, -1)
+    config.model.shape.kind = options.shape
+    config.batch_size = 8
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.weight_decay = 0.05
+    shape_steps = 2 * options.steps // 3
+    config.stages = (("shape", shape_steps), ("joint", options.steps - shape_steps))
+    losses = dict(iou=1.0, laplacian=0.02, normal=0.01)
+    config.stage.shape.losses = ConfigDict(losses)
+    config.stage.joint.losses = ConfigDict(losses | dict(l1=1.0, perceptual=0.1))
+    config.render.blending = "hard"
+    return config

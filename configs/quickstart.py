@@ -1,0 +1,43 @@
+"""Ten minutes on a laptop CPU: make a family of patterned birds, learn their shape and texture, look at the result.
+
+Command: python -m launch.train --config=configs/quickstart.py --workdir=runs/quickstart
+Data: made on first use (ast_jax/data/synthetic.py), train and held-out objects apart.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+
+def get_config(arg: str | None = None) -> ConfigDict:
+    """Options behind the colon: ``tiny`` (seconds, for tests)."""
+    options = common.parse_arg(arg, size=("small", "tiny"))
+    config = common.base_config()
+    config.data.source = "quickstart"
+    config.data.root = "data/quickstart"
+    config.data.num_objects = 160
+    config.model.num_keypoints = 11  # as many as the birds have
+    config.model.encoder.width = 16
+    config.model.encoder.token_levels = (-2, -1)
+    # Many small steps with a decaying rate beat few large ones here: 8 pictures a step, 3 views each.
+    config.batch_size = 8
+    config.optimizer.learning_rate = 1e-3
+    config.stages = (("shape", 1400), ("joint", 400))
+    losses = dict(iou=1.0, keypoint=5.0, laplacian=0.02, normal=0.01)
+    config.stage.shape.losses = ConfigDict(losses)
+    config.stage.joint.losses = ConfigDict(losses | dict(l1=1.0))
+    # The colour of the nearest face trains the texture several times faster than the softmax over all faces does.
+    config.render.blending = "hard"
+    if options.size == "tiny":
+        _make_tiny(config)
+    return config
+
+
+def _make_tiny(config: ConfigDict) -> None:
+    config.data.root = "data/quickstart_tiny"
+    config.data.num_objects = 10
+    config.data.image_size = config.data.render_size = 32
+    config.batch_size = 8
+    config.stages = (("shape", 4), ("joint", 4))
+    config.log_every = 2
+    config.checkpoint_every = 4

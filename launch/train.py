@@ -1,0 +1,42 @@
+"""Train a model, evaluate it on held-out objects, and write the report.
+
+    python -m launch.train --config=configs/quickstart.py --workdir=runs/quickstart
+
+The same command again goes on where it stopped. Every leaf of the config can be overridden:
+``--config.optimizer.learning_rate=1e-4``.
+"""
+
+from absl import flags, logging
+from ml_collections import config_flags
+
+from ast_jax.training import runtime
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, e.g. configs/quickstart.py", lock_config=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder that receives everything the run writes.")
+_ALLOW_CHANGE = flags.DEFINE_bool("allow_config_change", False, "Go on although the run has another config.")
+_CPU_DEVICES = flags.DEFINE_integer("cpu_devices", 0, "Split the CPU into so many devices; 0: one.", lower_bound=0)
+_REPORT = flags.DEFINE_bool("report", True, "Evaluate and write the report at the end.")
+
+
+def main(argv: list[str]) -> None:
+    """Flags in, run out."""
+    del argv
+    mesh = runtime.setup(cpu_devices=_CPU_DEVICES.value)
+    from ast_jax.training.loop import train  # after the devices are set up
+
+    steps = train(_CONFIG.value, _WORKDIR.value, mesh=mesh, allow_config_change=_ALLOW_CHANGE.value)
+    logging.info("trained %d steps", steps)
+    if _REPORT.value:
+        from ast_jax.summary import write_summary
+
+        write_summary(_WORKDIR.value)
+
+
+def run() -> None:
+    """Console entry point."""
+    flags.mark_flags_as_required(["config", "workdir"])
+    runtime.run_main(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,49 @@
+"""A differentiable mesh renderer in pure JAX, usable on its own: CPU, GPU and TPU, batched, nothing to
+compile.
+
+Conventions: world right-handed with +Y up; the camera looks down -Z; NDC x right and y up in [-1, 1];
+images have row 0 at the top; face id -1 is background.
+"""
+
+from render.camera import PerspectiveCamera, WeakPerspectiveCamera, look_at, orbit, quaternion_to_rotation
+from render.coverage import soft_coverage
+from render.interpolate import interpolate
+from render.mesh import (
+    Mesh,
+    edge_face_pairs,
+    face_normals,
+    gather_corners,
+    icosphere,
+    unique_edges,
+    vertex_normals,
+)
+from render.parallel import batch_parallel
+from render.rasterize import Fragments, rasterize
+from render.render import Rendering, render
+from render.texture import FaceTexels, VertexColours, sample_face_texels, sample_texture
+
+__all__ = [
+    "FaceTexels",
+    "Fragments",
+    "Mesh",
+    "PerspectiveCamera",
+    "Rendering",
+    "VertexColours",
+    "WeakPerspectiveCamera",
+    "batch_parallel",
+    "edge_face_pairs",
+    "face_normals",
+    "gather_corners",
+    "icosphere",
+    "interpolate",
+    "look_at",
+    "orbit",
+    "quaternion_to_rotation",
+    "rasterize",
+    "render",
+    "sample_face_texels",
+    "sample_texture",
+    "soft_coverage",
+    "unique_edges",
+    "vertex_normals",
+]

@@ -1,0 +1,202 @@
+"""Cameras: world points to view space, to clip space, to depth.
+
+View space has x right and y up; the camera looks down -z. Depth is the distance along the viewing axis, > 0
+in front. Clip space is OpenGL's: NDC = clip / w, x right and y up in [-1, 1], z/w in [-1, 1] from near to
+far.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from render.arrays import Array
+
+
+def _rotate(rotation: Array, points: Array) -> jax.Array:
+    # Full precision: accelerators would round a default matrix product to bfloat16, which moves vertices by
+    # pixels.
+    return jnp.einsum("...ij,...vj->...vi", rotation, points, precision=jax.lax.Precision.HIGHEST)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class PerspectiveCamera:
+    """Pinhole camera: `x_view = R x_world + t`, `x_ndc = focal_x x_view / depth + principal_x`, y alike.
+
+    Leading axes are free (`[b]`, `[b, s]`, ...), and a `jax.tree.map` over the camera may reshape them.
+
+    Args:
+        rotation: `[*b, 3, 3]` world to view.
+        translation: `[*b, 3]` world units.
+        focal: `[*b, 2]` in NDC units: 1 / tan(half the field of view) of each axis.
+        principal: `[*b, 2]` NDC of the optical axis; 0 is the centre.
+        near: depth that clip space maps to z/w = -1. Nothing is clipped there.
+        far: depth that clip space maps to z/w = 1.
+    """
+
+    rotation: Float[Array, "*b 3 3"]
+    translation: Float[Array, "*b 3"]
+    focal: Float[Array, "*b 2"]
+    principal: Float[Array, "*b 2"]
+    # SoftRas's and PyTorch3D's far plane; the near plane is NMR's.
+    near: float = dataclasses.field(default=0.1, metadata={"static": True})
+    far: float = dataclasses.field(default=100.0, metadata={"static": True})
+
+    def view(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v 3"]:
+        """World points in view space."""
+        return _rotate(self.rotation, points_world) + jnp.expand_dims(self.translation, -2)
+
+    def depth(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v"]:
+        """Distance of world points along the viewing axis, > 0 in front."""
+        return -self.view(points_world)[..., 2]
+
+    def project(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v 4"]:
+        """World points in clip space; w is the depth."""
+        view = self.view(points_world)
+        depth = -view[..., 2:]
+        xy = view[..., :2] * jnp.expand_dims(self.focal, -2) + depth * jnp.expand_dims(self.principal, -2)
+        scale = (self.far + self.near) / (self.far - self.near)
+        offset = 2.0 * self.far * self.near / (self.far - self.near)
+        return jnp.concatenate([xy, scale * depth - offset, depth], axis=-1)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class WeakPerspectiveCamera:
+    """Scaled orthographic camera of CMR: `x_view = R(q) x_world`, `xy_ndc = scale xy_view + translation`, w
+    = 1.
+
+    Args:
+        scale: `[*b]` NDC units per world unit.
+        translation: `[*b, 2]` NDC.
+        quaternion: `[*b, 4]`, w first; normalised here.
+        distance: depth of the world origin. It moves no pixel and only has to keep objects in front.
+        near: depth that clip space maps to z = -1. Nothing is clipped there.
+        far: depth that clip space maps to z = 1.
+
+    Source: Kanazawa et al., Learning Category-Specific Mesh Reconstruction from Image Collections, ECCV 2018.
+    """
+
+    scale: Float[Array, "*b"]
+    translation: Float[Array, "*b 2"]
+    quaternion: Float[Array, "*b 4"]
+    # CMR's `offset_z`.
+    distance: float = dataclasses.field(default=5.0, metadata={"static": True})
+    near: float = dataclasses.field(default=0.1, metadata={"static": True})
+    far: float = dataclasses.field(default=100.0, metadata={"static": True})
+
+    def view(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v 3"]:
+        """World points rotated into view space, in world units."""
+        return _rotate(quaternion_to_rotation(self.quaternion), points_world)
+
+    def depth(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v"]:
+        """Nominal distance along the viewing axis, in world units."""
+        return self.distance - self.view(points_world)[..., 2]
+
+    def project(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v 4"]:
+        """World points in clip space with w = 1; z maps depth near..far linearly to -1..1."""
+        view = self.view(points_world)
+        xy = view[..., :2] * self.scale[..., None, None] + jnp.expand_dims(self.translation, -2)
+        depth = self.distance - view[..., 2:]
+        z = (2.0 * depth - (self.far + self.near)) / (self.far - self.near)
+        return jnp.concatenate([xy, z, jnp.ones_like(z)], axis=-1)
+
+
+def quaternion_to_rotation(quaternion: Float[Array, "*b 4"]) -> Float[Array, "*b 3 3"]:
+    """Rotation matrix (for column vectors) of a quaternion.
+
+    Args:
+        quaternion: w, x, y, z; any length > 0 (a zero quaternion gives the identity).
+
+    Returns:
+        Rotation matrices.
+    """
+    unit = _normalise(quaternion)
+    w, x, y, z = (unit[..., i] for i in range(4))
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def look_at(
+    eye: Float[Array, "*b 3"], target: Float[Array, "*b 3"], up: Float[Array, "*b 3"]
+) -> tuple[Float[Array, "*b 3 3"], Float[Array, "*b 3"]]:
+    """World-to-view transform of a camera at `eye` that looks at `target`.
+
+    Args:
+        eye: world position of the camera.
+        target: world point in the middle of the image.
+        up: world direction that points up in the image. Where it is parallel to the line of sight, +Z
+            stands in, and +X where that is parallel too.
+
+    Returns:
+        Rotation and translation with `x_view = R x_world + t`.
+    """
+    back = _normalise(eye - target)
+    unit_up = _normalise(up)
+    for axis in (2, 0):
+        spare = jnp.broadcast_to(jnp.eye(3, dtype=back.dtype)[axis], back.shape)
+        right = jnp.cross(unit_up, back)
+        # 1e-6: sine of the angle below which float32 no longer knows which way is up.
+        parallel = jnp.sum(right * right, axis=-1, keepdims=True) < 1e-12
+        unit_up = jnp.where(parallel, spare, unit_up)
+    right = _normalise(jnp.cross(unit_up, back))
+    rotation = jnp.stack([right, jnp.cross(back, right), back], axis=-2)
+    return rotation, -_rotate(rotation, eye[..., None, :])[..., 0, :]
+
+
+def orbit(
+    distance: Float[Array, "*b"] | float,
+    elevation_rad: Float[Array, "*b"] | float,
+    azimuth_rad: Float[Array, "*b"] | float,
+    fov_y_rad: Float[Array, "*b"] | float,
+    *,
+    aspect: float = 1.0,
+    near: float = 0.1,
+    far: float = 100.0,
+) -> PerspectiveCamera:
+    """Camera on a sphere about the origin, looking at it, +Y up.
+
+    `eye = distance (cos el sin az, sin el, cos el cos az)`: azimuth 0 is on +Z and grows towards +X.
+
+    Args:
+        distance: world units from the origin.
+        elevation_rad: angle above the xz plane; the poles are no exception.
+        azimuth_rad: angle about +Y.
+        fov_y_rad: vertical field of view.
+        aspect: image width / height.
+        near: see `PerspectiveCamera`.
+        far: see `PerspectiveCamera`.
+
+    Returns:
+        A camera whose leading axes are those of the arguments.
+    """
+    angles = [jnp.asarray(value, dtype=float) for value in (distance, elevation_rad, azimuth_rad, fov_y_rad)]
+    shape = jnp.broadcast_shapes(*(value.shape for value in angles))
+    distance, elevation, azimuth, fov_y = (jnp.broadcast_to(value, shape) for value in angles)
+    sin_e, cos_e, sin_a, cos_a = jnp.sin(elevation), jnp.cos(elevation), jnp.sin(azimuth), jnp.cos(azimuth)
+    zero = jnp.zeros_like(distance)
+    right = jnp.stack([cos_a, zero, -sin_a], axis=-1)
+    up = jnp.stack([-sin_e * sin_a, cos_e, -sin_e * cos_a], axis=-1)
+    back = jnp.stack([cos_e * sin_a, sin_e, cos_e * cos_a], axis=-1)
+    focal_y = 1.0 / jnp.tan(0.5 * fov_y)
+    return PerspectiveCamera(
+        rotation=jnp.stack([right, up, back], axis=-2),
+        translation=jnp.stack([zero, zero, -distance], axis=-1),
+        focal=jnp.stack([focal_y / aspect, focal_y], axis=-1),
+        principal=jnp.zeros((*shape, 2), focal_y.dtype),
+        near=near,
+        far=far,
+    )
+
+
+def _normalise(vector: Array) -> jax.Array:
+    vector = jnp.asarray(vector)
+    squared = jnp.sum(vector * vector, axis=-1, keepdims=True)
+    exists = squared > jnp.finfo(vector.dtype).tiny
+    return jnp.where(exists, vector * jax.lax.rsqrt(jnp.where(exists, squared, 1.0)), 0.0)

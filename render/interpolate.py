@@ -1,0 +1,61 @@
+"""Values of vertices and faces at the pixels that see them."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float, Int
+
+from render.arrays import Array, check_faces
+from render.mesh import gather_corners
+from render.rasterize import Fragments
+
+
+def interpolate(
+    fragments: Fragments,
+    attributes: Float[Array, "b v c"] | Float[Array, "b f 3 c"],
+    faces: Int[Array, "f 3"] | Int[Array, "b f 3"] | None = None,
+) -> Float[Array, "b h w c"]:
+    """Interpolates attributes over the nearest face of each pixel: `sum_i b_i attribute_i`.
+
+    Perspective-correct, differentiable in the attributes and, through the barycentrics, in the vertices.
+
+    Args:
+        fragments: from `rasterize`.
+        attributes: of vertices, `[b, v, c]`, then `faces` must be given; or of the corners of faces, `[b,
+            f, 3, c]`.
+        faces: triangle indices.
+
+    Returns:
+        Values, zero where there is no face.
+
+    Raises:
+        ValueError: wrong shape, or vertex attributes without faces.
+    """
+    attributes = jnp.asarray(attributes)
+    if attributes.ndim == 3:
+        if faces is None:
+            raise ValueError("vertex attributes [b, v, c] need faces; or pass corner attributes [b, f, 3, c]")
+        check_faces(faces, attributes.shape[1], attributes.shape[0])
+        attributes = gather_corners(attributes, faces)
+    if attributes.ndim != 4 or attributes.shape[2] != 3:
+        raise ValueError(f"attributes must have shape [b, v, c] or [b, f, 3, c], got {attributes.shape}")
+    weights = fragments.barycentric
+    return sum(
+        weights[..., i, None] * take_faces(attributes, fragments.face_id, jnp.full_like(fragments.face_id, i))
+        for i in range(3)
+    )
+
+
+def take_faces(values: jax.Array, face_id: jax.Array, entry: jax.Array | None = None) -> jax.Array:
+    """Values `[b, f, c]`, or entries of `[b, f, k, c]`, of the faces that pixels see; zero without face.
+
+    Args:
+        values: per face.
+        face_id: `[b, h, w]`, -1 for none.
+        entry: `[b, h, w]` index into k.
+
+    Returns:
+        `[b, h, w, c]`.
+    """
+    image = jnp.arange(face_id.shape[0], dtype=face_id.dtype)[:, None, None]
+    index = (image, jnp.maximum(face_id, 0)) if entry is None else (image, jnp.maximum(face_id, 0), entry)
+    return jnp.where((face_id >= 0)[..., None], values[index], 0.0)

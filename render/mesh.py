@@ -1,0 +1,235 @@
+"""Triangle meshes: the batched container, icospheres, normals, edges."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from render.arrays import Array, check_faces
+
+
+class _StaticArray:
+    """A numpy array that compares and hashes by content, as the static half of a pytree must."""
+
+    def __init__(self, array: np.ndarray):
+        self.array = array
+        self._key = (array.shape, array.dtype.str, array.tobytes())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _StaticArray) and (self.array is other.array or self._key == other._key)
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+
+@jax.tree_util.register_pytree_node_class
+@dataclasses.dataclass(frozen=True)
+class Mesh:
+    """A batch of triangle meshes.
+
+    Faces are int32, counter-clockwise seen from outside. `[f, 3]` numpy faces are shared by the batch and
+    static: a jitted function is compiled once for each topology. `[b, f, 3]` faces are data like the
+    vertices; meshes of different sizes share a batch by padding, with `face_mask` telling which faces
+    exist.
+
+    Args:
+        vertices: `[b, v, 3]` world coordinates.
+        faces: numpy `[f, 3]`, or `[b, f, 3]`.
+        face_mask: `[b, f]`, only with `[b, f, 3]` faces; a padded face may name any vertex.
+
+    Raises:
+        ValueError: wrong shapes, shared faces that are not numpy, a face index out of range.
+    """
+
+    vertices: Float[Array, "b v 3"]
+    faces: Int[Array, "f 3"] | Int[Array, "b f 3"]
+    face_mask: Bool[Array, "b f"] | None = None
+
+    def __post_init__(self):
+        if self.vertices.ndim != 3 or self.vertices.shape[-1] != 3:
+            raise ValueError(f"vertices must have shape [b, v, 3], got {self.vertices.shape}")
+        if self.faces.ndim == 2 and not isinstance(self.faces, np.ndarray):
+            raise ValueError("faces [f, 3] are static: pass a numpy array, or broadcast them to [b, f, 3]")
+        check_faces(self.faces, self.vertices.shape[1], self.vertices.shape[0])
+        if self.face_mask is not None and self.face_mask.shape != self.faces.shape[:-1]:
+            raise ValueError(
+                f"face_mask needs faces of shape [b, f, 3] and must then have shape [b, f]; got face_mask"
+                f" {self.face_mask.shape} with faces {self.faces.shape}"
+            )
+
+    def tree_flatten(self):
+        """Children and static part; called by jax."""
+        if isinstance(self.faces, np.ndarray) and self.faces.ndim == 2:
+            return (self.vertices, None, self.face_mask), _StaticArray(self.faces)
+        return (self.vertices, self.faces, self.face_mask), None
+
+    @classmethod
+    def tree_unflatten(cls, static, children):
+        """Rebuilds without checks, since jax also puts placeholders into pytrees."""
+        mesh = object.__new__(cls)
+        vertices, faces, face_mask = children
+        object.__setattr__(mesh, "vertices", vertices)
+        object.__setattr__(mesh, "faces", faces if static is None else static.array)
+        object.__setattr__(mesh, "face_mask", face_mask)
+        return mesh
+
+
+def icosphere(level: int) -> tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"]]:
+    """Unit sphere from a subdivided icosahedron.
+
+    Every level splits each face into four, so there are `10 4^level + 2` vertices and `20 4^level` faces. The
+    vertices of a level are the first vertices of the next.
+
+    Args:
+        level: 0 (icosahedron) or more.
+
+    Returns:
+        Vertices (float64, unit length) and faces (int32, counter-clockwise from outside).
+
+    Raises:
+        ValueError: level < 0.
+    """
+    if level < 0:
+        raise ValueError(f"level must be >= 0, got {level}")
+    vertices, faces = _icosahedron()
+    for _ in range(level):
+        vertices, faces = _subdivide(vertices, faces)
+    return vertices, faces.astype(np.int32)
+
+
+def _icosahedron() -> tuple[np.ndarray, np.ndarray]:
+    golden = (1.0 + 5.0**0.5) / 2.0
+    rectangle = np.array([[-1.0, golden], [1.0, golden], [-1.0, -golden], [1.0, -golden]])
+    flat = np.concatenate([rectangle, np.zeros((4, 1))], axis=1)
+    # Three golden rectangles at right angles: the axes turn cyclically.
+    vertices = np.concatenate([np.roll(flat, shift, axis=1) for shift in range(3)])
+    vertices /= np.linalg.norm(vertices, axis=1, keepdims=True)
+    closest = np.sort(vertices @ vertices.T, axis=1)[0, -2]
+    touching = vertices @ vertices.T > closest - 1e-6
+    corners = [
+        (a, b, c)
+        for a in range(12)
+        for b in range(a + 1, 12)
+        for c in range(b + 1, 12)
+        if touching[a, b] and touching[b, c] and touching[a, c]
+    ]
+    faces = np.array(corners)
+    inward = np.linalg.det(vertices[faces]) < 0
+    faces[inward] = faces[inward][:, ::-1]
+    return vertices, faces
+
+
+def _subdivide(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    edges, edge_of_corner = _edges_of_faces(faces)
+    middle = vertices[edges].sum(axis=1)
+    middle /= np.linalg.norm(middle, axis=1, keepdims=True)
+    # Corner i of a face starts the edge (i, i + 1).
+    a, b, c = faces.T
+    ab, bc, ca = (edge_of_corner + len(vertices)).T
+    children = [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
+    split = np.stack([np.stack(child, axis=1) for child in children], axis=1)
+    return np.concatenate([vertices, middle]), split.reshape(-1, 3)
+
+
+def _edges_of_faces(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    directed = np.stack([faces, np.roll(faces, -1, axis=1)], axis=-1)
+    edges, inverse = np.unique(np.sort(directed.reshape(-1, 2), axis=1), axis=0, return_inverse=True)
+    return edges, inverse.reshape(-1, 3)
+
+
+def unique_edges(faces: Int[np.ndarray, "f 3"]) -> Int[np.ndarray, "e 2"]:
+    """Every edge once, as (lower, higher) vertex index, sorted.
+
+    Args:
+        faces: triangle indices.
+
+    Returns:
+        Edges, int32.
+    """
+    return _edges_of_faces(faces)[0].astype(np.int32)
+
+
+def edge_face_pairs(faces: Int[np.ndarray, "f 3"]) -> Int[np.ndarray, "e 2"]:
+    """The two faces on either side of each inner edge.
+
+    Edges of one face only (a boundary) have no pair; an edge of k > 2 faces gives its k - 1 neighbours in
+    face order.
+
+    Args:
+        faces: triangle indices.
+
+    Returns:
+        Pairs of face indices, lower first, int32.
+    """
+    edge_of_corner = _edges_of_faces(faces)[1].reshape(-1)
+    order = np.argsort(edge_of_corner, kind="stable")
+    same = edge_of_corner[order][1:] == edge_of_corner[order][:-1]
+    face = order // 3
+    return np.stack([face[:-1][same], face[1:][same]], axis=1).astype(np.int32)
+
+
+def face_normals(
+    vertices: Float[Array, "b v 3"], faces: Int[Array, "f 3"] | Int[Array, "b f 3"]
+) -> Float[Array, "b f 3"]:
+    """Unit normals of faces, outward for counter-clockwise faces; zero for faces without area.
+
+    Args:
+        vertices: world coordinates.
+        faces: triangle indices.
+
+    Returns:
+        Normals, finite with finite gradients for every input.
+    """
+    return _safe_unit(_area_vectors(vertices, faces))
+
+
+def vertex_normals(
+    vertices: Float[Array, "b v 3"], faces: Int[Array, "f 3"] | Int[Array, "b f 3"]
+) -> Float[Array, "b v 3"]:
+    """Unit normals of vertices: the area-weighted mean of the faces around; zero where they cancel or are
+    missing.
+
+    Args:
+        vertices: world coordinates.
+        faces: triangle indices; padded faces must have no area (repeat one index).
+
+    Returns:
+        Normals, finite with finite gradients for every input.
+    """
+    area = jnp.repeat(_area_vectors(vertices, faces), 3, axis=1)
+    index = jnp.broadcast_to(jnp.asarray(faces), (vertices.shape[0], *faces.shape[-2:])).reshape(vertices.shape[0], -1)
+    total = jax.vmap(lambda values, rows: jnp.zeros_like(values, shape=(vertices.shape[1], 3)).at[rows].add(values))(
+        area, index
+    )
+    return _safe_unit(total)
+
+
+def gather_corners(values: jax.Array, faces: Array) -> jax.Array:
+    """Vertex values at the corners of faces.
+
+    Args:
+        values: `[b, v, ...]`.
+        faces: `[f, 3]` or `[b, f, 3]`.
+
+    Returns:
+        `[b, f, 3, ...]`.
+    """
+    if faces.ndim == 2:
+        return jnp.take(values, jnp.asarray(faces), axis=1)
+    return jax.vmap(lambda rows, index: rows[index])(values, jnp.asarray(faces))
+
+
+def _area_vectors(vertices: jax.Array, faces: Array) -> jax.Array:
+    corners = gather_corners(jnp.asarray(vertices), faces)
+    return 0.5 * jnp.cross(corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0])
+
+
+def _safe_unit(vectors: jax.Array) -> jax.Array:
+    # Scaled by the largest component first: squares of tiny vectors would underflow.
+    largest = jnp.max(jnp.abs(vectors), axis=-1, keepdims=True)
+    exists = largest > jnp.finfo(vectors.dtype).tiny
+    scaled = vectors / jnp.where(exists, largest, 1.0)
+    squared = jnp.sum(scaled * scaled, axis=-1, keepdims=True)
+    return jnp.where(exists, scaled * jax.lax.rsqrt(jnp.where(exists, squared, 1.0)), 0.0)

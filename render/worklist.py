@@ -1,0 +1,290 @@
+"""The work list: which small windows of the image each face can touch, walked in chunks of constant size.
+
+The box of a face on the screen is cut into square windows of a few pixels; a face and one of its windows
+make a *pair*. The number of pairs of a batch is known only at run time, so pairs are numbered by a
+cumulative sum over faces, and a loop walks them in chunks of constant size, as many chunks as there are.
+Shapes are static, memory is one chunk, and no pair is ever dropped.
+
+Within a chunk an inner loop runs over the pixels of a window, so that everything computed is an array over
+pairs: small enough for the cache, and in the layout that vector units like. Screen coordinates are pixels,
+x right and y down, and whole numbers are pixel centres. Images inside the walk are flat, `[canvas.size]`,
+see `Canvas`.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+Carry = TypeVar("Carry")
+
+# Pixels along a window. Measured on CPU with faces of a few pixels: smaller windows mean more pairs, larger
+# ones more pixels outside of the face.
+_SIDE = 5
+# Numbers in the arrays of a chunk that should stay in the second-level cache of a CPU core.
+_CACHE = 2**18
+# An accelerator wants long arrays instead, to keep its lanes busy between two launches.
+_ACCELERATOR_CHUNK = 2**17
+# Pixels by which boxes grow beyond need, so that rounding cannot lose a pixel centre on the border of a face.
+_SLACK = 0.02
+
+
+@dataclasses.dataclass(frozen=True)
+class Canvas:
+    """Images of a batch as one flat array, padded so that windows may hang over to the right and below.
+
+    Args:
+        batch: images.
+        height: pixels.
+        width: pixels.
+        side: pixels along a window.
+    """
+
+    batch: int
+    height: int
+    width: int
+    side: int
+
+    @property
+    def rows(self) -> int:
+        """Rows of an image with its padding."""
+        return self.height + self.side - 1
+
+    @property
+    def columns(self) -> int:
+        """Columns of an image with its padding."""
+        return self.width + self.side - 1
+
+    @property
+    def nowhere(self) -> int:
+        """Where the windows of pairs that do not exist begin."""
+        return self.batch * self.rows * self.columns
+
+    @property
+    def size(self) -> int:
+        """Length of the flat array: all images, then room for the window of pairs that do not exist."""
+        return self.nowhere + self.side * self.columns
+
+    def flatten(self, image: jax.Array) -> jax.Array:
+        """`[b, h, w]` to the flat array, zero in the padding."""
+        padded = jnp.pad(image, ((0, 0), (0, self.side - 1), (0, self.side - 1))).reshape(-1)
+        return jnp.pad(padded, (0, self.size - self.nowhere))
+
+    def unflatten(self, flat: jax.Array) -> jax.Array:
+        """The flat array to `[b, h, w]`."""
+        padded = flat[: self.nowhere].reshape(self.batch, self.rows, self.columns)
+        return padded[:, : self.height, : self.width]
+
+
+class WorkList(NamedTuple):
+    """Windows of all faces of a batch.
+
+    Attributes:
+        box: `[b * f, 4]` of each face: first column, first pixel row counted through the padded batch,
+            windows side by side, and number of the first pair.
+        end: `[b * f]` one past the number of the last pair.
+    """
+
+    box: jax.Array
+    end: jax.Array
+
+
+class Pairs(NamedTuple):
+    """One chunk of pairs, `[pairs]` each.
+
+    Attributes:
+        face: index into the faces of the batch.
+        corner: index of the first pixel of the window in the flat images.
+        column: column of that pixel.
+        row: row of that pixel.
+    """
+
+    face: jax.Array
+    corner: jax.Array
+    column: jax.Array
+    row: jax.Array
+
+
+class Pixel(NamedTuple):
+    """One pixel of every window of a chunk, `[pairs]` each.
+
+    Attributes:
+        index: into the flat images, always within bounds.
+        x: column, as a float.
+        y: row, as a float.
+    """
+
+    index: jax.Array
+    x: jax.Array
+    y: jax.Array
+
+
+def make_canvas(batch: int, faces: int, image_size: tuple[int, int]) -> Canvas:
+    """The canvas with the smallest windows whose worst-case number of pairs an int32 can count.
+
+    Args:
+        batch: images.
+        faces: faces of an image.
+        image_size: height and width in pixels.
+
+    Returns:
+        The canvas.
+
+    Raises:
+        ValueError: the batch is too large even for large windows.
+    """
+    height, width = int(image_size[0]), int(image_size[1])
+    for side in (_SIDE, 8, 16, 32, 64):
+        canvas = Canvas(batch, height, width, side)
+        if batch * faces * _most_windows(canvas) < 2**31 and canvas.size < 2**31:
+            return canvas
+    raise ValueError(
+        f"{batch} images of {height}x{width} pixels with {faces} faces each are too many for one call: split the batch"
+    )
+
+
+def build(low: jax.Array, high: jax.Array, visible: jax.Array, canvas: Canvas) -> WorkList:
+    """Lists the windows of each face.
+
+    Args:
+        low: `[b * f, 2]` lower x, y of the box of each face.
+        high: `[b * f, 2]` upper x, y.
+        visible: `[b * f]`; false takes a face out of the list.
+        canvas: layout of the images.
+
+    Returns:
+        The work list; boxes without a pixel centre are not in it.
+    """
+    size = jnp.array([[canvas.width, canvas.height]], low.dtype)
+    first = jnp.clip(jnp.ceil(low - _SLACK), 0.0, size)
+    last = jnp.clip(jnp.floor(high + _SLACK), -1.0, size - 1.0)
+    # Boxes that are not a number end here too: every comparison with them is false.
+    visible = visible & jnp.all(last >= first, axis=-1)
+    first = jnp.where(visible[:, None], first, 0.0).astype(jnp.int32)
+    last = jnp.where(visible[:, None], last, 0.0).astype(jnp.int32)
+    windows = (last - first) // canvas.side + 1
+    count = jnp.where(visible, windows[:, 0] * windows[:, 1], 0)
+    end = jnp.cumsum(count, dtype=jnp.int32)
+    image = jnp.arange(low.shape[0], dtype=jnp.int32) // max(low.shape[0] // canvas.batch, 1)
+    row = first[:, 1] + image * canvas.rows
+    return WorkList(jnp.stack([first[:, 0], row, windows[:, 0], end - count], axis=-1), end)
+
+
+def walk(
+    work: WorkList, canvas: Canvas, step: Callable[[Pairs, Carry], Carry], carry: Carry, numbers: int = 32
+) -> Carry:
+    """Runs `step` over all pairs, chunk by chunk, in the order of faces.
+
+    The last chunk is filled up with pairs that do not exist: their pixels are beyond all images, so what is
+    scattered there is lost, and what is gathered there is what the caller put there.
+
+    Args:
+        work: the list.
+        canvas: layout of the images.
+        step: takes a chunk and the carry, gives the next carry.
+        carry: arrays to start from.
+        numbers: floats that `step` keeps for each pair, to choose the length of a chunk.
+
+    Returns:
+        The carry after the last chunk.
+    """
+    faces = work.end.shape[0]
+    if faces == 0:
+        return carry
+    chunk = max(_CACHE // numbers, 256) if jax.default_backend() == "cpu" else _ACCELERATOR_CHUNK
+    # Powers of two: XLA's CPU code for odd lengths is several times slower.
+    chunk = 2 ** (min(chunk, faces * _most_windows(canvas)).bit_length() - 1)
+    total = work.end[-1]
+
+    def body(index, carry):
+        number = index * chunk + jnp.arange(chunk, dtype=jnp.int32)
+        # "scan" is the fastest search inside a loop on CPU (5 times "scan_unrolled").
+        face = jnp.searchsorted(work.end, number, side="right", method="scan").astype(jnp.int32)
+        face = jnp.minimum(face, faces - 1)
+        column, row, windows, start = take_rows(work.box, face)
+        exists = number < total
+        nth = jnp.where(exists, number - start, 0)
+        below = nth // windows
+        column, row = column + (nth - below * windows) * canvas.side, row + below * canvas.side
+        corner = jnp.where(exists, row * canvas.columns + column, canvas.nowhere)
+        return step(Pairs(face, corner, column, row % canvas.rows), carry)
+
+    # Adding zero times the count changes no value, but under `shard_map` the carry then differs between
+    # devices from the first trip on, as it must.
+    carry = jax.tree.map(lambda value: value + (0 * total).astype(value.dtype), carry)
+    return jax.lax.fori_loop(0, (total + (chunk - 1)) // chunk, body, carry)
+
+
+def each_pixel(pairs: Pairs, canvas: Canvas, step: Callable[[Pixel, Carry], Carry], carry: Carry, dtype) -> Carry:
+    """Runs `step` over the pixels of a window, for all windows of a chunk at once.
+
+    Args:
+        pairs: the chunk.
+        canvas: layout of the images.
+        step: takes one pixel of every window and the carry, gives the next carry.
+        carry: arrays to start from.
+        dtype: of the pixel coordinates.
+
+    Returns:
+        The carry after the last pixel.
+    """
+
+    def body(number, carry):
+        below = number // canvas.side
+        right = number - below * canvas.side
+        index = pairs.corner + (below * canvas.columns + right)
+        return step(Pixel(index, (pairs.column + right).astype(dtype), (pairs.row + below).astype(dtype)), carry)
+
+    return jax.lax.fori_loop(0, canvas.side**2, body, carry)
+
+
+def once(pairs: Pairs, function: Callable[[], Carry]) -> Carry:
+    """Calls a function whose results are to be computed once and stored.
+
+    XLA repeats cheap operations in every one of their consumers, however many they add up to: without this a gradient
+    of twenty numbers computes the distance to a triangle twenty times. Its CPU compiler drops optimization barriers
+    before it decides, so there the barrier is a condition that always holds, which XLA cannot know.
+
+    Args:
+        pairs: the chunk.
+        function: closes over all it needs.
+
+    Returns:
+        What the function returns.
+    """
+    if jax.default_backend() != "cpu":
+        return jax.lax.optimization_barrier(function())
+    results = jax.eval_shape(function)
+
+    def never():
+        # Made from an argument, so that under `shard_map` both branches differ between devices.
+        zero = 0 * pairs.face[0]
+        return jax.tree.map(lambda out: jnp.zeros(out.shape, out.dtype) + zero.astype(out.dtype), results)
+
+    return jax.lax.cond(pairs.face[0] >= 0, function, never)
+
+
+def zeros(pairs: Pairs, count: int, dtype) -> tuple[jax.Array, ...]:
+    """Sums over the pixels of a window to start from: `count` arrays over pairs."""
+    return ((0 * pairs.corner).astype(dtype),) * count
+
+
+def take_rows(table: jax.Array, index: jax.Array) -> jax.Array:
+    """Rows of `[rows, columns]` as `[columns, len(index)]`; several times faster than gathering columns."""
+    return table.at[index].get(mode="promise_in_bounds").T
+
+
+def add_rows(table: jax.Array, pairs: Pairs, values: jax.Array) -> jax.Array:
+    """Adds `[columns, pairs]` into the rows of faces."""
+    return table.at[pairs.face].add(values.T, mode="promise_in_bounds")
+
+
+def take(flat: jax.Array, pixel: Pixel) -> jax.Array:
+    """Values of a flat image at one pixel of every window."""
+    return flat.at[pixel.index].get(mode="promise_in_bounds")
+
+
+def _most_windows(canvas: Canvas) -> int:
+    return -(-canvas.height // canvas.side) * -(-canvas.width // canvas.side)

@@ -1,0 +1,41 @@
+"""Every config of every experiment builds a model and its stages, without computing anything."""
+
+import importlib.util
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from ml_collections import ConfigDict
+
+from ast_jax.model import Model
+from ast_jax.training.stages import make_stages
+
+FOLDER = Path(__file__).resolve().parents[2] / "configs"
+VARIANTS = {
+    "quickstart": (None, "tiny"),
+    "freeshapes": ("aircraft", "chair,shape=mlp", "car,steps=9"),
+}
+
+
+def _load(name: str, arg: str | None) -> ConfigDict:
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config(arg)
+
+
+def test_every_experiment_is_tested():
+    assert {path.stem for path in FOLDER.glob("*.py")} - {"__init__", "common"} == set(VARIANTS)
+
+
+@pytest.mark.parametrize("name, arg", [(name, arg) for name, args in VARIANTS.items() for arg in args])
+def test_config_builds(name, arg):
+    config = _load(name, arg)
+    assert make_stages(config)
+    size = config.data.image_size
+    predict = lambda image: Model(config.model, rngs=nnx.Rngs(0))(image)  # noqa: E731
+    prediction = jax.eval_shape(predict, jax.ShapeDtypeStruct((2, size, size, 3), np.float32))
+    assert prediction.vertices.shape[0] == 2 and prediction.vertices.shape[2] == 3
+    assert config.to_json()

@@ -1,0 +1,15 @@
+"""Every test sees 8 fake CPU devices, so that sharding is tested everywhere."""
+
+import os
+
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(os.path.dirname(__file__), "..", ".jax_cache"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+
+import jax
+from absl import flags
+
+jax.config.update("jax_platforms", os.environ.get("JAX_PLATFORMS", "cpu"))
+jax.config.update("jax_num_cpu_devices", 8)
+# Silent broadcasting over a missing batch axis is the commonest bug of batched numerics: make it an error.
+jax.config.update("jax_numpy_rank_promotion", "raise")
+flags.FLAGS.mark_as_parsed()  # grain reads an absl flag

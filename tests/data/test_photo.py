@@ -1,0 +1,188 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from ast_jax.data.photo import load_photo, plain_background_mask
+
+HEIGHT, WIDTH = 40, 60
+
+
+def disc(height=HEIGHT, width=WIDTH, radius=12):
+    y, x = np.mgrid[:height, :width]
+    return (x - width / 2) ** 2 + (y - height / 2) ** 2 < radius**2
+
+
+def on_plain_ground(ground=(250, 250, 250), colour=(180, 40, 30)):
+    return np.where(disc()[..., None], np.uint8(colour), np.uint8(ground))
+
+
+def save(picture, path, **options):
+    picture = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    picture.save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "CMYK", "YCbCr", "1"])
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+def test_every_mode_on_a_plain_ground(tmp_path, mode, suffix):
+    picture = Image.fromarray(on_plain_ground()).convert(mode, dither=Image.Dither.NONE)
+    if (mode, suffix) in [("P", "jpg"), ("CMYK", "png"), ("YCbCr", "png")]:
+        picture = picture.convert("RGB")  # the format does not know the mode
+    options = {"quality": 95, "subsampling": 0} if suffix == "jpg" else {}
+    rgb, mask = load_photo(save(picture, tmp_path / f"a.{suffix}", **options))
+    assert rgb.shape == (HEIGHT, WIDTH, 3) and rgb.dtype == mask.dtype == np.float32
+    assert 0 <= rgb.min() and rgb.max() <= 1
+    overlap = ((mask > 0.5) & disc()).sum() / ((mask > 0.5) | disc()).sum()
+    assert overlap > 0.9
+    reference = np.asarray(picture.convert("RGB"), np.float32) / 255
+    assert np.abs(rgb - reference).mean() < 0.02
+
+
+def test_sixteen_bits_keep_their_depth(tmp_path):
+    grey = np.where(disc(), 3000, 65535).astype(np.uint16)
+    rgb, mask = load_photo(save(grey, tmp_path / "a.png"))
+    np.testing.assert_allclose(rgb[HEIGHT // 2, WIDTH // 2], [3000 / 65535] * 3, atol=1e-5)
+    np.testing.assert_array_equal(mask > 0.5, disc())
+
+
+def test_float_pictures(tmp_path):
+    rgb, mask = load_photo(save(np.where(disc(), 0.25, 1.0).astype(np.float32), tmp_path / "a.tif"))
+    assert rgb[HEIGHT // 2, WIDTH // 2, 0] == 0.25
+    np.testing.assert_array_equal(mask > 0.5, disc())
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "P"])
+def test_alpha_is_the_mask(tmp_path, mode):
+    noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    rgba = np.concatenate([noise, disc()[..., None] * np.uint8(255)], -1)
+    if mode == "P":
+        index = np.where(disc(), 1, 0).astype(np.uint8)
+        picture = Image.fromarray(index)
+        picture = picture.convert("P")
+        picture.putpalette([0, 0, 0, 200, 100, 50])
+        path = save(picture, tmp_path / "a.png", transparency=0)
+    else:
+        suffix = "tif" if mode == "PA" else "png"
+        path = save(Image.fromarray(rgba).convert("RGBA" if mode == "PA" else mode), tmp_path / f"a.{suffix}")
+    _, mask = load_photo(path)
+    np.testing.assert_array_equal(mask > 0.5, disc())
+
+
+def test_soft_alpha_stays_soft_and_colour_straight(tmp_path):
+    rgba = np.full((4, 4, 4), (200, 100, 50, 51), np.uint8)
+    rgba[1:3, 1:3, 3] = 255
+    rgb, mask = load_photo(save(rgba, tmp_path / "a.png"))
+    assert mask[0, 0] == pytest.approx(0.2)
+    np.testing.assert_allclose(rgb[0, 0] * 255, [200, 100, 50], atol=0.01)
+
+
+def mask_picture(kind):
+    grey = Image.fromarray(disc().astype(np.uint8) * 255)
+    if kind == "zero and one":
+        return Image.fromarray(disc().astype(np.uint8))
+    if kind == "palette":
+        labels = Image.fromarray(disc().astype(np.uint8) * 3).convert("P")
+        labels.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0, 0, 0, 90])
+        return labels
+    if kind == "alpha":
+        return Image.merge("LA", [Image.new("L", grey.size, 7), grey])
+    if kind == "16 bit":
+        return Image.fromarray(disc().astype(np.uint16) * 65535)
+    return grey.convert(kind)
+
+
+@pytest.mark.parametrize("kind", ["L", "1", "RGB", "RGBA", "zero and one", "palette", "alpha", "16 bit"])
+def test_mask_files(tmp_path, kind):
+    noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    photo = save(noise, tmp_path / "photo.png")
+    rgb, mask = load_photo(photo, save(mask_picture(kind), tmp_path / "mask.png"))
+    np.testing.assert_array_equal(mask, disc().astype(np.float32))
+    np.testing.assert_allclose(rgb * 255, noise, atol=1e-3)
+
+
+def test_bad_masks(tmp_path):
+    photo = save(on_plain_ground(), tmp_path / "photo.png")
+    with pytest.raises(ValueError, match=r"30 x 20 px but 60 x 40 px the picture .*photo.png"):
+        load_photo(photo, save(disc(20, 30).astype(np.uint8) * 255, tmp_path / "small.png"))
+    with pytest.raises(ValueError, match=r"black.png.*mask is empty"):
+        load_photo(photo, save(np.zeros((HEIGHT, WIDTH), np.uint8), tmp_path / "black.png"))
+    with pytest.raises(ValueError, match="no such file"):
+        load_photo(photo, tmp_path / "nothing.png")
+
+
+def test_exif_orientation_turns_the_picture(tmp_path):
+    upright = on_plain_ground()
+    upright[:, :20] = (10, 200, 10)  # the left third is green
+    stored = Image.fromarray(np.rot90(upright))  # a quarter turn against the clock; 6 asks to undo it
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = save(stored, tmp_path / "a.jpg", exif=exif, quality=95)
+    rgb, _ = load_photo(path, save(disc().astype(np.uint8) * 255, tmp_path / "mask.png"))
+    assert rgb.shape == (HEIGHT, WIDTH, 3)
+    np.testing.assert_allclose(rgb[20, 5] * 255, [10, 200, 10], atol=8)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n", "cut"])
+def test_broken_files_are_named(tmp_path, content):
+    path = tmp_path / "broken.png"
+    if content == "cut":
+        noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        content = save(noise, tmp_path / "whole.png").read_bytes()[:2000]
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"broken.png: not a readable picture"):
+        load_photo(path)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(ValueError, match="no such file"):
+        load_photo(tmp_path / "a.png")
+
+
+def test_transparent_picture(tmp_path):
+    with pytest.raises(ValueError, match="transparent everywhere"):
+        load_photo(save(np.zeros((8, 8, 4), np.uint8), tmp_path / "a.png"))
+
+
+def cluttered():
+    return np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+
+
+def gradient():
+    return np.repeat(np.linspace(0, 255, WIDTH).astype(np.uint8)[None, :, None], HEIGHT, 0).repeat(3, -1)
+
+
+def two_things():
+    picture = np.full((HEIGHT, WIDTH, 3), 250, np.uint8)
+    picture[10:30, 5:20] = picture[10:30, 35:50] = 20
+    return picture
+
+
+def faint():
+    return on_plain_ground(colour=(226, 226, 226))
+
+
+@pytest.mark.parametrize(
+    "picture, reason",
+    [
+        (cluttered(), "not of one colour"),
+        (gradient(), "not of one colour"),
+        (two_things(), "several things"),
+        (faint(), "too near"),
+        (np.full((HEIGHT, WIDTH, 3), 99, np.uint8), "no object"),
+    ],
+)
+def test_unsure_pictures_are_refused_with_advice(tmp_path, picture, reason):
+    with pytest.raises(ValueError, match=rf"{reason}.*--mask FILE"):
+        load_photo(save(picture, tmp_path / "a.png"))
+
+
+def test_holes_of_the_ground_colour_are_filled_and_specks_dropped():
+    picture = on_plain_ground().astype(np.float32) / 255
+    picture[18:22, 28:32] = 250 / 255
+    picture[2, 3] = 0.0
+    np.testing.assert_array_equal(plain_background_mask(picture), disc())
+
+
+def test_a_picture_of_one_pixel(tmp_path):
+    with pytest.raises(ValueError, match="no object"):
+        load_photo(save(np.zeros((1, 1, 3), np.uint8), tmp_path / "a.png"))

@@ -1,0 +1,251 @@
+import dataclasses
+import itertools
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from ast_jax.data.augment import Draw, colour_matrix, mirror_order, mirrored_views, recoloured
+from ast_jax.data.pipeline import (
+    DataSource,
+    checked_config,
+    evaluation_batch,
+    input_image,
+    make_batch,
+    make_batches,
+)
+from ast_jax.data.store import object_path, save_index, save_object
+from render import orbit, rasterize
+
+PLAIN = {"image_size": 12, "render_size": 16}
+BUSY = {**PLAIN, "num_target_views": 3, "augment": {"flip": True, "crop": 0.1, "colour": 0.3}}
+
+
+@pytest.fixture(scope="module")
+def plain(dataset_root):
+    return DataSource(dataset_root, "train", PLAIN)
+
+
+@pytest.fixture(scope="module")
+def busy(dataset_root):
+    return DataSource(dataset_root, "train", BUSY)
+
+
+def take(source, count, config=BUSY, **options):
+    return list(itertools.islice(make_batches(source, config, **{"batch_size": 8, "seed": 3, **options}), count))
+
+
+def assert_same(first, second):
+    for x, y in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def test_shapes_and_ranges(busy):
+    (batch,) = take(busy, 1)
+    assert batch.image.shape == (8, 12, 12, 3)
+    assert batch.target_images.shape == (8, 3, 16, 16, 3)
+    assert batch.target_masks.shape == (8, 3, 16, 16)
+    assert batch.camera.rotation.shape == (8, 3, 3, 3) and batch.camera.focal.shape == (8, 3, 2)
+    assert batch.keypoints_ndc.shape == (8, 3, 3, 3)
+    for leaf in (batch.image, batch.target_images, batch.target_masks):
+        assert leaf.dtype == np.float32 and 0 <= leaf.min() and leaf.max() <= 1
+    assert 0 < batch.target_masks.mean() < 1
+
+
+def test_samples_are_what_is_stored(plain):
+    record = plain.truth(2)
+    (batch,) = (evaluation_batch(plain, 2, [3, 0]),)
+    for row, view in enumerate((3, 0)):
+        rgba = record.images[view].astype(np.float64) / 255
+        expected = rgba[..., :3] * rgba[..., 3:] + 1 - rgba[..., 3:]
+        np.testing.assert_allclose(batch.target_images[row, 0], expected, atol=1e-6)
+        np.testing.assert_allclose(batch.target_masks[row, 0], rgba[..., 3], atol=1e-6)
+        np.testing.assert_allclose(batch.image[row], input_image(record.images[view], PLAIN), atol=1e-6)
+        np.testing.assert_array_equal(batch.camera.rotation[row, 0], record.rotation[view])
+        np.testing.assert_array_equal(batch.camera.translation[row, 0], record.translation[view])
+        np.testing.assert_array_equal(batch.camera.focal[row, 0], record.focal[view])
+        np.testing.assert_array_equal(batch.camera.principal[row, 0], record.principal[view])
+        np.testing.assert_array_equal(batch.keypoints_ndc[row, 0], record.keypoints_ndc[view])
+    np.testing.assert_array_equal(batch.index, [2 * 4 + 3, 2 * 4])
+
+
+def test_supervising_views_are_the_input_and_others_of_the_same_object(busy):
+    sampler_batches = take(busy, 6, {**BUSY, "augment": {}})
+    for batch in sampler_batches:
+        for row, sample in enumerate(batch.index):
+            first = busy.first_sample[busy.object_of[sample]]
+            own = busy.views["translation"][first : first + 4]
+            seen = [int(np.flatnonzero((own == t).all(-1))[0]) for t in batch.camera.translation[row]]
+            assert seen[0] == sample - first and len(set(seen)) == 3
+
+
+def test_one_epoch_shows_every_view_once(plain):
+    batches = take(plain, 5, PLAIN, batch_size=4)
+    assert sorted(np.concatenate([batch.index for batch in batches])) == list(range(20))
+
+
+def test_same_seed_same_batches_and_other_seed_others(busy):
+    first, again, other = take(busy, 3), take(busy, 3), take(busy, 3, seed=4)
+    assert_same(first, again)
+    assert any((a.index != b.index).any() for a, b in zip(first, other))
+
+
+def test_resuming_goes_on_where_it_stopped(busy):
+    assert_same(take(busy, 9)[4:], take(busy, 5, start_step=4))  # 9 batches of 8 pass three epochs of 20
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_processes_share_the_same_global_batch(busy, count):
+    whole = take(busy, 4)
+    shares = [take(busy, 4, process_index=i, process_count=count) for i in range(count)]
+    for step, batch in enumerate(whole):
+        dealt = jax.tree.map(
+            lambda *parts: np.stack(parts, 1).reshape(8, *parts[0].shape[1:]), *[s[step] for s in shares]
+        )
+        assert_same(batch, dealt)
+
+
+def test_indivisible_batch(busy):
+    with pytest.raises(ValueError, match="multiple of 3 processes"):
+        take(busy, 1, process_count=3)
+
+
+def test_mirror_image_of_a_batch(plain):
+    straight, mirror = (make_batch(plain, [Draw((5,), mirror=m)], plain.config) for m in (False, True))
+    np.testing.assert_array_equal(mirror.target_images, straight.target_images[:, :, :, ::-1])
+    np.testing.assert_array_equal(mirror.target_masks, straight.target_masks[:, :, :, ::-1])
+    np.testing.assert_array_equal(mirror.image, straight.image[:, :, ::-1])
+    beak, left, right = straight.keypoints_ndc[0, 0]
+    sign = np.array([-1, 1, 1], np.float32)
+    np.testing.assert_array_equal(mirror.keypoints_ndc[0, 0], np.stack([beak, right, left]) * sign)
+
+
+def test_mirrored_object_and_camera_render_the_mirror_image():
+    rng = np.random.default_rng(0)
+    camera = orbit(*(jnp.array([x]) for x in (2.0, 0.3, 0.7, 0.7)))
+    camera = dataclasses.replace(camera, principal=jnp.array([[0.15, -0.1]]))
+    camera = jax.tree.map(lambda leaf: np.asarray(leaf)[:, None], camera)  # one supervising view
+    vertices = rng.uniform(-0.5, 0.5, (1, 12, 3)).astype(np.float32)
+    faces = rng.permutation(12).reshape(4, 3).astype(np.int32)
+    flipped, _ = mirrored_views(camera, np.zeros((1, 1, 0, 3), np.float32), [Draw((0,), mirror=True)], np.arange(0))
+    picture = face_ids(camera, vertices, faces)
+    mirror = face_ids(flipped, vertices * np.float32([-1, 1, 1]), faces)
+    assert (picture >= 0).sum() > 100
+    np.testing.assert_array_equal(mirror, picture[:, :, ::-1])
+    assert np.linalg.det(flipped.rotation[0, 0]) == pytest.approx(1, abs=1e-5)
+
+
+def face_ids(camera, vertices, faces):
+    camera = jax.tree.map(lambda leaf: jnp.asarray(leaf[:, 0]), camera)
+    return np.asarray(rasterize(camera.project(jnp.asarray(vertices)), faces, (31, 40)).face_id)
+
+
+def test_colours_change_alike_in_all_pictures_and_only_on_the_object(plain):
+    matrix = colour_matrix(np.array([0.5, -1.0, 0.2, -0.3, 1.0]), 0.4)
+    straight, changed = (make_batch(plain, [Draw((5, 6), colour=c)], plain.config) for c in (None, matrix))
+    mask = straight.target_masks[..., None]
+    expected = np.clip(np.einsum("ij,bshwj->bshwi", matrix, straight.target_images), 0, 1) * mask + 1 - mask
+    np.testing.assert_allclose(changed.target_images, expected, atol=1e-5)
+    assert np.abs(changed.image - straight.image).max() > 0.1
+
+
+def test_colour_matrix_keeps_grey_grey_when_channels_are_even():
+    matrix = colour_matrix(np.array([1.0, -0.7, 0.0, 0.0, 0.0]), 0.5)
+    np.testing.assert_allclose(matrix @ np.ones(3), [1.5] * 3, rtol=1e-6)
+
+
+def test_recolouring_stays_below_alpha():
+    picture = np.full((1, 2, 2, 4), 0.5, np.float32)
+    result = recoloured(picture, [Draw((0,), colour=np.eye(3, dtype=np.float32) * 3)])
+    np.testing.assert_allclose(result, picture)
+
+
+def test_mirror_order():
+    names = ["left_eye", "beak", "right_eye", "wing_left", "wing_right", "left_foot"]
+    np.testing.assert_array_equal(mirror_order(names, 6), [2, 1, 0, 4, 3, 5])
+    np.testing.assert_array_equal(mirror_order([], 3), [0, 1, 2])
+    with pytest.raises(ValueError, match="keypoint_names"):
+        mirror_order(names, 5)
+
+
+def test_smaller_supervising_views_are_area_averages(dataset_root, plain):
+    small = DataSource(dataset_root, "train", {**PLAIN, "render_size": 4})
+    large, batch = (evaluation_batch(source, 1, [2]) for source in (plain, small))
+    expected = large.target_images.reshape(1, 1, 4, 4, 4, 4, 3).mean((3, 5))
+    np.testing.assert_allclose(batch.target_images, expected, atol=2 / 255)
+    np.testing.assert_allclose(
+        batch.target_masks, large.target_masks.reshape(1, 1, 4, 4, 4, 4).mean((3, 5)), atol=1 / 255
+    )
+    with pytest.raises(ValueError, match="made for 4"):
+        take(small, 1, PLAIN)
+
+
+def test_config_dict_and_background(dataset_root):
+    config = ConfigDict({**PLAIN, "background": (0.0, 0.5, 1.0), "source": "prepared"})
+    batch = evaluation_batch(DataSource(dataset_root, "test", config), 0, [0])
+    np.testing.assert_allclose(batch.target_images[0, 0, 0, 0], [0.0, 0.5, 1.0])
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"render_size": 17}, "only 16 px"),
+        ({"num_target_views": 5}, "only 4 views"),
+        ({"image_size": 0}, "image_size"),
+        ({"augment": {"flipp": True}}, "flipp"),
+        ({"background": (2.0, 0.0, 0.0)}, "background"),
+    ],
+)
+def test_config_that_does_not_fit(dataset_root, change, message):
+    with pytest.raises(ValueError, match=message):
+        DataSource(dataset_root, "train", {**PLAIN, **change})
+
+
+def test_unknown_and_empty_splits(dataset_root):
+    with pytest.raises(ValueError, match="split='dev'"):
+        DataSource(dataset_root, "dev", PLAIN)
+    with pytest.raises(ValueError, match="no object in it"):
+        DataSource(dataset_root, "val", PLAIN)
+
+
+def test_unknown_object_or_view(plain):
+    with pytest.raises(ValueError, match="objects 0 to 4"):
+        evaluation_batch(plain, 5, [0])
+    with pytest.raises(ValueError, match="has 4 views"):
+        evaluation_batch(plain, 0, [4])
+
+
+def test_a_broken_object_is_named(dataset_root, tmp_path):
+    root = tmp_path / "copy"
+    shutil.copytree(dataset_root, root)
+    path = object_path(root, "object_3")
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(ValueError, match=r"object_3\.npz"):
+        DataSource(root, "train", PLAIN)
+    index = json.loads((root / "dataset.json").read_text())
+    index["splits"]["train"] = ["object_9"]
+    (root / "dataset.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError, match=r"object_9\.npz"):
+        DataSource(root, "train", PLAIN)
+
+
+def test_odd_objects_are_named(tmp_path, record):
+    save_index(tmp_path, {"splits": {"train": ["a", "b"]}})
+    save_object(tmp_path, "a", record)
+    save_object(tmp_path, "b", dataclasses.replace(record, images=record.images[:, :12]))
+    with pytest.raises(ValueError, match="b: pictures are"):
+        DataSource(tmp_path, "train", PLAIN)
+    empty = record.images.copy()
+    empty[2, ..., 3] = 0
+    save_object(tmp_path, "b", dataclasses.replace(record, images=empty))
+    with pytest.raises(ValueError, match="b, view 2: .*no object"):
+        DataSource(tmp_path, "train", PLAIN)
+
+
+def test_defaults_are_complete():
+    assert checked_config({})["image_size"] == 64
+    assert checked_config({})["augment"] == {"flip": False, "crop": 0.0, "colour": 0.0}

@@ -1,0 +1,73 @@
+"""The commands of the README, as a user types them."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "configs").glob("*.py"))]
+
+
+def _run(*args: str, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", *args],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        env=os.environ | environment,
+    )
+
+
+def _commands() -> list[list[str]]:
+    found = []
+    for document in DOCUMENTS:
+        for line in re.findall(r"python -m (launch\.[^`\n&|]*)", re.sub(r"\\+\n", " ", document.read_text())):
+            found.append(shlex.split(line.split("  #")[0].rstrip(" .:")))
+    return found
+
+
+def test_the_quickstart_from_nothing_to_files(tmp_path):
+    command = ["launch.train", "--config=configs/quickstart.py:tiny", f"--workdir={tmp_path / 'run'}"]
+    result = _run(*command, f"--config.data.root={tmp_path / 'data'}")
+    assert result.returncode == 0, result.stderr[-2000:]
+    named = result.stdout.split("open these:")[1].split()
+    assert {Path(name).suffix for name in named} == {".html", ".png", ".glb", ".gif", ".json", ".md"}
+    assert all(Path(name).stat().st_size for name in named)
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert _run("launch.evaluate", f"--checkpoint={tmp_path / 'run'}").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        ("--config.optimizer.learning_rat=1", "learning_rate"),
+        ("--config.model.shape.kind=transformr", "transformer"),
+        ("--config.data.source=prepared", "prepare_data"),
+        ("--config.batch_size=-8", "batch_size"),
+    ],
+)
+def test_a_wrong_config_ends_with_one_line(tmp_path, change, says):
+    command = ["launch.train", "--config=configs/quickstart.py:tiny", f"--workdir={tmp_path}", change]
+    result = _run(*command, f"--config.data.root={tmp_path / 'data'}")
+    assert result.returncode != 0
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr or "Did you mean" in result.stderr
+
+
+def test_documented_commands_use_flags_that_exist():
+    commands = _commands()
+    assert len(commands) >= 6
+    known = {}
+    for module, *flags in commands:
+        if module not in known:
+            known[module] = _run(module, "--helpfull").stdout
+        for flag in flags:
+            name = re.match(r"--(?:no)?([a-z_]+)", flag)
+            assert name and re.search(rf"--(\[no\])?{name[1]}\b", known[module]), f"{module} has no {flag}"

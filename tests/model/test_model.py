@@ -1,0 +1,283 @@
+"""The whole model: what it predicts at first, symmetry, gradients, jit, and errors that help."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from ml_collections import ConfigDict
+
+from ast_jax.model import Model, Prediction
+from ast_jax.model.shape import query_layout, spread
+from ast_jax.model.template import sphere
+from ast_jax.model.texture import mirror_texels
+from render import FaceTexels, Mesh, orbit, render
+
+TINY = dict(
+    dim=16,
+    heads=2,
+    mlp_ratio=2,
+    num_keypoints=3,
+    encoder=dict(name="convnet", width=8, blocks=1, token_levels=(-2, -1), input_size=0, weights="none", pool="mean"),
+    shape=dict(
+        kind="transformer",
+        level=2,
+        query_level=1,
+        radius=0.35,
+        layers=2,
+        symmetric=False,
+        mean_shape=True,
+        coarse=True,
+        head="per_query",
+        condition_on_global=True,
+        self_attention=True,
+        deep_supervision=True,
+    ),
+    texture=dict(
+        kind="transformer",
+        query_level=1,
+        layers=1,
+        texels=3,
+        symmetric=False,
+        condition_on_global=True,
+        condition_on_shape=True,
+        self_attention=True,
+    ),
+    camera=dict(kind="candidates", num_candidates=6, predict=False),
+)
+
+
+def tiny_config(**overrides) -> ConfigDict:
+    """The tiny config with some keys changed, e.g. ``{"shape.level": 3}``."""
+    config = ConfigDict(TINY)
+    config.update_from_flattened_dict(overrides)
+    return config
+
+
+IMAGES = np.random.default_rng(0).uniform(size=(2, 32, 32, 3)).astype(np.float32)
+
+VARIANTS = {
+    "free": {},
+    "symmetric": {
+        "shape.symmetric": True,
+        "texture.symmetric": True,
+        "shape.head": "shared",
+        "shape.deep_supervision": False,
+        "encoder.pool": "grid",
+    },
+    "baseline": {
+        "shape.kind": "mlp",
+        "texture.kind": "mlp",
+        "camera.kind": "given",
+        "camera.predict": True,
+        "encoder.token_levels": (),
+    },
+}
+
+
+def _predict(graph, params, image, **kwargs) -> Prediction:
+    return nnx.merge(graph, params)(image, **kwargs)
+
+
+class Trial(NamedTuple):
+    """One model with random parameters, as after some training: all that the tests want of it."""
+
+    model: Model
+    prediction: Prediction
+    with_attention: Prediction
+    reversed_batch: Prediction
+    grads: nnx.State
+
+
+@functools.cache
+def _try(variant: str) -> Trial:
+    config = tiny_config(**VARIANTS[variant])
+    graph, shapes = nnx.split(nnx.eval_shape(lambda: Model(config, rngs=nnx.Rngs(0))))
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda x: (0.2 * rng.normal(size=x.shape)).astype(np.float32), shapes)
+
+    def objective(params, image):
+        prediction = _predict(graph, params, image, return_attention=True)
+        floats = [x for x in jax.tree.leaves(prediction) if jnp.issubdtype(x.dtype, jnp.floating)]
+        # Random weights: a plain sum is blind to what softmax, tanh or a symmetry make constant.
+        weights = [rng.normal(size=x.shape).astype(np.float32) for x in floats]
+        return sum((w * x).sum() for w, x in zip(weights, floats)), prediction
+
+    @jax.jit
+    def everything(params, image):
+        grads, with_attention = jax.grad(objective, has_aux=True)(params, image)
+        plain = _predict(graph, params, image)
+        return plain, with_attention, _predict(graph, params, image[::-1]), grads
+
+    return Trial(nnx.merge(graph, params), *everything(params, IMAGES))
+
+
+def test_the_first_prediction_is_the_template():
+    params_of = jax.jit(lambda: nnx.split(Model(tiny_config(), rngs=nnx.Rngs(0)))[1])
+    model = _try("free").model
+    prediction = jax.jit(lambda params: _predict(nnx.split(model)[0], params, IMAGES))(params_of())
+    vertices, faces = model.template
+    np.testing.assert_allclose(prediction.vertices, np.stack([vertices] * 2), atol=1e-6)
+    np.testing.assert_array_equal(prediction.faces, faces)
+    np.testing.assert_array_equal(prediction.texels, 0.5)
+    # A uniform choice among the vertices of a sphere about the origin.
+    np.testing.assert_allclose(prediction.keypoints_world, np.zeros((2, 3, 3)), atol=1e-6)
+
+
+def test_shapes():
+    prediction = _try("free").prediction
+    assert prediction.vertices.shape == (2, 162, 3) and prediction.faces.shape == (320, 3)
+    assert [v.shape for v in prediction.intermediate_vertices] == [(2, 162, 3)] * 2  # coarse, first layer
+    assert prediction.texels.shape == (2, 320, 3, 3, 3)
+    assert prediction.camera.rotation.shape == (2, 6, 3, 3) and prediction.camera_logits.shape == (2, 6)
+    assert prediction.keypoints_world.shape == (2, 3, 3)
+    assert prediction.attention is None and prediction.rotation is None
+
+
+def test_attention_on_request_changes_nothing_else():
+    trial = _try("free")
+    attention = trial.with_attention.attention
+    np.testing.assert_allclose(trial.with_attention.vertices, trial.prediction.vertices, atol=1e-5)
+    np.testing.assert_allclose(trial.with_attention.texels, trial.prediction.texels, atol=1e-5)
+    assert [w.shape for w in attention["shape"]] == [(2, 2, 42, 20)] * 2  # 4 x 4 and 2 x 2 tokens
+    assert [w.shape for w in attention["texture"]] == [(2, 2, 80, 20)]
+    for weights in jax.tree.leaves(attention):
+        np.testing.assert_allclose(weights.sum(-1), np.ones(weights.shape[:-1]), atol=1e-5)
+    assert trial.model.encoder.token_grids((32, 32)) == ((4, 4), (2, 2))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_gradient_reaches_every_parameter(variant):
+    grads = _try(variant).grads
+    dead = [jax.tree_util.keystr(k) for k, g in jax.tree_util.tree_leaves_with_path(grads) if not np.any(g)]
+    # A key's bias shifts all scores of a query alike, which softmax cancels: no gradient but rounding.
+    assert not [name for name in dead if "['key']['bias']" not in name]
+    assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_pictures_of_a_batch_do_not_mix(variant):
+    trial = _try(variant)
+    for a, b in zip(jax.tree.leaves(trial.prediction), jax.tree.leaves(trial.reversed_batch), strict=True):
+        np.testing.assert_allclose(a, b[::-1], atol=2e-5)
+    moved = np.asarray(trial.prediction.vertices)
+    assert np.abs(moved[0] - moved[1]).max() > 1e-4, "the picture has no influence"
+
+
+def test_jit_changes_nothing():
+    trial = _try("baseline")
+    eager = trial.model(IMAGES)
+    for a, b in zip(jax.tree.leaves(trial.prediction), jax.tree.leaves(eager), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-5)
+
+
+def test_baseline_has_neither_decoder_nor_attention():
+    prediction = _try("baseline").with_attention
+    assert prediction.intermediate_vertices == () and prediction.camera is None
+    assert prediction.attention == {"shape": None, "texture": None}
+    rotation = np.asarray(prediction.rotation)
+    np.testing.assert_allclose(rotation @ rotation.swapaxes(1, 2), np.stack([np.eye(3)] * 2), atol=1e-5)
+
+
+def test_symmetric_prediction_is_exactly_symmetric():
+    prediction, ball = _try("symmetric").prediction, sphere(2)
+    vertices = np.asarray(prediction.vertices)
+    mirrored = vertices[:, ball.mirror_vertex] * np.array([-1, 1, 1], np.float32)
+    np.testing.assert_array_equal(mirrored, vertices)
+    assert np.abs(vertices - np.float32(0.35 * ball.vertices)).max() > 0.01, "nothing moved"
+    texels = np.asarray(prediction.texels)
+    np.testing.assert_array_equal(texels[:, ball.mirror_face].swapaxes(2, 3), texels)
+    assert texels.std() > 0.01
+    # Without deep supervision: the coarse shape is the only one before the last.
+    assert len(prediction.intermediate_vertices) == 1
+
+
+def test_symmetric_displacement_is_the_symmetrised_free_one():
+    """The half layout gives what the full one gives for displacements that are already symmetric."""
+    rng = np.random.default_rng(0)
+    half, full = query_layout(1, 2, True), query_layout(1, 2, False)
+    displacement = rng.normal(size=(1, len(half.positions), 3)).astype(np.float32)
+    displacement[:, half.positions[:, 0] == 0, 0] = 0
+    by_position = {tuple(np.round(p, 6)): d for p, d in zip(half.positions, displacement[0])}
+    flip = np.array([-1, 1, 1], np.float32)
+    whole = [
+        by_position[tuple(np.round(p, 6))] if p[0] >= 0 else flip * by_position[tuple(np.round(flip * p, 6))]
+        for p in full.positions
+    ]
+    np.testing.assert_allclose(
+        spread(half, jnp.asarray(displacement)), spread(full, jnp.asarray(np.stack(whole)[None])), atol=1e-5
+    )
+
+
+def test_coarse_vertices_keep_their_own_displacement():
+    layout = query_layout(1, 3, False)
+    displacement = np.random.default_rng(0).normal(size=(2, 42, 3)).astype(np.float32)
+    moved = spread(layout, jnp.asarray(displacement))
+    assert moved.shape == (2, 642, 3)
+    np.testing.assert_allclose(moved[:, :42], displacement, atol=1e-6)
+
+
+@pytest.mark.parametrize("query_level", [1, 2])
+def test_a_symmetric_texture_renders_its_mirror_image(query_level):
+    rng = np.random.default_rng(0)
+    queries = {1: 44, 2: 168}[query_level]  # half of the faces and those astride the plane: (80 + 8)/2, (320 + 16)/2
+    logits = rng.normal(size=(1, queries * 4 ** (2 - query_level), 4, 4, 3)).astype(np.float32)
+    texels = jax.nn.sigmoid(mirror_texels(jnp.asarray(logits), query_level, 2))
+    ball = sphere(2)
+    mesh = Mesh(jnp.float32(0.4 * ball.vertices)[None], ball.faces)
+    camera = orbit(jnp.array([2.732]), jnp.array([0.3]), jnp.array([0.5]), jnp.array([0.5]))
+    mirror_camera = orbit(jnp.array([2.732]), jnp.array([0.3]), jnp.array([-0.5]), jnp.array([0.5]))
+    settings = dict(blending="hard", texture=FaceTexels(texels))
+    image = np.asarray(render(mesh, camera, (32, 32), **settings).rgb)
+    other = np.asarray(render(mesh, mirror_camera, (32, 32), **settings).rgb)
+    assert image.std() > 0.1
+    difference = np.abs(other[:, :, ::-1] - image).max(-1)
+    # A pixel centre within rounding of an edge may show the face on its other side.
+    assert np.mean(difference > 1e-3) < 0.01
+
+
+def test_prediction_is_a_pytree_with_static_faces():
+    prediction = _try("free").prediction
+    assert isinstance(prediction.faces, np.ndarray)
+    doubled = jax.tree.map(lambda x: 2 * x, prediction)
+    assert doubled.faces is prediction.faces and doubled.attention is None
+    np.testing.assert_allclose(doubled.vertices, 2 * prediction.vertices)
+
+
+@pytest.mark.parametrize(
+    "key, value, message",
+    [
+        ("shape.quary_level", 1, "config.model.shape.quary_level.*did you mean 'query_level'"),
+        ("shape.kind", "transfomer", "shape.kind='transfomer'.*did you mean 'transformer'"),
+        ("encoder.name", "resnet50", "did you mean 'resnet18'"),
+        ("texture.kind", "mpl", "did you mean 'mlp'"),
+        ("camera.kind", "gven", "did you mean 'given'"),
+        ("shape.head", "per_quer", "did you mean 'per_query'"),
+        ("shape.query_level", 3, "query_level=3, level=2"),
+        ("encoder.token_levels", (-5,), "token_levels has -5"),
+        ("encoder.token_levels", (), "token_levels is empty"),
+        ("encoder.weights", "package", "convnet has no pretrained weights"),
+        ("texture.texels", 0, "texels=0"),
+        ("dim", 18, "multiple of 4"),
+        ("heads", 3, "heads=3"),
+        ("shape.layers", True, "shape.layers=True should be of type int"),
+    ],
+)
+def test_a_wrong_config_is_explained(key, value, message):
+    config = tiny_config()
+    with config.unlocked():
+        config.update_from_flattened_dict({key: value})
+    with pytest.raises(ValueError, match=message):
+        graph, shapes = nnx.split(nnx.eval_shape(lambda: Model(config, rngs=nnx.Rngs(0))))
+        jax.eval_shape(functools.partial(_predict, graph), shapes, IMAGES)
+
+
+def test_a_missing_key_is_named():
+    config = tiny_config()
+    with config.unlocked():
+        del config.shape["radius"]
+    with pytest.raises(ValueError, match="config.model.shape.radius is missing"):
+        Model(config, rngs=nnx.Rngs(0))

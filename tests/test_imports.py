@@ -1,0 +1,60 @@
+"""Imports run one way: launch -> ast_jax -> render; the rooms of ast_jax see only those below them."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# room -> what it may import of ours, beside itself
+ALLOWED = {
+    "render": (),
+    "configs": ("configs.common",),
+    "ast_jax.model": ("render", "ast_jax.weights"),
+    "ast_jax.data": ("render",),
+    "ast_jax.losses": ("render", "ast_jax.data.example", "ast_jax.weights"),
+    "ast_jax.export": ("render",),
+    "ast_jax.evaluation": ("render", "ast_jax.data"),
+    "ast_jax.training": ("render", "ast_jax.model", "ast_jax.losses", "ast_jax.data", "ast_jax.evaluation"),
+}
+OURS = ("render", "configs", "ast_jax", "launch", "tests", "benchmarks")
+
+
+def _imports(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+    return {name for name in names if name.split(".")[0] in OURS}
+
+
+def _within(name: str, package: str) -> bool:
+    return name == package or name.startswith(package + ".")
+
+
+@pytest.mark.parametrize("room", ALLOWED)
+def test_a_room_imports_only_what_lies_below(room):
+    files = list((ROOT / room.replace(".", "/")).rglob("*.py"))
+    assert files
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in files
+        for name in _imports(path)
+        if not any(_within(name, allowed) for allowed in (room, *ALLOWED[room]))
+    ]
+    assert not wrong
+
+
+def test_launch_imports_no_tests_and_library_imports_no_launch():
+    for path in [*(ROOT / "ast_jax").rglob("*.py"), *(ROOT / "render").rglob("*.py")]:
+        assert not any(_within(name, other) for name in _imports(path) for other in ("launch", "configs", "tests"))
+
+
+def test_top_level_imports_are_light():
+    code = "import sys, ast_jax, configs.common; assert 'jax' not in sys.modules, 'jax came along'"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -1,0 +1,52 @@
+"""A data set of eight coloured ellipsoids, rendered with the library's own rasterizer, and a config that fits it."""
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from ast_jax.data.prepare import prepare_objects
+from ast_jax.data.source_mesh import Material, SourceMesh
+from configs import common
+from render import icosphere
+
+
+def _ellipsoid(index: int) -> SourceMesh:
+    rng = np.random.default_rng(index)
+    vertices, faces = icosphere(1)
+    axes = rng.uniform(0.4, 1.0, 3)
+    return SourceMesh(
+        f"ellipsoid-{index}",
+        vertices * axes,
+        faces,
+        (Material(tuple(rng.uniform(0, 1, 3))),),
+        keypoints=np.diag(1.02 * axes)[1:],  # just in front of the surface, where they can be seen
+    )
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("ellipsoids")
+    objects = [_ellipsoid(i) for i in range(8)]
+    options = dict(image_size=32, num_views=4, category="ellipsoid", seed=0, supersample=1)
+    prepare_objects(objects, root, split_fractions=(0.5, 0.25, 0.25), **options)
+    return root
+
+
+@pytest.fixture
+def config(data_root) -> ConfigDict:
+    c = common.base_config()
+    c.data.root = str(data_root)
+    c.data.image_size = c.data.render_size = 32
+    c.data.num_target_views = 2
+    c.batch_size = 8
+    c.stages = (("shape", 2), ("joint", 2))
+    c.log_every = 1
+    c.checkpoint_every = 2
+    c.evaluation.num_views = 2
+    c.evaluation.num_report_objects = 1
+    c.model.dim, c.model.heads = 16, 2
+    c.model.encoder.width = 8
+    c.model.encoder.token_levels = (-2, -1)
+    c.model.shape.level, c.model.shape.query_level, c.model.shape.layers = 2, 1, 1
+    c.model.texture.query_level, c.model.texture.texels = 1, 2
+    return c

@@ -1,0 +1,41 @@
+import pytest
+
+from ast_jax.training.stages import make_stages, stage_at, total_steps
+from configs import common
+
+
+def _config(**changes):
+    config = common.base_config()
+    with config.unlocked():
+        config.update(changes)
+    return config
+
+
+def test_stages_follow_each_other():
+    stages = make_stages(_config(stages=(("shape", 3), ("joint", 2))))
+    assert [stage_at(stages, step).name for step in range(5)] == ["shape"] * 3 + ["joint"] * 2
+    assert total_steps(stages) == 5
+
+
+def test_an_empty_stage_is_skipped():
+    stages = make_stages(_config(stages=(("shape", 0), ("joint", 2))))
+    assert stage_at(stages, 0).name == "joint"
+
+
+def test_terms_of_weight_zero_are_not_computed():
+    config = _config()
+    config.stage.shape.losses.iou = 0.0
+    assert "iou" not in dict(make_stages(config)[0].losses)
+
+
+def test_wrong_stages_are_named():
+    with pytest.raises(ValueError, match="only"):
+        make_stages(_config(stages=(("shapes", 3),)))
+    with pytest.raises(ValueError, match="0 or more"):
+        make_stages(_config(stages=(("shape", -3),)))
+    config = _config()
+    config.stage.shape.trainable = ("encoder", "shpae")
+    with pytest.raises(ValueError, match="shpae"):
+        make_stages(config)
+    with pytest.raises(ValueError, match="behind the last stage"):
+        stage_at(make_stages(_config()), 10**9)

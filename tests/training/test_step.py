@@ -1,0 +1,84 @@
+import jax
+import numpy as np
+import pytest
+
+from ast_jax.data.pipeline import DataSource, make_batches
+from ast_jax.training.stages import make_stages
+from ast_jax.training.state import make_model, make_optimizer, make_state
+from ast_jax.training.step import make_train_step, sigma_at
+
+
+def _mesh(devices: int):
+    return jax.make_mesh(
+        (devices,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:devices]
+    )
+
+
+def _steps(config, stage: int, *, devices: int = 1, phases=("shape",), turns: int = 1):
+    """States before and after, and the metrics of each step."""
+    graphdef, params = make_model(config)
+    optimizer = make_optimizer(config, 100)
+    source = DataSource(config.data.root, "train", config.data)
+    batches = make_batches(source, config.data, batch_size=config.batch_size, seed=0)
+    mesh = _mesh(devices)
+    state = jax.device_put(make_state(params, optimizer), jax.NamedSharding(mesh, jax.P()))
+    before, metrics = jax.device_get(state.params), []
+    make = lambda phase: make_train_step(  # noqa: E731
+        graphdef, optimizer, config, make_stages(config)[stage], mesh=mesh, num_steps=100, phase=phase
+    )
+    steps = [make(phase) for phase in phases]
+    for turn in range(turns):
+        batch = jax.device_put(next(batches), jax.NamedSharding(mesh, jax.P("data")))
+        state, values = steps[turn % len(steps)](state, batch)
+        metrics.append(jax.device_get(values))
+    return before, jax.device_get(state.params), metrics, steps
+
+
+def _still(before, after, group: str) -> list[str]:
+    """Names of the parameters of a group that did not move."""
+    pairs = zip(jax.tree_util.tree_leaves_with_path(before[group]), jax.tree.leaves(after[group]))
+    return [jax.tree_util.keystr(path) for (path, old), new in pairs if np.array_equal(old, new)]
+
+
+def test_shape_stage_moves_shape_and_leaves_texture(config):
+    # Two turns: heads that start at zero let no gradient through to what lies before them in the first.
+    before, after, metrics, _ = _steps(config, 0, turns=3)
+    assert not _still(before, after, "shape") + _still(before, after, "encoder")
+    assert len(_still(before, after, "texture")) == len(jax.tree.leaves(before["texture"]))
+    assert all(np.isfinite(m["loss"]) and not m["skipped"] for m in metrics)
+
+
+def test_joint_stage_moves_every_parameter(config):
+    config.model.num_keypoints = 2
+    config.stage.joint.losses.keypoint = 1.0
+    before, after, _, _ = _steps(config, 1, turns=3)
+    assert not [name for group in before for name in _still(before, after, group)]
+
+
+def test_candidates_alternate_between_pose_and_shape(config):
+    config.model.camera.kind = "candidates"
+    config.stage.shape.losses.uniform_pose = 0.1
+    before, after, metrics, _ = _steps(config, 0, phases=("pose", "shape"), turns=4)
+    assert "loss/uniform_pose" in metrics[0] and "loss/uniform_pose" not in metrics[1]
+    assert "loss/laplacian" in metrics[1] and "loss/laplacian" not in metrics[0]
+    assert not _still(before, after, "camera") + _still(before, after, "shape")
+
+
+def test_eight_devices_give_the_loss_of_one(config):
+    config.model.num_keypoints = 2
+    config.stage.joint.losses.keypoint = 1.0
+    one = _steps(config, 1, devices=1, turns=3)[2]
+    eight = _steps(config, 1, devices=8, turns=3)[2]
+    np.testing.assert_allclose([m["loss"] for m in eight], [m["loss"] for m in one], rtol=2e-5)
+
+
+def test_an_unknown_loss_is_named(config):
+    with config.unlocked():
+        config.stage.shape.losses.iuo = 1.0
+    with pytest.raises(ValueError, match="iuo"):
+        _steps(config, 0)
+
+
+def test_sigma_shrinks_to_the_published_one(config):
+    config.render.sigma_start = 1e-3
+    assert [float(sigma_at(p, config.render)) for p in (0.0, 0.5, 1.0)] == pytest.approx([1e-3, 1e-4, 1e-4])
