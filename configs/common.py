@@ -116,6 +116,8 @@ def model_config() -> ConfigDict:
         symmetric=True,
         condition_on_global=True,
         condition_on_shape=True,
+        gather=True,
+        gather_level=1,
         self_attention=False,
     )
     camera = dict(kind="given", num_candidates=6, predict=False)

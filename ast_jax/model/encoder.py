@@ -1,5 +1,7 @@
 """Image -> tokens for the decoders, and one vector for the whole picture."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -40,6 +42,14 @@ def make_backbone(config, *, rngs: nnx.Rngs) -> nnx.Module:
     return network
 
 
+class Encoding(NamedTuple):
+    """What the branches read: tokens, a summary of the whole picture, and the backbone's maps, finest first."""
+
+    tokens: Float[Array, "b l d"]
+    summary: Float[Array, "b d"]
+    features: tuple[Float[Array, "b _ _ _"], ...]
+
+
 class ImageEncoder(nnx.Module):
     """Backbone, then tokens of several scales with 2-D sine positions and a level embedding, and a summary.
 
@@ -52,7 +62,7 @@ class ImageEncoder(nnx.Module):
         self.backbone = make_backbone(config, rngs=rngs)
         self.input_size = config.input_size
         channels = self.backbone.channels
-        self.levels = tuple(_level(level, len(channels)) for level in config.token_levels)
+        self.levels = tuple(map_index(level, len(channels)) for level in config.token_levels)
         self.projections = nnx.List([linear(channels[level], dim, rngs=rngs) for level in self.levels])
         self.norms = nnx.List([nnx.LayerNorm(dim, rngs=rngs) for _ in self.levels])
         count = len(self.levels)
@@ -63,14 +73,14 @@ class ImageEncoder(nnx.Module):
         self.summary = linear(cells * channels[-1], dim, rngs=rngs)
         self.summary_norm = nnx.LayerNorm(dim, rngs=rngs)
 
-    def __call__(self, image: Float[Array, "b h w 3"]) -> tuple[Float[Array, "b l d"], Float[Array, "b d"]]:
+    def __call__(self, image: Float[Array, "b h w 3"]) -> Encoding:
         """Encode a picture.
 
         Args:
           image: RGB in [0, 1].
         Returns:
           tokens, level after level in the order of ``token_levels``, each row by row from the top; the
-          summary.
+          summary; the maps that both were made of.
         """
         features = self.backbone(self._resize(image))
         tokens = [jnp.zeros((len(image), 0, self.summary.out_features), image.dtype)]
@@ -79,7 +89,8 @@ class ImageEncoder(nnx.Module):
             projected = self.norms[i](self.projections[i](features[level].reshape(b, h * w, c)))
             position = jnp.asarray(sine_positions(h, w, projected.shape[-1])) + self.level_embedding[...][i][None]
             tokens.append(projected + position[None])
-        return jnp.concatenate(tokens, axis=1), self.summary_norm(self.summary(self._pool(features[-1])))
+        summary = self.summary_norm(self.summary(self._pool(features[-1])))
+        return Encoding(jnp.concatenate(tokens, axis=1), summary, tuple(features))
 
     def token_grids(self, image_size: tuple[int, int]) -> tuple[tuple[int, int], ...]:
         """Rows and columns of each level's tokens for a picture of that (height, width)."""
@@ -102,8 +113,8 @@ class ImageEncoder(nnx.Module):
         return features.reshape(b, -1)
 
 
-def _level(level: int, count: int) -> int:
+def map_index(level: int, count: int, name: str = "encoder.token_levels") -> int:
     """The feature map counted from the finest (0, 1, ...) or from the coarsest (-1, -2, ...)."""
     if not -count <= level < count:
-        raise ValueError(f"encoder.token_levels has {level}, but the encoder gives {count} feature maps")
+        raise ValueError(f"{name} has {level}, but the encoder gives {count} feature maps")
     return level % count

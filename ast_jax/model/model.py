@@ -28,6 +28,8 @@
 | texture.layers, symmetric, condition_on_global, self_attention | as for shape | 1, False, True, True |
 | texture.texels | t: each face has t x t texels | 4 |
 | texture.condition_on_shape | queries know where their face went | True |
+| texture.gather | each query takes a mean of the picture's own colours, its head the difference | True |
+| texture.gather_level | the encoder's map whose cells are gathered from, 0 is the finest | 1 |
 | camera.kind | given, or candidates (AST, Unicorn) | given |
 | camera.num_candidates | k | 6 |
 | camera.predict | with given cameras: also regress the rotation of the picture's own view | False |
@@ -87,6 +89,8 @@ CONFIG_KEYS = {
         "symmetric": bool,
         "condition_on_global": bool,
         "condition_on_shape": bool,
+        "gather": bool,
+        "gather_level": int,
         "self_attention": bool,
     },
     "camera": {"kind": str, "num_candidates": int, "predict": bool},
@@ -116,7 +120,10 @@ class Model(nnx.Module):
         self.encoder = ImageEncoder(config.encoder, config.dim, rngs=rngs)
         self.shape = ShapeBranch(config.shape, *decoder, rngs=rngs)
         has_texture = config.texture.kind != "none"
-        self.texture = TextureBranch(config.texture, self.level, *decoder, rngs=rngs) if has_texture else None
+        channels = tuple(self.encoder.backbone.channels)
+        self.texture = (
+            TextureBranch(config.texture, self.level, *decoder, channels=channels, rngs=rngs) if has_texture else None
+        )
         self.camera = CameraBranch(config.camera, config.dim, rngs=rngs)
         num_vertices = len(sphere(self.level).vertices)
         has_keypoints = config.num_keypoints > 0
@@ -135,13 +142,14 @@ class Model(nnx.Module):
           image: RGB in [0, 1], cropped to the object.
           return_attention: also return the cross-attention of both decoders; costs nothing otherwise.
         """
-        tokens, summary = self.encoder(jax.numpy.asarray(image))
-        shape = self.shape(tokens, summary, return_attention=return_attention)
+        image = jax.numpy.asarray(image)
+        encoding = self.encoder(image)
+        shape = self.shape(encoding.tokens, encoding.summary, return_attention=return_attention)
         attention, texels = {"shape": shape.attention}, None
         if self.texture is not None:
-            texture = self.texture(tokens, summary, shape.vertices, return_attention=return_attention)
+            texture = self.texture(image, encoding, shape.vertices, return_attention=return_attention)
             texels, attention["texture"] = texture.texels, texture.attention
-        camera = self.camera(summary)
+        camera = self.camera(encoding.summary)
         return Prediction(
             vertices=shape.vertices,
             faces=sphere(self.level).faces,

@@ -6,14 +6,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.scipy.special import logit
 from jaxtyping import Float
 
 from ast_jax.model.config_check import choose
 from ast_jax.model.decoder import QueryDecoder
+from ast_jax.model.encoder import Encoding, map_index
+from ast_jax.model.gather import ColourGather
 from ast_jax.model.layers import NUM_FREQUENCIES, Array, Mlp, QueryEmbedding, fourier, linear
 from ast_jax.model.template import check_levels, child_faces, face_half, sphere
 
 KINDS = ("none", "transformer", "mlp")
+_DARKEST = 0.02  # gathered colours are kept this far from 0 and 1, where the logit has no bound
 
 
 class TextureOutput(NamedTuple):
@@ -42,7 +46,10 @@ def mirror_texels(logits: Float[Array, "b m t t 3"], query_level: int, level: in
 
 
 class TextureBranch(nnx.Module):
-    """sigmoid(mean texture + head(queries)), t x t texels per face; grey at first.
+    """sigmoid(logit(gathered colour) + mean texture + head(queries)), t x t texels per face.
+
+    Each query gathers one colour from the picture (``ColourGather``), and its head says how the texels differ
+    from it; without ``gather`` the texture starts grey.
 
     With ``query_level`` below the mesh's level, each query decodes all faces inside its coarse face: 320
     queries instead of 1,280 at level 3, so that self-attention costs a sixteenth.
@@ -51,11 +58,14 @@ class TextureBranch(nnx.Module):
       config: ``config.model.texture``; see ``ast_jax.model.model``.
       level: icosphere level of the mesh.
       dim, heads, mlp_ratio: of the decoder.
+      channels: of the encoder's maps, finest first.
     """
 
     # AST-DIFF: texels per face, as the paper describes, instead of the released code's 32 x 32 UV queries and
     # convolutional decoder: no seam, and every texel has an owner.
-    def __init__(self, config, level: int, dim: int, heads: int, mlp_ratio: int, *, rngs: nnx.Rngs):
+    def __init__(
+        self, config, level: int, dim: int, heads: int, mlp_ratio: int, *, channels: tuple[int, ...], rngs: nnx.Rngs
+    ):
         is_transformer = choose("texture.kind", config.kind, KINDS[1:]) == "transformer"
         check_levels(config.query_level, level, "texture")
         if config.texels < 1:
@@ -71,7 +81,7 @@ class TextureBranch(nnx.Module):
         q, outputs = len(centres), 4 ** (level - config.query_level) * config.texels**2 * 3
         self.mean = nnx.Param(nnx.initializers.zeros(rngs.params(), (q, outputs)))
         if not is_transformer:
-            self.embedding = self.decoder = None
+            self.embedding = self.decoder = self.gather = None
             hidden = mlp_ratio * dim
             self.head = Mlp((dim, hidden, hidden, q * outputs), zero_last=True, last_bias=False, rngs=rngs)
             return
@@ -81,13 +91,15 @@ class TextureBranch(nnx.Module):
         self.decoder = QueryDecoder(
             dim, heads, config.layers, mlp_ratio, self_attention=config.self_attention, rngs=rngs
         )
+        self.gather_level = map_index(config.gather_level, len(channels), "texture.gather_level")
+        self.gather = ColourGather(channels[self.gather_level], dim, rngs=rngs) if config.gather else None
         self.norm = nnx.LayerNorm(dim, rngs=rngs)
         self.head = Mlp((dim, dim, outputs), zero_last=True, last_bias=False, rngs=rngs)
 
     def __call__(
         self,
-        tokens: Float[Array, "b l d"],
-        summary: Float[Array, "b d"],
+        image: Float[Array, "b h w 3"],
+        encoding: Encoding,
         vertices: Float[Array, "b v 3"],
         *,
         return_attention: bool = False,
@@ -95,20 +107,25 @@ class TextureBranch(nnx.Module):
         """Predict the texels.
 
         Args:
-          tokens, summary: of the encoder.
+          image: RGB in [0, 1], whose colours are gathered.
+          encoding: what the encoder made of it.
           vertices: the predicted shape; only read, no gradient flows back into it.
-          return_attention: also give the attention of every decoder layer.
+          return_attention: also give the attention of every decoder layer, and of the gathering last.
         """
-        b, attention = len(summary), None
+        b, attention, base = len(image), None, 0.0
         if self.decoder is None:
-            values = self.head(summary)
+            values = self.head(encoding.summary)
         else:
-            queries = self.embedding(summary)
+            queries = self.embedding(encoding.summary)
             if self.condition_on_shape:
                 queries = queries + self.shape_embedding(self._face_features(vertices))
-            outputs, attention = self.decoder(queries, tokens, return_weights=return_attention)
+            outputs, attention = self.decoder(queries, encoding.tokens, return_weights=return_attention)
             values = self.head(self.norm(outputs[-1]))
-        logits = self.mean[...][None] + values.reshape(b, *self.mean.shape)
+            if self.gather is not None:
+                colours, weights = self.gather(outputs[-1], encoding.features[self.gather_level], image)
+                base = logit(jnp.clip(colours, _DARKEST, 1 - _DARKEST))[:, :, None]
+                attention = (*attention, weights) if return_attention else None
+        logits = base + (self.mean[...][None] + values.reshape(b, *self.mean.shape)).reshape(b, len(self.mean), -1, 3)
         logits = logits.reshape(b, -1, self.texels, self.texels, 3)
         if self.symmetric:
             logits = mirror_texels(logits, *self.levels)

@@ -44,6 +44,8 @@ TINY = dict(
         symmetric=False,
         condition_on_global=True,
         condition_on_shape=True,
+        gather=True,
+        gather_level=1,
         self_attention=True,
     ),
     camera=dict(kind="candidates", num_candidates=6, predict=False),
@@ -122,7 +124,10 @@ def test_the_first_prediction_is_the_template():
     vertices, faces = model.template
     np.testing.assert_allclose(prediction.vertices, np.stack([vertices] * 2), atol=1e-6)
     np.testing.assert_array_equal(prediction.faces, faces)
-    np.testing.assert_array_equal(prediction.texels, 0.5)
+    # Each query's faces have one colour, a mean of the picture's.
+    by_query = np.asarray(prediction.texels).reshape(2, 80, -1, 3)
+    np.testing.assert_array_equal(by_query, np.broadcast_to(by_query[:, :, :1], by_query.shape))
+    np.testing.assert_allclose(by_query[:, :, 0].mean(1), IMAGES.mean((1, 2)), atol=0.05)
     # A uniform choice among the vertices of a sphere about the origin.
     np.testing.assert_allclose(prediction.keypoints_world, np.zeros((2, 3, 3)), atol=1e-6)
 
@@ -143,7 +148,8 @@ def test_attention_on_request_changes_nothing_else():
     np.testing.assert_allclose(trial.with_attention.vertices, trial.prediction.vertices, atol=1e-5)
     np.testing.assert_allclose(trial.with_attention.texels, trial.prediction.texels, atol=1e-5)
     assert [w.shape for w in attention["shape"]] == [(2, 2, 42, 20)] * 2  # 4 x 4 and 2 x 2 tokens
-    assert [w.shape for w in attention["texture"]] == [(2, 2, 80, 20)]
+    # The decoder's two heads over the tokens, then the gathering's one over the 8 x 8 cells of its map.
+    assert [w.shape for w in attention["texture"]] == [(2, 2, 80, 20), (2, 1, 80, 64)]
     for weights in jax.tree.leaves(attention):
         np.testing.assert_allclose(weights.sum(-1), np.ones(weights.shape[:-1]), atol=1e-5)
     assert trial.model.encoder.token_grids((32, 32)) == ((4, 4), (2, 2))

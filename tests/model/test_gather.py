@@ -1,0 +1,61 @@
+"""Gathered colours: against numpy, and what must hold for any picture."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ast_jax.model.gather import ColourGather
+
+RNG = np.random.default_rng(0)
+QUERIES = RNG.normal(size=(2, 5, 8)).astype(np.float32)
+FEATURES = RNG.normal(size=(2, 4, 3, 6)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def gather():
+    return ColourGather(6, 8, rngs=nnx.Rngs(0))
+
+
+def test_weighted_mean_of_cell_colours(gather):
+    image = RNG.uniform(size=(2, 8, 6, 3)).astype(np.float32)
+    # A picture of 2 x 2 blocks: antialiased resizing to half the size gives back the blocks' colours inside.
+    cells = image.reshape(2, 4, 2, 3, 2, 3).mean((2, 4))
+    blocks = cells.repeat(2, axis=1).repeat(2, axis=2)
+    colours, weights = gather(QUERIES, FEATURES, blocks)
+    np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-6)
+    resized = np.asarray(jax.image.resize(blocks, (2, 4, 3, 3), "linear", antialias=True)).reshape(2, 12, 3)
+    np.testing.assert_allclose(colours, np.asarray(weights)[:, 0] @ resized, atol=1e-6)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.tuples(*[st.floats(0, 1, width=32)] * 3))
+def test_a_picture_of_one_colour_gives_that_colour(gather, colour):
+    image = np.broadcast_to(np.float32(colour), (2, 8, 6, 3))
+    np.testing.assert_allclose(gather(QUERIES, FEATURES, image)[0], np.broadcast_to(colour, (2, 5, 3)), atol=1e-5)
+
+
+def test_no_gathered_colour_lies_outside_of_the_picture(gather):
+    image = RNG.uniform(0.3, 0.6, size=(2, 16, 12, 3)).astype(np.float32)
+    colours, _ = gather(10 * QUERIES, FEATURES, image)
+    assert colours.min() >= 0.3 and colours.max() <= 0.6
+
+
+def test_a_query_learns_to_look_at_one_cell(gather):
+    """Only one cell is red: asked for red, the weights move there."""
+    image = np.zeros((2, 4, 3, 3), np.float32)
+    image[:, 1, 2, 0] = 1.0
+    graph, params = nnx.split(gather)
+
+    def loss(params):
+        return -nnx.merge(graph, params)(jnp.asarray(QUERIES), jnp.asarray(FEATURES), image)[0][..., 0].mean()
+
+    before = loss(params)
+    for _ in range(100):
+        params = jax.tree.map(lambda p, g: p - 1.0 * g, params, jax.grad(loss)(params))
+    weights = np.asarray(nnx.merge(graph, params)(QUERIES, FEATURES, image)[1])
+    assert loss(params) < before - 0.3
+    assert (weights.argmax(-1) == 1 * 3 + 2).all()
