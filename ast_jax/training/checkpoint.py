@@ -14,6 +14,8 @@ from ast_jax.model import Model
 from ast_jax.training.state import TrainState
 
 CONFIG_FILE = "config.json"
+# What a failed save raises: TensorStore reports a full disk as a ValueError.
+_SAVE_ERRORS = (OSError, ValueError)
 
 
 class Checkpoints:
@@ -43,14 +45,14 @@ class Checkpoints:
             return
         try:
             self._checkpointer.save_checkpointables_async(step, _checkpointables(state), force=True)
-        except OSError as error:
+        except _SAVE_ERRORS as error:
             raise _save_error(error) from error
 
     def wait(self) -> None:
         """Wait until the last save is on disk; raises what went wrong with it."""
         try:
             self._checkpointer.close()
-        except OSError as error:
+        except _SAVE_ERRORS as error:
             raise _save_error(error) from error
 
     def latest_step(self) -> int | None:
@@ -187,9 +189,11 @@ def _differences(old: Any, new: Any, name: str = "config"):
         yield f"{name} was {old}, is {new}"
 
 
-def _save_error(error: OSError) -> RuntimeError:
+def _save_error(error: Exception) -> RuntimeError:
+    # TensorStore's text holds the name of a temporary file and the system's reason, in this order.
+    reason = getattr(error, "strerror", None) or _first_line(error).rsplit(": ", 1)[-1]
     return RuntimeError(
-        f"could not save a checkpoint ({error.strerror or error}); make room or choose another --workdir. "
+        f"could not save a checkpoint ({reason}); make room or choose another --workdir. "
         "Older checkpoints are untouched: the same command goes on from the newest."
     )
 

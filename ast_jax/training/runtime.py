@@ -33,9 +33,12 @@ def setup(*, cpu_devices: int = 0) -> jax.sharding.Mesh:
 
 
 def _is_worth_reading(record: std_logging.LogRecord) -> bool:
-    """Orbax tells every step of every save at INFO, and jax every backend that this machine does not have."""
+    """Orbax tells every step of every save at INFO, and jax every backend that this machine does not have.
+
+    Orbax also logs the traceback of an error of a background save, which is raised again in the main thread.
+    """
     is_theirs = "orbax" in record.pathname or "xla_bridge" in record.pathname
-    return record.levelno >= std_logging.WARNING or not is_theirs
+    return not is_theirs or (record.levelno >= std_logging.WARNING and not record.exc_info)
 
 
 def run_main(main: Callable[[list[str]], None]) -> None:

@@ -44,6 +44,21 @@ def test_the_quickstart_from_nothing_to_files(tmp_path):
     assert _run("launch.evaluate", f"--checkpoint={tmp_path / 'run'}").returncode == 0
 
 
+def test_a_full_disk_ends_with_one_line_and_loses_nothing(tmp_path):
+    """A limit on the size of a file stands in for the full disk: both fail in the middle of writing the weights."""
+    command = ["launch.train", "--config=configs/quickstart.py:tiny", f"--workdir={tmp_path / 'run'}", "--noreport"]
+    command += [f"--config.data.root={tmp_path / 'data'}", "--config.checkpoint_every=2"]
+    assert _run(*command, "--config.stages=(('shape', 2), ('joint', 0))").returncode == 0
+    change = ["--config.stages=(('shape', 6), ('joint', 0))", "--allow_config_change"]
+    shell = f"ulimit -f 1000; exec {shlex.join([sys.executable, '-m', *command, *change])}"
+    full = subprocess.run(["bash", "-c", shell], cwd=ROOT, capture_output=True, text=True, timeout=900)
+    assert full.returncode == 1
+    assert full.stderr.strip().splitlines()[-1].startswith("error: could not save a checkpoint (")
+    assert "Traceback" not in full.stderr
+    again = _run(*command, *change)
+    assert again.returncode == 0 and "steps 2 to 6" in again.stderr, again.stderr[-2000:]
+
+
 @pytest.mark.parametrize(
     "change, says",
     [
