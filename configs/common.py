@@ -52,8 +52,9 @@ def base_config() -> ConfigDict:
     config.stages = (("shape", 1000), ("joint", 500))
     config.stage = stage_config()
     config.optimizer = ConfigDict(
-        dict(learning_rate=5e-4, warmup_steps=100, final_fraction=0.05, weight_decay=0.01, clip_norm=1.0)
+        dict(name="muon", learning_rate=1e-3, warmup_steps=100, final_fraction=0.05, weight_decay=0.01, clip_norm=1.0)
     )
+    config.optimizer.muon_scale = 2.0  # rate of the matrices over that of everything else
     # Factor on the learning rate of a parameter group; a pretrained encoder wants less than the rest.
     config.optimizer.group_scale = ConfigDict(dict(encoder=1.0, shape=1.0, texture=1.0, camera=1.0, keypoints=1.0))
     # sigma is the published 1e-4 at the end of training; the wider band at the start reaches further (sigma_start).

@@ -1,5 +1,6 @@
 """From ``config.data`` to a folder in the one data set format; a new kind of source gets a line here."""
 
+import sys
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -19,7 +20,8 @@ def data_root(config: ConfigDict) -> Path:
     """
     root = Path(config.root).expanduser()
     if config.source == "quickstart":
-        ensure_dataset(root, num_objects=config.num_objects, image_size=config.render_size, seed=0)
+        show = sys.stderr.isatty()
+        ensure_dataset(root, num_objects=config.num_objects, image_size=config.render_size, progress=show)
     elif config.source != "prepared":
         raise ValueError(f"config.data.source={config.source!r}: choose 'prepared' or 'quickstart'.")
     load_index(root)

@@ -15,6 +15,9 @@ __all__ = ["KEYPOINT_NAMES", "ensure_dataset", "make_objects"]
 
 # The bounding sphere of radius 0.5 then spans seven eighths of a picture taken from distance 2.732.
 FOV_DEG = 24.0
+# Most birds are for learning: what a small run lacks is variety, and 38 held-out birds from 5 pictures each are
+# enough for an interval of +- 0.03 in 3D IoU.
+SPLIT_FRACTIONS = (0.88, 0.04, 0.08)
 
 
 def make_objects(num: int, seed: int) -> Iterator[SourceMesh]:
@@ -40,9 +43,10 @@ def make_objects(num: int, seed: int) -> Iterator[SourceMesh]:
 def ensure_dataset(
     root: str | Path,
     *,
-    num_objects: int = 160,
+    num_objects: int = 480,
     image_size: int = 64,
-    num_views: int = 12,
+    num_views: int = 8,
+    supersample: int = 2,
     seed: int = 0,
     progress: bool = False,
 ) -> dict:
@@ -53,6 +57,7 @@ def ensure_dataset(
       num_objects: how many birds, >= 1.
       image_size: pixels per side.
       num_views: cameras at equal steps of azimuth.
+      supersample: samples per pixel side.
       seed: of shapes and plumages.
       progress: show a bar.
 
@@ -62,13 +67,20 @@ def ensure_dataset(
     Raises:
       ValueError: the folder holds another data set than the one asked for.
     """
-    settings = {"image_size": image_size, "num_views": num_views, "fov_deg": FOV_DEG, "seed": seed}
+    settings = {
+        "image_size": image_size,
+        "num_views": num_views,
+        "supersample": supersample,
+        "fov_deg": FOV_DEG,
+        "seed": seed,
+    }
     if not (Path(root) / "dataset.json").is_file():
         prepare_objects(
             make_objects(num_objects, seed),
             root,
             category="bird",
             keypoint_names=KEYPOINT_NAMES,
+            split_fractions=SPLIT_FRACTIONS,
             on_error="raise",
             progress=progress,
             **settings,

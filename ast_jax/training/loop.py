@@ -23,8 +23,9 @@ from ast_jax.losses.perceptual import (
 )
 from ast_jax.training.checkpoint import Checkpoints, init_params, save_config
 from ast_jax.training.metrics import MetricWriter
+from ast_jax.training.optimizer import make_optimizer
 from ast_jax.training.stages import Stage, make_stages, stage_at, total_steps
-from ast_jax.training.state import TrainState, count_parameters, make_model, make_optimizer, make_state
+from ast_jax.training.state import TrainState, count_parameters, make_model, make_state
 from ast_jax.training.step import TrainStep, make_train_step
 
 MAX_SKIPPED = 3  # non-finite steps in a row before the run stops

@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 
 from ast_jax.data.pipeline import DataSource, make_batches
+from ast_jax.training.optimizer import make_optimizer
 from ast_jax.training.stages import make_stages
-from ast_jax.training.state import make_model, make_optimizer, make_state
+from ast_jax.training.state import make_model, make_state
 from ast_jax.training.step import make_train_step, sigma_at
 
 

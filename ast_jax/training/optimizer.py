@@ -1,0 +1,78 @@
+"""Optimizers by name, and the learning rate over a run."""
+
+import jax
+import optax
+from ml_collections import ConfigDict
+from optax.contrib import MuonDimensionNumbers
+
+NAMES = ("adamw", "muon")
+# Shorter memory than Adam's 0.999: runs here are thousands of steps, not hundreds of thousands.
+_SECOND_MOMENT_DECAY = 0.99
+# Root mean square of an entry of Muon's update over its learning rate: about that of AdamW's updates, so that rates
+# carry over (Liu et al. 2025, "Muon is scalable for LLM training", section 2.2).
+_UPDATE_RMS = 0.2
+# Attention kernels keep their head axis, see ast_jax/model/layers.py: which axes are inputs and which outputs.
+_HEAD_KERNELS = {"query": ((0,), (1, 2)), "key": ((0,), (1, 2)), "value": ((0,), (1, 2)), "out": ((0, 1), (2,))}
+
+
+def learning_rate_schedule(config: ConfigDict, num_steps: int) -> optax.Schedule:
+    """Linear warm-up, then a cosine down to ``final_fraction`` of the peak at the last step."""
+    c = config.optimizer
+    warmup = min(c.warmup_steps, max(num_steps // 10, 1))
+    return optax.warmup_cosine_decay_schedule(
+        0.0, c.learning_rate, warmup, max(num_steps, warmup + 1), c.learning_rate * c.final_fraction
+    )
+
+
+def make_optimizer(config: ConfigDict, num_steps: int) -> optax.GradientTransformation:
+    """AdamW or Muon with global-norm clipping; weight decay on matrices only, as ViT and DETR code bases do.
+
+    Muon moves every matrix by its orthogonalised momentum, at ``muon_scale`` times the learning rate; embeddings,
+    biases and norms stay with AdamW.
+
+    Args:
+      config: the experiment, of which ``config.optimizer`` is read.
+      num_steps: length of the run.
+
+    Raises:
+      ValueError: ``config.optimizer.name`` is unknown.
+    Source: Loshchilov & Hutter 2019 (AdamW); Jordan et al. 2024 (Muon).
+    """
+    c = config.optimizer
+    schedule = learning_rate_schedule(config, num_steps)
+    decay = dict(weight_decay=c.weight_decay)
+    if c.name == "adamw":
+        rule = optax.adamw(schedule, b2=_SECOND_MOMENT_DECAY, mask=_is_matrix, **decay)
+    elif c.name == "muon":
+        rule = optax.contrib.muon(
+            lambda step: c.muon_scale * schedule(step),
+            adam_learning_rate=schedule,
+            adam_b2=_SECOND_MOMENT_DECAY,
+            weight_decay_mask=_is_matrix,
+            muon_weight_dimension_numbers=kernel_axes,
+            consistent_rms=_UPDATE_RMS,
+            **decay,
+        )
+    else:
+        raise ValueError(f"config.optimizer.name={c.name!r}: choose one of {', '.join(NAMES)}.")
+    return optax.chain(optax.clip_by_global_norm(c.clip_norm), rule)
+
+
+def kernel_axes(params: dict) -> dict:
+    """For every kernel its input and output axes, None for all other parameters; a tree like ``params``."""
+    return jax.tree_util.tree_map_with_path(_axes_of, params)
+
+
+def _axes_of(path, param) -> MuonDimensionNumbers | None:
+    parent, name = ([""] + [str(getattr(key, "key", key)) for key in path])[-2:]
+    if name != "kernel" or param.ndim < 2:
+        return None
+    if param.ndim == 3 and parent in _HEAD_KERNELS:
+        return MuonDimensionNumbers(*_HEAD_KERNELS[parent])
+    if param.ndim == 3:  # one linear map per query, [q, d, 3]: all of them are one map from d to 3 q numbers
+        return MuonDimensionNumbers((1,), (0, 2))
+    return MuonDimensionNumbers(tuple(range(param.ndim - 1)), (param.ndim - 1,))  # linear maps and convolutions
+
+
+def _is_matrix(params: dict) -> dict:
+    return jax.tree.map(lambda param: param.ndim >= 2, params)
