@@ -15,7 +15,7 @@ CATEGORIES = ("aircraft", "car", "chair", "sofa", "table")
 
 def get_config(arg: str | None = None) -> ConfigDict:
     """Options behind the colon: the category, ``shape=transformer|mlp``, ``steps=`` of the whole run."""
-    options = common.parse_arg(arg, category=CATEGORIES, shape=("transformer", "mlp"), steps=4500)
+    options = common.parse_arg(arg, category=CATEGORIES, shape=("transformer", "mlp"), steps=2400)
     config = common.base_config()
     config.data.root = f"data/freeshapes/{options.category}"
     # Many aircraft are white: grey shows their outline.
@@ -24,8 +24,8 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.model.encoder.width = 24
     config.model.encoder.token_levels = (-2, -1)
     config.model.shape.kind = options.shape
-    config.batch_size = 8
-    config.optimizer.learning_rate = 1e-3
+    config.model.shape.layers = 1
+    config.batch_size = 16
     config.optimizer.weight_decay = 0.05
     shape_steps = 2 * options.steps // 3
     config.stages = (("shape", shape_steps), ("joint", options.steps - shape_steps))
