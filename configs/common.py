@@ -117,6 +117,7 @@ def model_config() -> ConfigDict:
         symmetric=True,
         condition_on_global=True,
         condition_on_shape=True,
+        condition_on_view=True,
         gather=True,
         gather_level=1,
         self_attention=False,

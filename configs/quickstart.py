@@ -24,7 +24,11 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.model.shape.layers = 1
     config.batch_size = 16
     config.stages = (("shape", 1600), ("joint", 400))
-    losses = dict(iou=1.0, keypoint=5.0, laplacian=0.02, normal=0.01)
+    # The texture starts when the rate has nearly decayed; this brings it back to its peak for the texture alone.
+    config.optimizer.group_scale.texture = 8.0
+    # Where the picture was taken from is learned along, so that texture queries know where to look.
+    config.model.camera.predict = True
+    losses = dict(iou=1.0, keypoint=5.0, camera=1.0, laplacian=0.02, normal=0.01)
     config.stage.shape.losses = ConfigDict(losses)
     config.stage.joint.losses = ConfigDict(losses | dict(l1=1.0))
     # The colour of the nearest face trains the texture several times faster than the softmax over all faces does.

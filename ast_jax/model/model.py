@@ -28,6 +28,7 @@
 | texture.layers, symmetric, condition_on_global, self_attention | as for shape | 1, False, True, True |
 | texture.texels | t: each face has t x t texels | 4 |
 | texture.condition_on_shape | queries know where their face went | True |
+| texture.condition_on_view | queries know where in the picture their face is, if a camera is predicted | True |
 | texture.gather | each query takes a mean of the picture's own colours, its head the difference | True |
 | texture.gather_level | the encoder's map whose cells are gathered from, 0 is the finest | 1 |
 | camera.kind | given, or candidates (AST, Unicorn) | given |
@@ -42,7 +43,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float
 
-from ast_jax.model.camera import CameraBranch
+from ast_jax.model.camera import CameraBranch, CameraOutput, most_probable
 from ast_jax.model.config_check import check_keys, choose
 from ast_jax.model.encoder import ImageEncoder
 from ast_jax.model.keypoints import KeypointHead
@@ -89,6 +90,7 @@ CONFIG_KEYS = {
         "symmetric": bool,
         "condition_on_global": bool,
         "condition_on_shape": bool,
+        "condition_on_view": bool,
         "gather": bool,
         "gather_level": int,
         "self_attention": bool,
@@ -119,11 +121,10 @@ class Model(nnx.Module):
         self.level, self.radius = config.shape.level, config.shape.radius
         self.encoder = ImageEncoder(config.encoder, config.dim, rngs=rngs)
         self.shape = ShapeBranch(config.shape, *decoder, rngs=rngs)
+        options = dict(channels=tuple(self.encoder.backbone.channels), rngs=rngs)
+        options["knows_camera"] = config.camera.kind == "candidates" or config.camera.predict
         has_texture = config.texture.kind != "none"
-        channels = tuple(self.encoder.backbone.channels)
-        self.texture = (
-            TextureBranch(config.texture, self.level, *decoder, channels=channels, rngs=rngs) if has_texture else None
-        )
+        self.texture = TextureBranch(config.texture, self.level, *decoder, **options) if has_texture else None
         self.camera = CameraBranch(config.camera, config.dim, rngs=rngs)
         num_vertices = len(sphere(self.level).vertices)
         has_keypoints = config.num_keypoints > 0
@@ -146,10 +147,11 @@ class Model(nnx.Module):
         encoding = self.encoder(image)
         shape = self.shape(encoding.tokens, encoding.summary, return_attention=return_attention)
         attention, texels = {"shape": shape.attention}, None
-        if self.texture is not None:
-            texture = self.texture(image, encoding, shape.vertices, return_attention=return_attention)
-            texels, attention["texture"] = texture.texels, texture.attention
         camera = self.camera(encoding.summary)
+        if self.texture is not None:
+            options = dict(rotation=_seen_rotation(camera), return_attention=return_attention)
+            texture = self.texture(image, encoding, shape.vertices, **options)
+            texels, attention["texture"] = texture.texels, texture.attention
         return Prediction(
             vertices=shape.vertices,
             faces=sphere(self.level).faces,
@@ -161,3 +163,8 @@ class Model(nnx.Module):
             keypoints_world=None if self.keypoints is None else self.keypoints(shape.vertices),
             attention=attention if return_attention else None,
         )
+
+
+def _seen_rotation(camera: CameraOutput) -> Float[Array, "b 3 3"] | None:
+    """The predicted rotation of the picture's own view, that of the best candidate if there are several."""
+    return camera.rotation if camera.camera is None else most_probable(camera.camera, camera.logits).rotation

@@ -17,6 +17,8 @@ from ast_jax.model.layers import NUM_FREQUENCIES, Array, Mlp, QueryEmbedding, fo
 from ast_jax.model.template import check_levels, child_faces, face_half, sphere
 
 KINDS = ("none", "transformer", "mlp")
+# Pictures are cropped to the object with this margin about its longer side, see ast_jax/data/crop.py.
+_CROP_MARGIN = 0.1
 _DARKEST = 0.02  # gathered colours are kept this far from 0 and 1, where the logit has no bound
 
 
@@ -59,12 +61,22 @@ class TextureBranch(nnx.Module):
       level: icosphere level of the mesh.
       dim, heads, mlp_ratio: of the decoder.
       channels: of the encoder's maps, finest first.
+      knows_camera: whether the model predicts the camera of the picture, which ``condition_on_view`` needs.
     """
 
     # AST-DIFF: texels per face, as the paper describes, instead of the released code's 32 x 32 UV queries and
     # convolutional decoder: no seam, and every texel has an owner.
     def __init__(
-        self, config, level: int, dim: int, heads: int, mlp_ratio: int, *, channels: tuple[int, ...], rngs: nnx.Rngs
+        self,
+        config,
+        level: int,
+        dim: int,
+        heads: int,
+        mlp_ratio: int,
+        *,
+        channels: tuple[int, ...],
+        knows_camera: bool,
+        rngs: nnx.Rngs,
     ):
         is_transformer = choose("texture.kind", config.kind, KINDS[1:]) == "transformer"
         check_levels(config.query_level, level, "texture")
@@ -88,11 +100,15 @@ class TextureBranch(nnx.Module):
         self.embedding = QueryEmbedding(centres, dim, condition_on_global=config.condition_on_global, rngs=rngs)
         if self.condition_on_shape:
             self.shape_embedding = linear(3 + 6 * NUM_FREQUENCIES, dim, use_bias=False, rngs=rngs)
+        self.condition_on_view = config.condition_on_view and knows_camera
+        if self.condition_on_view:
+            self.view_embedding = linear(3 + 6 * NUM_FREQUENCIES, dim, use_bias=False, rngs=rngs)
         self.decoder = QueryDecoder(
             dim, heads, config.layers, mlp_ratio, self_attention=config.self_attention, rngs=rngs
         )
         self.gather_level = map_index(config.gather_level, len(channels), "texture.gather_level")
-        self.gather = ColourGather(channels[self.gather_level], dim, rngs=rngs) if config.gather else None
+        options = dict(has_places=self.condition_on_view, rngs=rngs)
+        self.gather = ColourGather(channels[self.gather_level], dim, **options) if config.gather else None
         self.norm = nnx.LayerNorm(dim, rngs=rngs)
         self.head = Mlp((dim, dim, outputs), zero_last=True, last_bias=False, rngs=rngs)
 
@@ -101,6 +117,7 @@ class TextureBranch(nnx.Module):
         image: Float[Array, "b h w 3"],
         encoding: Encoding,
         vertices: Float[Array, "b v 3"],
+        rotation: Float[Array, "b 3 3"] | None = None,
         *,
         return_attention: bool = False,
     ) -> TextureOutput:
@@ -110,6 +127,7 @@ class TextureBranch(nnx.Module):
           image: RGB in [0, 1], whose colours are gathered.
           encoding: what the encoder made of it.
           vertices: the predicted shape; only read, no gradient flows back into it.
+          rotation: the predicted one of the picture's view, world to view, likewise only read; None if unknown.
           return_attention: also give the attention of every decoder layer, and of the gathering last.
         """
         b, attention, base = len(image), None, 0.0
@@ -117,12 +135,17 @@ class TextureBranch(nnx.Module):
             values = self.head(encoding.summary)
         else:
             queries = self.embedding(encoding.summary)
+            places = None
             if self.condition_on_shape:
-                queries = queries + self.shape_embedding(self._face_features(vertices))
+                queries = queries + self.shape_embedding(fourier(2 * self._face_centres(vertices), NUM_FREQUENCIES))
+            if self.condition_on_view:
+                places, depth = self._places(vertices, rotation)
+                view = jnp.concatenate([places, 2 * depth], axis=-1)
+                queries = queries + self.view_embedding(fourier(view, NUM_FREQUENCIES))
             outputs, attention = self.decoder(queries, encoding.tokens, return_weights=return_attention)
             values = self.head(self.norm(outputs[-1]))
             if self.gather is not None:
-                colours, weights = self.gather(outputs[-1], encoding.features[self.gather_level], image)
+                colours, weights = self.gather(outputs[-1], encoding.features[self.gather_level], image, places)
                 base = logit(jnp.clip(colours, _DARKEST, 1 - _DARKEST))[:, :, None]
                 attention = (*attention, weights) if return_attention else None
         logits = base + (self.mean[...][None] + values.reshape(b, *self.mean.shape)).reshape(b, len(self.mean), -1, 3)
@@ -137,7 +160,17 @@ class TextureBranch(nnx.Module):
             return face_half(*self.levels).members
         return np.arange(len(child_faces(*self.levels)))
 
-    def _face_features(self, vertices):
+    def _face_centres(self, points):
         corners = sphere(self.levels[0]).faces[self._members()]
-        centres = jax.lax.stop_gradient(vertices)[:, corners].mean(axis=2)
-        return fourier(2 * centres, NUM_FREQUENCIES)  # objects fit in a sphere of radius 0.5
+        return jax.lax.stop_gradient(points)[:, corners].mean(axis=2)
+
+    def _places(self, vertices, rotation):
+        """Where each query's face is in the picture, which is cropped to the object, and its depth.
+
+        Seen without perspective, which moves places by a few hundredths of the picture.
+        """
+        points_view = jnp.einsum("bij,bvj->bvi", jax.lax.stop_gradient(rotation), jax.lax.stop_gradient(vertices))
+        low, high = points_view[..., :2].min(1), points_view[..., :2].max(1)
+        side = (1 + 2 * _CROP_MARGIN) * (high - low).max(-1)[:, None, None]
+        centres_view = self._face_centres(points_view)
+        return 2 * (centres_view[..., :2] - (low + high)[:, None] / 2) / side, centres_view[..., 2:]

@@ -59,3 +59,14 @@ def test_a_query_learns_to_look_at_one_cell(gather):
     weights = np.asarray(nnx.merge(graph, params)(QUERIES, FEATURES, image)[1])
     assert loss(params) < before - 0.3
     assert (weights.argmax(-1) == 1 * 3 + 2).all()
+
+
+def test_a_query_looks_first_where_its_face_is():
+    sharp = ColourGather(6, 8, has_places=True, rngs=nnx.Rngs(0))
+    sharp.log_reach[...] = jnp.log(0.02)
+    image = RNG.uniform(size=(2, 4, 3, 3)).astype(np.float32)
+    cells = np.array([0, 2, 4, 9, 11])  # of 4 rows and 3 columns
+    row, column = cells // 3, cells % 3
+    places = np.stack([(column + 0.5) / 3 * 2 - 1, 1 - (row + 0.5) / 4 * 2], -1).astype(np.float32)
+    colours, _ = sharp(QUERIES, FEATURES, image, np.stack([places] * 2))
+    np.testing.assert_allclose(colours, image.reshape(2, 12, 3)[:, cells], atol=1e-5)

@@ -44,6 +44,7 @@ TINY = dict(
         symmetric=False,
         condition_on_global=True,
         condition_on_shape=True,
+        condition_on_view=True,
         gather=True,
         gather_level=1,
         self_attention=True,
@@ -287,3 +288,22 @@ def test_a_missing_key_is_named():
         del config.shape["radius"]
     with pytest.raises(ValueError, match="config.model.shape.radius is missing"):
         Model(config, rngs=nnx.Rngs(0))
+
+
+def test_places_of_faces_are_those_in_the_cropped_picture():
+    """Against the picture's own way: project by a camera so far away that perspective vanishes, then crop."""
+    config = tiny_config(**{"camera.kind": "given", "camera.predict": True})
+    branch = Model(config, rngs=nnx.Rngs(0)).texture
+    ball = sphere(2)
+    vertices = (0.4 * ball.vertices * [0.5, 0.7, 1.0] + [0.1, 0.0, 0.05])[None].astype(np.float32)
+    camera = orbit(jnp.array([300.0]), jnp.array([0.3]), jnp.array([0.8]), jnp.array([0.01]))
+    places, depth = branch._places(jnp.asarray(vertices), camera.rotation)
+    clip = np.asarray(camera.project(vertices))
+    ndc = clip[0, :, :2] / clip[0, :, 3:]
+    low, high = ndc.min(0), ndc.max(0)
+    half = 1.2 * (high - low).max() / 2  # object_box: square, with a tenth of its side as margin all round
+    centres = vertices[0][sphere(1).faces].mean(1)
+    clip = np.asarray(camera.project(centres[None]))[0]
+    np.testing.assert_allclose(places[0], (clip[:, :2] / clip[:, 3:] - (low + high) / 2) / half, atol=5e-3)
+    nearest = clip[:, 3].argmin()
+    assert depth[0, :, 0].argmax() == nearest  # the camera looks down -z
