@@ -27,10 +27,15 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.model.shape.layers = 1
     config.batch_size = 16
     config.optimizer.weight_decay = 0.05
-    shape_steps = 2 * options.steps // 3
+    shape_steps = 3 * options.steps // 4
     config.stages = (("shape", shape_steps), ("joint", options.steps - shape_steps))
-    losses = dict(iou=1.0, laplacian=0.02, normal=0.01)
+    # The texture starts when the rate has nearly decayed; this brings it back to its peak for the texture alone.
+    config.optimizer.group_scale.texture = 8.0
+    # Where the picture was taken from is learned along, so that texture queries know where to look.
+    config.model.camera.predict = True
+    losses = dict(iou=1.0, camera=1.0, laplacian=0.02, normal=0.01)
     config.stage.shape.losses = ConfigDict(losses)
-    config.stage.joint.losses = ConfigDict(losses | dict(l1=1.0, perceptual=0.1))
+    # Weights of both colour terms as in the released AST code (configs/cub.yml).
+    config.stage.joint.losses = ConfigDict(losses | dict(l1=1.0, perceptual=10.0))
     config.render.blending = "hard"
     return config
