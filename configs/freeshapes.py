@@ -27,7 +27,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.model.shape.layers = 1
     config.batch_size = 16
     config.optimizer.weight_decay = 0.05
-    shape_steps = 3 * options.steps // 4
+    shape_steps = 4 * options.steps // 5
     config.stages = (("shape", shape_steps), ("joint", options.steps - shape_steps))
     # The texture starts when the rate has nearly decayed; this brings it back to its peak for the texture alone.
     config.optimizer.group_scale.texture = 8.0
