@@ -23,7 +23,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     # on two cores (more layers, wider networks and smaller batches learn less).
     config.model.shape.layers = 1
     config.batch_size = 16
-    config.stages = (("shape", 1600), ("joint", 400))
+    config.stages = (("shape", 2200), ("joint", 400))
     # The texture starts when the rate has nearly decayed; this brings it back to its peak for the texture alone.
     config.optimizer.group_scale.texture = 8.0
     # Where the picture was taken from is learned along, so that texture queries know where to look.
