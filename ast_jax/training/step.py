@@ -68,7 +68,7 @@ def make_train_step(
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         scaled = {group: _scale(tree, scales.get(group, 0.0)) for group, tree in updates.items()}
         params = optax.apply_updates(state.params, scaled)
-        metrics = dict(metrics, loss=loss, gradient_norm=optax.global_norm(grads))
+        metrics = dict(metrics, loss=loss, gradient_norm=optax.tree.norm(grads))
         # A non-finite step changes nothing: one bad batch must not cost the run.
         good = jnp.isfinite(loss) & jnp.isfinite(metrics["gradient_norm"])
         params, opt_state = jax.tree.map(

@@ -218,8 +218,8 @@ def _encoder_config(**overrides):
 @pytest.mark.parametrize("size", [32, 48])
 def test_input_size_makes_tokens_independent_of_the_picture(size):
     encoder = ImageEncoder(_encoder_config(input_size=32), 16, rngs=nnx.Rngs(0))
-    tokens, summary = _forward(encoder, np.zeros((2, size, size, 3)))
-    assert tokens.shape == (2, 4 * 4 + 2 * 2, 16) and summary.shape == (2, 16)
+    encoding = _forward(encoder, np.zeros((2, size, size, 3)))
+    assert encoding.tokens.shape == (2, 4 * 4 + 2 * 2, 16) and encoding.summary.shape == (2, 16)
     assert encoder.token_grids((size, size)) == ((4, 4), (2, 2))
 
 
