@@ -1,17 +1,48 @@
 """The array type of the annotations, and checks of arguments that more than one module needs."""
 
-from typing import TypeAlias
+from collections.abc import Callable
+from typing import TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 Array: TypeAlias = jax.Array | np.ndarray
+Tree = TypeVar("Tree")
 
 
 def is_concrete(value: object) -> bool:
     """True when the numbers of an argument are known while tracing, so that they can be checked."""
     return not isinstance(value, jax.core.Tracer)
+
+
+def to_float(name: str, values: Array) -> jax.Array:
+    """An array of floats in at least single precision, the least that geometry can be computed in.
+
+    Args:
+        name: of the argument, for the message.
+        values: floats; bfloat16 and float16 become float32.
+
+    Returns:
+        The array.
+
+    Raises:
+        ValueError: integers, booleans or complex numbers.
+    """
+    values = jnp.asarray(values)
+    if not jnp.issubdtype(values.dtype, jnp.floating):
+        raise ValueError(f"{name} must hold floats, got {values.dtype}; convert it first")
+    return values.astype(jnp.promote_types(values.dtype, jnp.float32))
+
+
+def floats_of(tree: Tree) -> Tree:
+    """A pytree with its arrays of bfloat16 and float16 as float32."""
+
+    def widen(leaf):
+        short = jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.dtype.itemsize < 4
+        return leaf.astype(jnp.float32) if short else leaf
+
+    return jax.tree.map(widen, tree)
 
 
 def check_faces(faces: Array, num_vertices: int, batch: int) -> None:
@@ -46,7 +77,41 @@ def check_positive(name: str, value: float | jax.Array) -> None:
         raise ValueError(f"{name} must be > 0, got {value}")
 
 
+def check_layers(layers: int | None) -> None:
+    """Raises a ValueError when a number of layers is neither None nor an integer >= 1."""
+    if layers is not None and (isinstance(layers, bool) or int(layers) != layers or layers < 1):
+        raise ValueError(f"layers must be None or an integer >= 1, got {layers!r}")
+
+
 def check_image_size(image_size: tuple[int, int]) -> None:
     """Raises a ValueError when (height, width) is not two positive integers."""
     if len(image_size) != 2 or any(int(side) != side or side < 1 for side in image_size):
         raise ValueError(f"image_size must be (height, width) with both >= 1, got {image_size}")
+
+
+def split_floats(tree: object) -> tuple[list[jax.Array], Callable[[list], object]]:
+    """The arrays of floats in a pytree, and how to put others in their place.
+
+    Args:
+        tree: any pytree of arrays.
+
+    Returns:
+        The arrays, and a function from as many arrays to the pytree with the rest unchanged.
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    places = [i for i, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+
+    def rebuild(floats: list) -> object:
+        new = dict(zip(places, floats))
+        return jax.tree.unflatten(structure, [new.get(i, leaf) for i, leaf in enumerate(leaves)])
+
+    return [leaves[i] for i in places], rebuild
+
+
+def cotangent_of(tree: object, floats: list[jax.Array]) -> object:
+    """The cotangent of a pytree, from those of its arrays of floats; all else has none."""
+    nothing = jax.tree.map(lambda leaf: np.zeros(leaf.shape, jax.dtypes.float0), tree)
+    leaves, structure = jax.tree.flatten(nothing)
+    given = iter(floats)
+    kinds = [jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(tree)]
+    return jax.tree.unflatten(structure, [next(given) if kind else zero for kind, zero in zip(kinds, leaves)])

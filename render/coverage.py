@@ -2,13 +2,14 @@
 
 import functools
 import math
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from render import worklist
-from render.arrays import Array, check_positive
+from render.arrays import Array, check_positive, to_float
 from render.distance import (
     border_position,
     distance_at,
@@ -21,6 +22,8 @@ from render.rasterize import nearest_faces
 from render.screen import ScreenFaces, check_scene, soft_box, to_screen
 from render.worklist import Canvas, Pairs, Pixel
 
+Falloff = Literal["sigmoid", "exponential"]
+
 
 def soft_coverage(
     vertices_clip: Float[Array, "b v 4"],
@@ -30,11 +33,14 @@ def soft_coverage(
     *,
     face_mask: Bool[Array, "b f"] | None = None,
     cutoff: float = 1e-4,
+    falloff: Falloff = "sigmoid",
+    cull_backfaces: bool = False,
 ) -> Float[Array, "b h w"]:
-    """Soft coverage of SoftRas over all faces, in front or behind.
+    """Soft coverage over all faces, in front or behind.
 
-    `alpha = 1 - prod_f (1 - p_f)` with `p_f = sigmoid(-d_f / sigma)` and d_f the squared distance of the
-    pixel centre to the border of face f, negative inside. Faces with `p_f < cutoff` outside do not count,
+    `alpha = 1 - prod_f (1 - p_f)` with d_f the squared distance of the pixel centre to the border of face f,
+    negative inside, and `p_f = sigmoid(-d_f / sigma)` (SoftRas) or `p_f = exp(-max(d_f, 0) / sigma)` (DIB-R:
+    alpha is 1 on the mesh, and only what is beside it gets gradients). Faces with `p_f < cutoff` outside do not count,
     all others do: there is no limit on faces per pixel. Faces with a part behind the camera, or with a
     corner more than 1e4 half-images off the screen, cover their inside fully, without soft border and
     gradient.
@@ -46,31 +52,43 @@ def soft_coverage(
         sigma: > 0, squared NDC units in which the shorter image side spans [-1, 1]. Gets no gradient.
         face_mask: false takes a face away.
         cutoff: smallest probability outside of a face, in (0, 0.5).
+        falloff: "sigmoid" or "exponential".
+        cull_backfaces: only faces that are counter-clockwise in the image count.
 
     Returns:
         Coverage in [0, 1].
 
     Raises:
-        ValueError: wrong shape, sigma or cutoff out of range, empty image, face index out of range.
+        ValueError: wrong shape, sigma or cutoff out of range, unknown falloff, empty image, face index out of
+            range.
 
-    Source: Liu et al., Soft Rasterizer, ICCV 2019, equations 3 and 7.
+    Source: Liu et al., Soft Rasterizer, ICCV 2019, equations 3 and 7; Chen et al., DIB-R, NeurIPS 2019,
+    equations 4 and 5.
     """
-    vertices_clip = jnp.asarray(vertices_clip)
+    vertices_clip = to_float("vertices_clip", vertices_clip)
     check_scene(vertices_clip, faces, image_size, face_mask)
     check_positive("sigma", sigma)
-    screen = to_screen(vertices_clip, faces, image_size, face_mask, None)
-    canvas = worklist.make_canvas(vertices_clip.shape[0], faces.shape[-2], image_size)
+    screen = to_screen(vertices_clip, faces, image_size, face_mask, None, cull_backfaces)
     sigma_px = squared_pixels(sigma, image_size, vertices_clip.dtype)
-    reach = jnp.sqrt(sigma_px * reach_in_sigmas(cutoff))
-    work = worklist.build(*jax.lax.stop_gradient(soft_box(screen, reach)), screen.soft, canvas)
-    transparency = canvas.unflatten(_transparency(canvas, cutoff, screen.corners, work, sigma_px))
-    return jnp.where(covered_by_crossing(screen, image_size, canvas), 1.0, 1.0 - transparency)
+    return coverage_of_screen(screen, image_size, vertices_clip.shape[0], sigma_px, cutoff, falloff)
 
 
-def covered_by_crossing(screen: ScreenFaces, image_size: tuple[int, int], canvas: Canvas) -> jax.Array:
-    """Pixels `[b, h, w]` within the hard inside of faces that cross the plane of the camera."""
-    face = nearest_faces(screen, screen.crossing, image_size, canvas)[0]
-    return canvas.unflatten(face) >= 0
+def coverage_of_screen(
+    screen: ScreenFaces, image_size: tuple[int, int], batch: int, sigma_px, cutoff: float, falloff: Falloff
+) -> Float[Array, "b h w"]:
+    """The work of `soft_coverage` on faces that are on the screen already."""
+    canvas = worklist.make_canvas(batch, screen.soft.shape[0] // max(batch, 1), image_size)
+    work = soft_work(screen, canvas, sigma_px, cutoff, falloff)
+    transparency = canvas.unflatten(_transparency(_Settings(canvas, cutoff, falloff), screen.corners, work, sigma_px))
+    # Faces through the plane of the camera have no soft border: they cover their inside.
+    crossing = nearest_faces(screen, screen.crossing, image_size, batch) >= 0
+    return jnp.where(crossing, 1.0, 1.0 - transparency)
+
+
+def soft_work(screen: ScreenFaces, canvas: Canvas, sigma_px, cutoff: float, falloff: Falloff) -> worklist.WorkList:
+    """Windows of the soft faces, grown by as far as the cut-off reaches; no gradients."""
+    reach = jnp.sqrt(sigma_px * reach_in_sigmas(cutoff, falloff))
+    return worklist.build(*jax.lax.stop_gradient(soft_box(screen, reach)), screen.soft, canvas)
 
 
 def squared_pixels(sigma: float | jax.Array, image_size: tuple[int, int], dtype) -> jax.Array:
@@ -78,25 +96,39 @@ def squared_pixels(sigma: float | jax.Array, image_size: tuple[int, int], dtype)
     return jax.lax.stop_gradient(jnp.asarray(sigma, dtype)) * (0.5 * min(image_size)) ** 2
 
 
-def reach_in_sigmas(cutoff: float) -> float:
-    """Squared distance, in units of sigma, beyond which `sigmoid(-d / sigma)` is below the cut-off."""
+def reach_in_sigmas(cutoff: float, falloff: Falloff = "sigmoid") -> float:
+    """Squared distance, in units of sigma, beyond which the probability of a face is below the cut-off."""
     if not 0.0 < cutoff < 0.5:
         raise ValueError(f"cutoff must lie between 0 and 0.5, got {cutoff}")
-    return math.log(1.0 / cutoff - 1.0)
+    if falloff not in ("sigmoid", "exponential"):
+        raise ValueError(f'falloff must be "sigmoid" or "exponential", got {falloff!r}')
+    return math.log(1.0 / cutoff - 1.0) if falloff == "sigmoid" else math.log(1.0 / cutoff)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _transparency(canvas: Canvas, cutoff: float, corners, work, sigma):
+class _Settings(NamedTuple):
+    """Static half of the arguments."""
+
+    canvas: Canvas
+    cutoff: float
+    falloff: Falloff
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _transparency(settings: _Settings, corners, work, sigma):
     """Product over faces of 1 - p, flat."""
-    table = triangle_table(corners)
-    reach = reach_in_sigmas(cutoff)
+    table, canvas = triangle_table(corners), settings.canvas
+    reach = reach_in_sigmas(settings.cutoff, settings.falloff)
 
     def step(pairs: Pairs, product):
         rows = worklist.take_rows(table, pairs.face)
 
         def at_pixel(pixel: Pixel, product):
             distance = signed_squared_distance(rows, pixel.x, pixel.y)
-            factor = jnp.where(distance < reach * sigma, probability(-distance, sigma), 1.0)
+            if settings.falloff == "sigmoid":
+                clear = probability(-distance, sigma)
+            else:
+                clear = -jnp.expm1(-jnp.maximum(distance, 0.0) / sigma)
+            factor = jnp.where(distance < reach * sigma, clear, 1.0)
             return product.at[pixel.index].multiply(factor, mode="promise_in_bounds")
 
         return worklist.each_pixel(pairs, canvas, at_pixel, product, corners.dtype)
@@ -104,15 +136,14 @@ def _transparency(canvas: Canvas, cutoff: float, corners, work, sigma):
     return worklist.walk(work, canvas, step, jnp.ones(canvas.size, corners.dtype))
 
 
-def _transparency_forward(canvas, cutoff, corners, work, sigma):
-    product = _transparency(canvas, cutoff, corners, work, sigma)
+def _transparency_forward(settings, corners, work, sigma):
+    product = _transparency(settings, corners, work, sigma)
     return product, (corners, work, sigma, product)
 
 
-def _transparency_backward(canvas, cutoff, saved, cotangent):
+def _transparency_backward(settings, saved, cotangent):
     corners, work, sigma, product = saved
     table = triangle_table(corners)
-    # d(product) / d(distance of f) = product p_f / sigma, for 1 - p_f = sigmoid(distance / sigma).
     incoming = cotangent * product / sigma
 
     def step(pairs: Pairs, gradient):
@@ -120,16 +151,28 @@ def _transparency_backward(canvas, cutoff, saved, cotangent):
 
         def at_pixel(pixel: Pixel, sums):
             position = worklist.once(pairs, lambda: border_position(rows, pixel.x, pixel.y))
-            # All else follows from p: inside it is above one half, and the cut-off is a probability too.
-            p = probability(distance_at(rows, pixel.x, pixel.y, position), sigma)
-            scale = jnp.where(p > 0.5, -p, jnp.where(p > cutoff, p, 0.0)) * worklist.take(incoming, pixel)
+            distance = distance_at(rows, pixel.x, pixel.y, position)
+            scale = _relative_slope(settings, distance, sigma) * worklist.take(incoming, pixel)
             updates = distance_gradient(rows, pixel.x, pixel.y, position, scale)
             return tuple(total + update for total, update in zip(sums, updates))
 
-        sums = worklist.each_pixel(pairs, canvas, at_pixel, worklist.zeros(pairs, 6, corners.dtype), corners.dtype)
+        start = worklist.zeros(pairs, 6, corners.dtype)
+        sums = worklist.each_pixel(pairs, settings.canvas, at_pixel, start, corners.dtype)
         return worklist.add_rows(gradient, pairs, jnp.stack(sums))
 
-    return worklist.walk(work, canvas, step, jnp.zeros_like(corners)), None, None
+    return worklist.walk(work, settings.canvas, step, jnp.zeros_like(corners)), None, None
+
+
+def _relative_slope(settings: _Settings, distance, sigma) -> jax.Array:
+    """`sigma (d(1 - p) / d(squared distance without sign)) / (1 - p)` of a face."""
+    if settings.falloff == "sigmoid":
+        # p itself: all else follows from it, inside it is above one half, and the cut-off is a probability too.
+        p = probability(distance, sigma)
+        return jnp.where(p > 0.5, -p, jnp.where(p > settings.cutoff, p, 0.0))
+    # 1e-30: at the very border 1 - p is as small, and their product stays finite.
+    relative = jnp.maximum(distance / sigma, 1e-30)
+    near = (distance > 0) & (relative < reach_in_sigmas(settings.cutoff, settings.falloff))
+    return jnp.where(near, 1.0 / jnp.expm1(jnp.where(near, relative, 1.0)), 0.0)
 
 
 _transparency.defvjp(_transparency_forward, _transparency_backward)

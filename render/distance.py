@@ -18,14 +18,16 @@ def triangle_table(corners: jax.Array) -> jax.Array:
         corners: `[m, 6]` x0 y0 x1 y1 x2 y2 on the screen.
 
     Returns:
-        `[m, 9]`: the corners, then 1 / length^2 of the edges 0-1, 1-2, 2-0 (zero for an edge without length).
+        `[m, 9]`: the corners, then 1 / length^2 of the edges 0-1, 1-2, 2-0 (zero for an edge without length). These
+        carry no gradient, and distances need none of it: they only say where on an edge the nearest point is, and
+        there the distance is at a minimum.
     """
     points = corners.reshape(-1, 3, 2)
     edges = jnp.roll(points, -1, axis=1) - points
     length2 = jnp.sum(edges * edges, axis=-1)
     exists = length2 > jnp.finfo(length2.dtype).tiny
     inverse = jnp.where(exists, 1.0 / jnp.where(exists, length2, 1.0), 0.0)
-    return jnp.concatenate([corners, inverse], axis=-1)
+    return jnp.concatenate([corners, jax.lax.stop_gradient(inverse)], axis=-1)
 
 
 def signed_squared_distance(rows: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:

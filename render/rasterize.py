@@ -1,31 +1,36 @@
-"""Hard rasterization: the nearest face of each pixel, with perspective-correct barycentrics."""
+"""Hard rasterization: the nearest faces of each pixel, with perspective-correct barycentrics."""
 
-from typing import NamedTuple
+import functools
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from render import worklist
-from render.arrays import Array
+from render.arrays import Array, check_layers, to_float
 from render.screen import ScreenFaces, check_scene, hard_box, to_screen
 from render.worklist import Canvas, Pairs, Pixel
 
-_NO_FACE = jnp.iinfo(jnp.int32).max
+# Face of the batch where there is none: higher than every face, so that the lowest wins.
+NO_FACE = jnp.iinfo(jnp.int32).max
+
+EdgeRule = Literal["inclusive", "strict"]
 
 
 class Fragments(NamedTuple):
-    """What each pixel sees.
+    """What each pixel sees. With `layers=k` every array has an axis k after the batch, nearest first.
 
     Attributes:
-        face_id: index of the nearest face within its image, -1 where there is none.
+        face_id: index of the face within its image, -1 where there is none.
         barycentric: perspective-correct weights of the three corners; zero where there is no face.
         depth: view depth, zero where there is no face.
     """
 
-    face_id: Int[Array, "b h w"]
-    barycentric: Float[Array, "b h w 3"]
-    depth: Float[Array, "b h w"]
+    face_id: Int[Array, "b *k h w"]
+    barycentric: Float[Array, "b *k h w 3"]
+    depth: Float[Array, "b *k h w"]
 
 
 def rasterize(
@@ -33,8 +38,11 @@ def rasterize(
     faces: Int[Array, "f 3"] | Int[Array, "b f 3"],
     image_size: tuple[int, int],
     *,
+    layers: int | None = None,
     face_mask: Bool[Array, "b f"] | None = None,
     vertex_depth: Float[Array, "b v"] | None = None,
+    edge_rule: EdgeRule = "inclusive",
+    cull_backfaces: bool = False,
 ) -> Fragments:
     """Z-buffer by homogeneous edge functions, without clipping.
 
@@ -42,102 +50,190 @@ def rasterize(
     cyclic. The pixel sees the face where all `e_i det >= 0` with `det = sum_i e_i w_i != 0`; barycentrics
     are `e_i / sum e` and the depth is their mean of the depths of the corners, for perspective cameras `1 /
     interpolated(1 / w)`. This stays right for faces that pass through the plane of the camera, of which
-    only the part in front is seen. There is no near and no far plane. A pixel centre on an edge belongs to
-    the face; where depths are equal the face of the lower index wins. Barycentrics and depth carry
-    gradients to the vertices, the choice of the face does not.
+    only the part in front is seen. There is no near and no far plane. Where depths are equal the face of the
+    lower index comes first. Barycentrics and depth carry gradients to the vertices, the choice of the face
+    does not.
 
     Args:
         vertices_clip: clip space.
         faces: triangle indices, either winding.
         image_size: height and width in pixels, static.
+        layers: peel this many depths, every face of a pixel once; None: the nearest, without an axis for
+            layers.
         face_mask: false takes a face away.
         vertex_depth: view depth of the vertices. By default w; in images whose w is 1 throughout (weak
             perspective) clip z, which orders faces the same way but is no distance.
+        edge_rule: whether a pixel centre exactly on an edge belongs to the face ("inclusive") or not ("strict").
+        cull_backfaces: only faces that are counter-clockwise in the image are seen.
 
     Returns:
         The fragments.
 
     Raises:
-        ValueError: wrong shape, empty image, face index out of range.
+        ValueError: wrong shape, empty image, layers < 1, unknown edge rule, face index out of range.
 
     Source: Olano and Greer, Triangle Scan Conversion using 2D Homogeneous Coordinates, Graphics Hardware
-    1997.
+    1997; Everitt, Interactive Order-Independent Transparency, 2001, for peeling.
     """
-    vertices_clip = jnp.asarray(vertices_clip)
+    vertices_clip = to_float("vertices_clip", vertices_clip)
     check_scene(vertices_clip, faces, image_size, face_mask)
-    screen = to_screen(vertices_clip, faces, image_size, face_mask, vertex_depth)
-    return resolve(screen, screen.soft | screen.crossing, image_size, vertices_clip.shape[0])
+    if edge_rule not in ("inclusive", "strict"):
+        raise ValueError(f'edge_rule must be "inclusive" or "strict", got {edge_rule!r}')
+    check_layers(layers)
+    screen = to_screen(vertices_clip, faces, image_size, face_mask, vertex_depth, cull_backfaces)
+    batch, visible = vertices_clip.shape[0], screen.soft | screen.crossing
+    if layers is None:
+        face_id = nearest_faces(screen, visible, image_size, batch, edge_rule)
+    else:
+        face_id = peel_faces(screen, visible, image_size, batch, int(layers), edge_rule)
+    return attach(screen, face_id, image_size)
 
 
-def resolve(screen: ScreenFaces, visible: jax.Array, image_size: tuple[int, int], batch: int) -> Fragments:
-    """The work of `rasterize` on faces that are on the screen already.
+@functools.partial(jax.checkpoint, static_argnums=(2,))
+def attach(screen: ScreenFaces, face_id: Int[Array, "b *k h w"], image_size: tuple[int, int]) -> Fragments:
+    """Barycentrics and depth of the faces that pixels see; the backward pass computes them anew.
+
+    Args:
+        screen: faces of the whole batch.
+        face_id: index within the image, -1 for none.
+        image_size: height and width in pixels.
+
+    Returns:
+        The fragments, differentiable in the faces.
+    """
+    covered = face_id >= 0
+    corners = jnp.concatenate([screen.clip, screen.depth], axis=-1)
+    corners = jnp.where(covered[..., None], corners[global_index(face_id, screen)], 0.0)
+    x, y = pixel_grid(image_size, corners.dtype, face_id.ndim)
+    edges = _edge_functions(jnp.moveaxis(corners, -1, 0), x, y)
+    # Not a division: its derivative squares a sum that may be tiny before it multiplies with what is tiny too.
+    inverse = 1.0 / jnp.where(covered, edges[0] + edges[1] + edges[2], 1.0)
+    barycentric = jnp.stack(edges, axis=-1) * inverse[..., None]
+    return Fragments(face_id, barycentric, jnp.sum(barycentric * corners[..., 9:], axis=-1))
+
+
+def global_index(face_id: jax.Array, screen: ScreenFaces) -> jax.Array:
+    """Index into the faces of the whole batch; where there is no face, that of the image's first."""
+    batch = face_id.shape[0]
+    first = jnp.arange(batch, dtype=jnp.int32) * (screen.soft.shape[0] // max(batch, 1))
+    return jnp.maximum(face_id, 0) + first.reshape(batch, *(1,) * (face_id.ndim - 1))
+
+
+def pixel_grid(image_size: tuple[int, int], dtype, axes: int) -> tuple[jax.Array, jax.Array]:
+    """Columns `[..., 1, w]` and rows `[..., h, 1]` of pixel centres, arrays of that many axes."""
+    x, y = jnp.arange(image_size[1], dtype=dtype), jnp.arange(image_size[0], dtype=dtype)
+    return x.reshape(*(1,) * (axes - 1), -1), y.reshape(*(1,) * (axes - 2), -1, 1)
+
+
+def nearest_faces(
+    screen: ScreenFaces,
+    visible: jax.Array,
+    image_size: tuple[int, int],
+    batch: int,
+    edge_rule: EdgeRule = "inclusive",
+) -> Int[Array, "b h w"]:
+    """Nearest face of each pixel, -1 where there is none; no gradients.
 
     Args:
         screen: faces of the whole batch.
         visible: `[b * f]`, faces to look at.
         image_size: height and width in pixels.
         batch: images.
+        edge_rule: see `rasterize`.
 
     Returns:
-        The fragments.
+        Face index within its image.
     """
-    num_faces = visible.shape[0] // batch
-    canvas = worklist.make_canvas(batch, num_faces, image_size)
-    face = canvas.unflatten(nearest_faces(screen, visible, image_size, canvas)[0])
-    covered = face >= 0
-    corners = jnp.concatenate([screen.clip, screen.depth], axis=-1)
-    corners = jnp.where(covered[..., None], corners[jnp.maximum(face, 0)], 0.0)
-    x = jnp.arange(canvas.width, dtype=corners.dtype)[None, None, :]
-    y = jnp.arange(canvas.height, dtype=corners.dtype)[None, :, None]
-    edges = _edge_functions(jnp.moveaxis(corners, -1, 0), x, y)
-    # Not a division: its derivative squares a sum that may be tiny before it multiplies with what is tiny too.
-    inverse = 1.0 / jnp.where(covered, edges[0] + edges[1] + edges[2], 1.0)
-    barycentric = jnp.stack(edges, axis=-1) * inverse[..., None]
-    depth = jnp.sum(barycentric * corners[..., 9:], axis=-1)
-    first_face = jnp.arange(batch, dtype=jnp.int32)[:, None, None] * num_faces
-    return Fragments(jnp.where(covered, face - first_face, -1), barycentric, depth)
+    canvas, work, table = _prepare(screen, visible, image_size, batch)
+    depth_at = functools.partial(_depth_at, edge_rule)
+    return within_image(nearest_behind(canvas, work, table, depth_at)[1], canvas, screen)
 
 
-def nearest_faces(
-    screen: ScreenFaces, visible: jax.Array, image_size: tuple[int, int], canvas: Canvas
-) -> tuple[jax.Array, jax.Array]:
-    """Nearest face of each pixel and its depth, flat and without gradients.
+def peel_faces(
+    screen: ScreenFaces,
+    visible: jax.Array,
+    image_size: tuple[int, int],
+    batch: int,
+    layers: int,
+    edge_rule: EdgeRule = "inclusive",
+) -> Int[Array, "b k h w"]:
+    """The `layers` nearest faces of each pixel in the order of depth, then index; arguments as in `nearest_faces`."""
+    canvas, work, table = _prepare(screen, visible, image_size, batch)
+    depth_at = functools.partial(_depth_at, edge_rule)
 
-    Args:
-        screen: all faces of the batch.
-        visible: `[b * f]`, faces to look at.
-        image_size: height and width in pixels.
-        canvas: layout of the images.
+    def layer(front, _):
+        # One compiled body for all layers, so that a depth has the same bits in each of them.
+        front = nearest_behind(canvas, work, table, depth_at, front)
+        return front, within_image(front[1], canvas, screen)
 
-    Returns:
-        Face index within the whole batch (-1: none) and depth (infinite: none).
-    """
+    return jnp.moveaxis(jax.lax.scan(layer, before_all(canvas, table), length=layers)[1], 0, 1)
+
+
+def _prepare(screen: ScreenFaces, visible, image_size, batch) -> tuple[Canvas, worklist.WorkList, jax.Array]:
+    canvas = worklist.make_canvas(batch, visible.shape[0] // max(batch, 1), image_size)
     low, high = hard_box(screen, image_size)
     table = jnp.concatenate([screen.clip, screen.depth], axis=-1)
     low, high, table = jax.lax.stop_gradient((low, high, table))
-    tie = 4 * float(jnp.finfo(table.dtype).eps)
+    return canvas, worklist.build(low, high, visible, canvas), table
+
+
+def before_all(canvas: Canvas, table: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The layer in front of the first: depth and face, flat."""
+    # Made from an argument, so that it differs between devices under `shard_map`.
+    zero = jnp.zeros(canvas.size, table.dtype) + 0 * jnp.sum(table[:1, 0])
+    return zero - jnp.inf, (zero - 1).astype(jnp.int32)
+
+
+def within_image(face: jax.Array, canvas: Canvas, screen: ScreenFaces) -> Int[Array, "b h w"]:
+    """Flat faces of the batch to faces of an image, -1 for none."""
+    face = canvas.unflatten(face)
+    first = jnp.arange(canvas.batch, dtype=jnp.int32) * (screen.soft.shape[0] // max(canvas.batch, 1))
+    return jnp.where(face == NO_FACE, -1, face - first[:, None, None])
+
+
+def nearest_behind(
+    canvas: Canvas,
+    work: worklist.WorkList,
+    table: jax.Array,
+    depth_at: Callable[[jax.Array, jax.Array, jax.Array], jax.Array],
+    front: tuple[jax.Array, jax.Array] | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """The nearest face of each pixel among those that come after a layer in the order of depth, then index.
+
+    Args:
+        canvas: layout of the images.
+        work: windows of the faces.
+        table: `[m, columns]` of the faces.
+        depth_at: columns of the table and pixel centres x, y to depths, infinite where a pixel does not see a face.
+        front: depth and face of that layer, flat; None to look at all faces.
+
+    Returns:
+        Depth (infinite: none) and face of the batch (NO_FACE: none), flat.
+    """
 
     def step(pairs: Pairs, carry):
         rows = worklist.take_rows(table, pairs.face)
 
         def at_pixel(pixel: Pixel, carry):
             nearest, face_id = carry
-            depth = _depth_of_pixels(rows, pixel.x, pixel.y)
+            # Once: a compiler that computed a depth twice might not find it equal to itself.
+            depth = worklist.once(pairs, lambda: depth_at(rows, pixel.x, pixel.y))
+            if front is not None:
+                front_depth, front_face = (worklist.take(image, pixel) for image in front)
+                behind = (depth > front_depth) | ((depth == front_depth) & (pairs.face > front_face))
+                depth = jnp.where(behind, depth, jnp.inf)
             updated = nearest.at[pixel.index].min(depth, mode="promise_in_bounds")
             after = worklist.take(updated, pixel)
             # A pixel that came nearer forgets its face; then the lowest face at the new depth takes it.
-            # Equal means up to rounding: a compiler may compute `depth` twice, not to the same bit.
-            forget = jnp.where(after < worklist.take(nearest, pixel), _NO_FACE, -1)
+            forget = jnp.where(after < worklist.take(nearest, pixel), NO_FACE, -1)
             face_id = face_id.at[pixel.index].max(forget, mode="promise_in_bounds")
-            winner = jnp.where((depth <= after + tie * jnp.abs(after)) & (depth < jnp.inf), pairs.face, _NO_FACE)
+            winner = jnp.where((depth == after) & (depth < jnp.inf), pairs.face, NO_FACE)
             return updated, face_id.at[pixel.index].min(winner, mode="promise_in_bounds")
 
         return worklist.each_pixel(pairs, canvas, at_pixel, carry, table.dtype)
 
-    work = worklist.build(low, high, visible, canvas)
-    carry = jnp.full(canvas.size, jnp.inf, table.dtype), jnp.full(canvas.size, _NO_FACE, jnp.int32)
-    nearest, face_id = worklist.walk(work, canvas, step, carry)
-    return jnp.where(face_id == _NO_FACE, -1, face_id), nearest
+    start = jnp.full(canvas.size, jnp.inf, table.dtype), jnp.full(canvas.size, NO_FACE, jnp.int32)
+    return worklist.walk(work, canvas, step, start)
 
 
 def _edge_functions(clip, x, y) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -147,7 +243,7 @@ def _edge_functions(clip, x, y) -> tuple[jax.Array, jax.Array, jax.Array]:
     return tuple(xs[j] * ys[k] - xs[k] * ys[j] for j, k in ((1, 2), (2, 0), (0, 1)))
 
 
-def _depth_of_pixels(corners: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
+def _depth_at(edge_rule: EdgeRule, corners: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
     """Depth where a face covers a pixel, infinite elsewhere; arrays over pairs."""
     edges = _edge_functions(corners, x, y)
     det = sum(edge * corners[3 * i + 2] for i, edge in enumerate(edges))
@@ -156,6 +252,10 @@ def _depth_of_pixels(corners: jax.Array, x: jax.Array, y: jax.Array) -> jax.Arra
     high = jnp.maximum(jnp.maximum(edges[0], edges[1]), edges[2])
     # Below the squared rounding error of coordinates of size 1, area is noise.
     solid = jnp.abs(total) > jnp.finfo(total.dtype).eps ** 2
-    seen = (((low >= 0) & (det > 0)) | ((high <= 0) & (det < 0))) & solid
+    if edge_rule == "strict":
+        inside = ((low > 0) & (det > 0)) | ((high < 0) & (det < 0))
+    else:
+        inside = ((low >= 0) & (det > 0)) | ((high <= 0) & (det < 0))
+    seen = inside & solid
     depth = sum(edge * corners[9 + i] for i, edge in enumerate(edges))
     return jnp.where(seen, depth / jnp.where(seen, total, 1.0), jnp.inf)

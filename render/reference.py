@@ -32,34 +32,66 @@ def rasterize(
     faces: Int[np.ndarray, "f 3"],
     image_size: tuple[int, int],
     vertex_depth: Float[np.ndarray, "v"] | None = None,
-) -> tuple[Int[np.ndarray, "h w"], Float[np.ndarray, "h w 3"], Float[np.ndarray, "h w"]]:
-    """Nearest face of each pixel: solve `sum_i c_i (x_i, y_i, w_i) = (x, y, 1)`; inside where all c_i >= 0.
+    *,
+    layers: int = 1,
+    edge_rule: str = "inclusive",
+    cull_backfaces: bool = False,
+) -> tuple[Int[np.ndarray, "*k h w"], Float[np.ndarray, "*k h w 3"], Float[np.ndarray, "*k h w"]]:
+    """Nearest faces of each pixel: solve `sum_i c_i (x_i, y_i, w_i) = (x, y, 1)`; inside where all c_i >= 0.
 
     Args:
         vertices_clip: clip space.
         faces: triangle indices.
         image_size: height and width.
         vertex_depth: depth of the vertices, w by default.
+        layers: how many faces of a pixel, by depth, then index; 1 gives arrays without that axis.
+        edge_rule: "strict" means inside where all c_i > 0.
+        cull_backfaces: only faces that are counter-clockwise in the image.
 
     Returns:
         Face index (-1: none), barycentrics and depth (zero where there is no face).
     """
-    vertices_clip = np.asarray(vertices_clip, np.float64)
-    depth_of = vertices_clip[:, 3] if vertex_depth is None else vertex_depth
+    if len(faces) == 0:
+        shape = image_size if layers == 1 else (layers, *image_size)
+        return np.full(shape, -1), np.zeros((*shape, 3)), np.zeros(shape)
+    parts = [
+        one_face(vertices_clip[face], image_size, None if vertex_depth is None else vertex_depth[face], edge_rule)
+        for face in faces
+    ]
+    weights, depth = (np.stack(part) for part in zip(*parts))
+    if cull_backfaces:
+        clockwise = [np.linalg.det(vertices_clip[face][:, [0, 1, 3]]) <= 0 for face in faces]
+        depth[clockwise] = np.inf
+    order = np.argsort(depth, axis=0, kind="stable")[:layers]
+    nearest = np.take_along_axis(depth, order, 0)
+    face_id = np.where(np.isfinite(nearest), order, -1)
+    barycentric = np.where(np.isfinite(nearest)[..., None], np.take_along_axis(weights, order[..., None], 0), 0)
+    found = face_id, barycentric, np.where(np.isfinite(nearest), nearest, 0)
+    missing = layers - len(order)
+    blank = [np.full((missing, *image_size), -1), np.zeros((missing, *image_size, 3)), np.zeros((missing, *image_size))]
+    found = tuple(np.concatenate(pair) for pair in zip(found, blank))
+    return tuple(part[0] for part in found) if layers == 1 else found
+
+
+def one_face(
+    corners_clip: Float[np.ndarray, "3 4"],
+    image_size: tuple[int, int],
+    corner_depth: Float[np.ndarray, "3"] | None = None,
+    edge_rule: str = "inclusive",
+) -> tuple[Float[np.ndarray, "h w 3"], Float[np.ndarray, "h w"]]:
+    """Barycentrics and depth (infinite outside) of one face at all pixels, see `rasterize`."""
+    corners = np.asarray(corners_clip, np.float64)[:, [0, 1, 3]].T
+    if abs(np.linalg.det(corners)) < 1e-14 * np.abs(corners).max() ** 3:
+        return np.zeros((*image_size, 3)), np.full(image_size, np.inf)
     points = np.concatenate([pixel_centres(image_size), np.ones((*image_size, 1))], axis=-1)
-    face_id = np.full(image_size, -1)
-    barycentric, nearest = np.zeros((*image_size, 3)), np.full(image_size, np.inf)
-    for index, face in enumerate(faces):
-        corners = vertices_clip[face][:, [0, 1, 3]].T
-        if abs(np.linalg.det(corners)) < 1e-14 * np.abs(corners).max() ** 3:
-            continue
-        c = points @ np.linalg.inv(corners).T
-        weights = c / np.where(c.sum(-1, keepdims=True) == 0, 1, c.sum(-1, keepdims=True))
-        depth = weights @ depth_of[face]
-        # 1e-12: a centre exactly on an edge is inside, whatever the rounding of the inverse.
-        closer = (c >= -1e-12 * np.abs(c).max(-1, keepdims=True)).all(-1) & (depth < nearest)
-        face_id[closer], barycentric[closer], nearest[closer] = index, weights[closer], depth[closer]
-    return face_id, barycentric, np.where(face_id >= 0, nearest, 0)
+    c = points @ np.linalg.inv(corners).T
+    total = c.sum(-1, keepdims=True)
+    weights = c / np.where(total == 0, 1, total)
+    depth = weights @ (corners[2] if corner_depth is None else corner_depth)
+    # 1e-12: whether a centre exactly on an edge is inside must not depend on the rounding of the inverse.
+    slack = 1e-12 * np.abs(c).max(-1, keepdims=True)
+    inside = (c > slack).all(-1) if edge_rule == "strict" else (c >= -slack).all(-1)
+    return weights, np.where(inside, depth, np.inf)
 
 
 def coverage(
@@ -68,6 +100,7 @@ def coverage(
     image_size: tuple[int, int],
     sigma: float,
     cutoff: float = 1e-4,
+    falloff: str = "sigmoid",
 ) -> Float[np.ndarray, "h w"]:
     """Soft coverage `1 - prod_f (1 - p_f)`.
 
@@ -77,14 +110,125 @@ def coverage(
         image_size: height and width.
         sigma: squared NDC units in which the shorter side spans [-1, 1].
         cutoff: smallest probability outside of a face.
+        falloff: see `probability`.
 
     Returns:
         Coverage.
     """
     clear = np.ones(image_size)
     for face in faces:
-        clear *= 1 - probability(vertices_clip[face], image_size, sigma, cutoff)
+        clear *= 1 - probability(vertices_clip[face], image_size, sigma, cutoff, falloff)
     return 1 - clear
+
+
+def layered(
+    vertices_clip: Float[np.ndarray, "v 4"],
+    faces: Int[np.ndarray, "f 3"],
+    image_size: tuple[int, int],
+    colour: Callable[[int, np.ndarray], np.ndarray],
+    *,
+    sigma: float,
+    background: np.ndarray,
+    vertex_depth: Float[np.ndarray, "v"] | None = None,
+    cutoff: float = 1e-4,
+    layers: int | None = None,
+) -> tuple[Float[np.ndarray, "h w 3"], Float[np.ndarray, "h w"]]:
+    """Faces front to back with opacities `exp(-max(d, 0) / sigma)`, over the background.
+
+    Args:
+        vertices_clip: clip space.
+        faces: triangle indices.
+        image_size: height and width.
+        colour: face index and barycentrics `[h, w, 3]` to colours `[h, w, 3]`.
+        sigma: see `coverage`.
+        background: colour.
+        vertex_depth: depth of the vertices, w by default.
+        cutoff: see `coverage`.
+        layers: the most to blend, None for all.
+
+    Returns:
+        Colours with background, and coverage.
+    """
+    depth_of = np.asarray(vertices_clip, np.float64)[:, 3] if vertex_depth is None else vertex_depth
+    opacity, depth, colours = [], [], []
+    for index, face in enumerate(faces):
+        place = clamped_barycentrics(vertices_clip[face], image_size)
+        opacity.append(probability(vertices_clip[face], image_size, sigma, cutoff, "exponential"))
+        depth.append(np.where(opacity[-1] > 0, place @ depth_of[face], np.inf))
+        colours.append(colour(index, place))
+    order = np.argsort(np.stack(depth), axis=0, kind="stable")[:layers]
+    rgb, clear = np.zeros((*image_size, 3)), np.ones(image_size)
+    for layer in order:
+        alpha = np.take_along_axis(np.stack(opacity), layer[None], 0)[0]
+        rgb += (clear * alpha)[..., None] * np.take_along_axis(np.stack(colours), layer[None, ..., None], 0)[0]
+        clear = clear * (1 - alpha)
+    return rgb + clear[..., None] * background, 1 - clear
+
+
+def antialias(
+    image: Float[np.ndarray, "h w c"],
+    face_id: Int[np.ndarray, "h w"],
+    depth: Float[np.ndarray, "h w"],
+    vertices_clip: Float[np.ndarray, "v 4"],
+    faces: Int[np.ndarray, "f 3"],
+) -> Float[np.ndarray, "h w c"]:
+    """The hard image with silhouettes moved to where they cross between pixel centres, see
+    `render.blending.antialias`.
+
+    Args:
+        image: hard colours.
+        face_id: of `rasterize`.
+        depth: of `rasterize`.
+        vertices_clip: clip space.
+        faces: triangle indices.
+
+    Returns:
+        The image.
+    """
+    height, width = face_id.shape
+    corners = np.asarray(vertices_clip, np.float64)
+    corners = corners[:, :2] / corners[:, 3:] * [width / 2, -height / 2] + [width / 2 - 0.5, height / 2 - 0.5]
+    result = np.array(image, np.float64)
+    for row, column in np.ndindex(height, width):
+        for step in ((0, 1), (1, 0)):
+            pixel, other = (row, column), (row + step[0], column + step[1])
+            if other[0] >= height or other[1] >= width or face_id[pixel] == face_id[other]:
+                continue
+            behind = [depth[p] if face_id[p] >= 0 else np.inf for p in (pixel, other)]
+            near, far = (pixel, other) if behind[0] <= behind[1] else (other, pixel)
+            s = _silhouette_crossing(face_id[near], near[::-1], far[::-1], corners, faces)
+            if s is None:
+                continue
+            if s < 0.5:
+                result[near] += (0.5 - s) * (image[far] - image[near])
+            else:
+                result[far] += (s - 0.5) * (image[near] - image[far])
+    return result
+
+
+def _silhouette_crossing(face: int, start, end, corners_px: np.ndarray, faces: np.ndarray) -> float | None:
+    """Fraction of the way from pixel to pixel (x, y) at which a silhouette edge of the face is crossed."""
+    start, end = np.array(start, float), np.array(end, float)
+    axis = int(start[0] == end[0])
+    for i in range(3):
+        first, second = int(faces[face][i]), int(faces[face][(i + 1) % 3])
+        third = ({int(vertex) for vertex in faces[face]} - {first, second}).pop()
+        owners = [f for f in range(len(faces)) if {first, second} <= {int(vertex) for vertex in faces[f]}]
+        a, b = corners_px[first], corners_px[second]
+        normal = np.array([-(b - a)[1], (b - a)[0]])
+        if len(owners) == 2:
+            neighbour = next(f for f in owners if f != face)
+            beyond = ({int(vertex) for vertex in faces[neighbour]} - {first, second}).pop()
+            if ((corners_px[third] - a) @ normal) * ((corners_px[beyond] - a) @ normal) <= 0:
+                continue
+        along, across = b[axis] - a[axis], b[1 - axis] - a[1 - axis]
+        level = start[1 - axis]
+        if abs(across) < abs(along) or (a[1 - axis] > level) == (b[1 - axis] > level):
+            continue
+        s = (a[axis] + (level - a[1 - axis]) / across * along - start[axis]) / (end[axis] - start[axis])
+        if 0 <= s <= 1:
+            return float(s)
+    return None
 
 
 def softmax(
@@ -135,13 +279,21 @@ def softmax(
 
 
 def probability(
-    corners_clip: Float[np.ndarray, "3 4"], image_size: tuple[int, int], sigma: float, cutoff: float
+    corners_clip: Float[np.ndarray, "3 4"],
+    image_size: tuple[int, int],
+    sigma: float,
+    cutoff: float,
+    falloff: str = "sigmoid",
 ) -> Float[np.ndarray, "h w"]:
-    """`sigmoid(-d / sigma)` of one face, zero below the cut-off; hard for faces that are not `is_soft`."""
+    """`sigmoid(-d / sigma)`, or `exp(-max(d, 0) / sigma)` for falloff "exponential", of one face, zero below the
+    cut-off; hard for faces that are not `is_soft`."""
     if not is_soft(corners_clip):
         return (rasterize(corners_clip, np.array([[0, 1, 2]]), image_size)[0] >= 0).astype(np.float64)
     distance = signed_squared_distance(corners_clip, image_size) / sigma
-    chance = 1 / (1 + np.exp(np.clip(distance, -700, 700)))
+    if falloff == "exponential":
+        chance = np.exp(-np.maximum(distance, 0))
+    else:
+        chance = 1 / (1 + np.exp(np.clip(distance, -700, 700)))
     return np.where(chance > cutoff, chance, 0)
 
 

@@ -45,6 +45,7 @@ def to_screen(
     image_size: tuple[int, int],
     face_mask: Array | None,
     vertex_depth: jax.Array | None,
+    cull_backfaces: bool = False,
 ) -> ScreenFaces:
     """Gathers the corners of all faces and divides by w where that is safe.
 
@@ -54,6 +55,7 @@ def to_screen(
         image_size: height and width in pixels.
         face_mask: `[b, f]` or None; false takes a face away.
         vertex_depth: `[b, v]` or None, see `depth_of_clip`.
+        cull_backfaces: takes away faces that are clockwise in the image.
 
     Returns:
         The faces; everything in them is finite for finite vertices, and so are gradients through it.
@@ -75,6 +77,10 @@ def to_screen(
     scale = jax.lax.stop_gradient(1.0 / jnp.where(usable, size, 1.0))[:, None]
     scaled = jnp.where(usable[:, None, None], corners, 0.0) * scale[..., None]
     clip = jnp.concatenate([_pixels(scaled[..., :2], scaled[..., 3:4], image_size), scaled[..., 3:4]], axis=-1)
+    if cull_backfaces:
+        # Rows point down, so counter-clockwise faces have a negative determinant here.
+        front = jnp.linalg.det(jax.lax.stop_gradient(clip)) < 0
+        soft, usable = soft & front, usable & front
     return ScreenFaces(
         corners=_pixels(ndc, jnp.ones_like(ndc[..., :1]), image_size).reshape(-1, 6),
         inverse_w=inverse_w * jax.lax.stop_gradient(jnp.min(jnp.where(soft[:, None], w, 1.0), axis=-1, keepdims=True)),
