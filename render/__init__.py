@@ -7,7 +7,16 @@ images have row 0 at the top; face id -1 is background.
 
 from render.camera import PerspectiveCamera, WeakPerspectiveCamera, look_at, orbit, quaternion_to_rotation
 from render.coverage import soft_coverage
+from render.footprint import barycentric_footprint
 from render.interpolate import interpolate
+from render.light import (
+    DirectionalLight,
+    PhongLight,
+    SphericalHarmonicsLight,
+    lambert_coefficients,
+    shade,
+    shade_texture,
+)
 from render.mesh import (
     Mesh,
     edge_face_pairs,
@@ -20,22 +29,39 @@ from render.mesh import (
 from render.parallel import batch_parallel
 from render.rasterize import Fragments, rasterize
 from render.render import Rendering, render
-from render.texture import FaceTexels, VertexColours, sample_face_texels, sample_texture
+from render.texture import (
+    CornerColours,
+    FaceTexels,
+    UVImage,
+    VertexColours,
+    bake_texels,
+    sample_face_texels,
+    sample_texture,
+)
+from render.uv import sample_uv
 
 __all__ = [
+    "CornerColours",
+    "DirectionalLight",
     "FaceTexels",
     "Fragments",
     "Mesh",
     "PerspectiveCamera",
+    "PhongLight",
     "Rendering",
+    "SphericalHarmonicsLight",
+    "UVImage",
     "VertexColours",
     "WeakPerspectiveCamera",
+    "bake_texels",
+    "barycentric_footprint",
     "batch_parallel",
     "edge_face_pairs",
     "face_normals",
     "gather_corners",
     "icosphere",
     "interpolate",
+    "lambert_coefficients",
     "look_at",
     "orbit",
     "quaternion_to_rotation",
@@ -43,6 +69,9 @@ __all__ = [
     "render",
     "sample_face_texels",
     "sample_texture",
+    "sample_uv",
+    "shade",
+    "shade_texture",
     "soft_coverage",
     "unique_edges",
     "vertex_normals",

@@ -13,7 +13,7 @@ def interpolate(
     fragments: Fragments,
     attributes: Float[Array, "b v c"] | Float[Array, "b f 3 c"],
     faces: Int[Array, "f 3"] | Int[Array, "b f 3"] | None = None,
-) -> Float[Array, "b h w c"]:
+) -> Float[Array, "b *layers h w c"]:
     """Interpolates attributes over the nearest face of each pixel: `sum_i b_i attribute_i`.
 
     Perspective-correct, differentiable in the attributes and, through the barycentrics, in the vertices.
@@ -50,12 +50,12 @@ def take_faces(values: jax.Array, face_id: jax.Array, entry: jax.Array | None = 
 
     Args:
         values: per face.
-        face_id: `[b, h, w]`, -1 for none.
-        entry: `[b, h, w]` index into k.
+        face_id: `[b, ...]`, usually `[b, h, w]` or `[b, layers, h, w]`; -1 for none.
+        entry: `[b, ...]` index into k.
 
     Returns:
-        `[b, h, w, c]`.
+        `[b, ..., c]`.
     """
-    image = jnp.arange(face_id.shape[0], dtype=face_id.dtype)[:, None, None]
+    image = jnp.arange(face_id.shape[0], dtype=face_id.dtype).reshape(-1, *(1,) * (face_id.ndim - 1))
     index = (image, jnp.maximum(face_id, 0)) if entry is None else (image, jnp.maximum(face_id, 0), entry)
     return jnp.where((face_id >= 0)[..., None], values[index], 0.0)

@@ -210,7 +210,7 @@ def face_normals(
     Returns:
         Normals, finite with finite gradients for every input.
     """
-    return _safe_unit(_area_vectors(vertices, faces))
+    return safe_unit(_area_vectors(vertices, faces))
 
 
 def vertex_normals(
@@ -231,7 +231,7 @@ def vertex_normals(
     total = jax.vmap(lambda values, rows: jnp.zeros_like(values, shape=(vertices.shape[1], 3)).at[rows].add(values))(
         area, index
     )
-    return _safe_unit(total)
+    return safe_unit(total)
 
 
 def gather_corners(values: jax.Array, faces: Array) -> jax.Array:
@@ -254,9 +254,11 @@ def _area_vectors(vertices: jax.Array, faces: Array) -> jax.Array:
     return 0.5 * jnp.cross(corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0])
 
 
-def _safe_unit(vectors: jax.Array) -> jax.Array:
-    # Scaled by the largest component first: squares of tiny vectors would underflow.
-    largest = jnp.max(jnp.abs(vectors), axis=-1, keepdims=True)
+def safe_unit(vectors: jax.Array) -> jax.Array:
+    """Vectors `[..., 3]` at unit length; zero, with zero gradients, where they have none."""
+    # Scaled by the largest component first: squares of tiny vectors would underflow. The scale cancels, so it needs no
+    # gradient; that would overflow.
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(vectors), axis=-1, keepdims=True))
     exists = largest > jnp.finfo(vectors.dtype).tiny
     scaled = vectors / jnp.where(exists, largest, 1.0)
     squared = jnp.sum(scaled * scaled, axis=-1, keepdims=True)

@@ -1,8 +1,9 @@
-"""Textures: colours on faces, as basis functions of the barycentrics times coefficients of each face.
+"""Textures: colours on faces, as basis functions of the barycentrics times coefficients of each face, or as a
+picture.
 
-A texture on a face is `colour(b) = sum_k basis_k(b) coefficient_k`. Vertex colours have the barycentrics as
-basis and three coefficients; a grid of t x t texels has t^2 products of two hat functions, which is
-bilinear interpolation.
+A texture on a face is `colour(b) = sum_k basis_k(b) coefficient_k`. Vertex and corner colours have the
+barycentrics as basis and three coefficients; a grid of t x t texels has t^2 products of two hat functions,
+which is bilinear interpolation. A UV image has no such basis; `bake_texels` gives it one.
 """
 
 import dataclasses
@@ -11,12 +12,15 @@ from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float
 
 from render.arrays import Array
+from render.footprint import mip_level, uv_footprint
 from render.interpolate import interpolate, take_faces
 from render.mesh import gather_corners
 from render.rasterize import Fragments
+from render.uv import Wrap, sample_uv
 
 
 @jax.tree_util.register_dataclass
@@ -29,6 +33,18 @@ class VertexColours:
     """
 
     values: Float[Array, "b v 3"]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class CornerColours:
+    """Colours at the corners of faces, interpolated linearly; faces that share a vertex may differ there.
+
+    Args:
+        values: `[b, f, 3, 3]` face, corner, channel; usually in [0, 1].
+    """
+
+    values: Float[Array, "b f 3 3"]
 
 
 @jax.tree_util.register_dataclass
@@ -47,27 +63,58 @@ class FaceTexels:
     values: Float[Array, "b f t t 3"]
 
 
-Texture = VertexColours | FaceTexels
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class UVImage:
+    """A picture on the faces, by uv coordinates of their corners.
+
+    u points right and v up, (0, 0) is the bottom left corner of the picture (`render.uv`). The lookup is
+    bilinear, and trilinear in mip levels where `sample_texture` knows the footprint of the pixels.
+
+    Args:
+        image: `[b, h, w, 3]`, or `[1, h, w, 3]` for all; row 0 is the top; usually in [0, 1].
+        uv: `[b, f, 3, 2]`, or `[f, 3, 2]` for all.
+        wrap: beyond [0, 1] "repeat" continues the picture periodically, "clamp" by its border texels; static.
+        max_level: coarsest mip level, static: 0 for none, None for all down to one texel.
+    """
+
+    image: Float[Array, "#b h w 3"]
+    uv: Float[Array, "f 3 2"] | Float[Array, "b f 3 2"]
+    wrap: Wrap = dataclasses.field(default="repeat", metadata={"static": True})
+    max_level: int | None = dataclasses.field(default=0, metadata={"static": True})
+
+
+BasisTexture: TypeAlias = VertexColours | CornerColours | FaceTexels
+Texture: TypeAlias = BasisTexture | UVImage
 Barycentrics: TypeAlias = tuple[jax.Array, jax.Array, jax.Array]
 
 
-def sample_texture(texture: Texture, faces: Array, fragments: Fragments) -> Float[Array, "b h w 3"]:
-    """Colour of the nearest face at each pixel, zero where there is none.
+def sample_texture(
+    texture: Texture,
+    faces: Array,
+    fragments: Fragments,
+    footprint: Float[Array, "b *layers h w 3 2"] | None = None,
+) -> Float[Array, "b *layers h w 3"]:
+    """Colour of the seen face at each pixel, zero where there is none.
 
     Args:
         texture: colours.
         faces: `[f, 3]` or `[b, f, 3]`.
         fragments: from `rasterize`.
+        footprint: from `barycentric_footprint`, for the mip levels of a `UVImage`; without it the lookup is in
+            the image itself.
 
     Returns:
-        Colours, differentiable in the texture and in the barycentrics.
+        Colours, differentiable in the texture, the barycentrics and the footprint.
     """
-    if isinstance(texture, VertexColours):
-        return interpolate(fragments, texture.values, faces)
-    return sample_face_texels(texture.values, fragments)
+    if isinstance(texture, FaceTexels):
+        return sample_face_texels(texture.values, fragments)
+    if isinstance(texture, UVImage):
+        return _sample_uv_image(texture, fragments, footprint)
+    return interpolate(fragments, texture.values, faces)
 
 
-def sample_face_texels(texels: Float[Array, "b f t t c"], fragments: Fragments) -> Float[Array, "b h w c"]:
+def sample_face_texels(texels: Float[Array, "b f t t c"], fragments: Fragments) -> Float[Array, "b *layers h w c"]:
     """Bilinear lookup in the texel grid of the nearest face, see `FaceTexels`; zero where there is none.
 
     Args:
@@ -95,24 +142,78 @@ def sample_face_texels(texels: Float[Array, "b f t t c"], fragments: Fragments) 
     return total
 
 
-def face_coefficients(texture: Texture, faces: Array) -> jax.Array:
+def bake_texels(texture: UVImage, side: int, batch: int | None = None) -> FaceTexels:
+    """Resamples a UV image on the t x t grid of every face, where a sum of basis functions is needed (softmax).
+
+    Texels on the face are looked up; with t = 1 that is the middle of the face. The texels just beyond the
+    diagonal continue their cell linearly, so that nothing from outside of the face's part of the image shows.
+    Differentiable in image and uv.
+
+    Args:
+        texture: the image.
+        side: texels t along a face.
+        batch: meshes b, needed where image and uv are both shared.
+
+    Returns:
+        Texels `[b, f, t, t, 3]`.
+
+    Raises:
+        ValueError: side < 1, unknown wrap.
+    """
+    if side < 1:
+        raise ValueError(f"side must be >= 1 texel along a face, got {side}")
+    uv = jnp.asarray(texture.uv)
+    if batch is None:
+        batch = max(texture.image.shape[0], uv.shape[0] if uv.ndim == 4 else 1)
+    points = jnp.asarray(_lattice(side), uv.dtype)
+    places = jnp.einsum("kc,...fcu->...fku", points, uv, precision=jax.lax.Precision.HIGHEST)
+    places = jnp.broadcast_to(places, (batch, *places.shape[-3:]))
+    values = sample_uv(texture.image, places, wrap=texture.wrap).reshape(*places.shape[:2], side, side, 3)
+    if side == 1:
+        return FaceTexels(values)
+    beyond = values[:, :, 1:, :-1] + values[:, :, :-1, 1:] - values[:, :, :-1, :-1]
+    index = np.arange(1, side)
+    diagonal = jnp.asarray((index[:, None] + index[None] == side)[None, None, :, :, None])
+    return FaceTexels(values.at[:, :, 1:, 1:].set(jnp.where(diagonal, beyond, values[:, :, 1:, 1:])))
+
+
+def texture_points(texture: Texture) -> Float[np.ndarray, "k 3"]:
+    """Barycentrics of the places whose colours the coefficients of a face are, in their order.
+
+    Args:
+        texture: colours.
+
+    Returns:
+        The corners, or the texels; those beyond the diagonal are moved to the nearest point of the face.
+    """
+    side = texel_side(texture)
+    return np.eye(3) if side == 0 else _lattice(side)
+
+
+def face_coefficients(texture: BasisTexture, faces: Array) -> jax.Array:
     """Coefficients of all faces of a batch, `[b * f, k, 3]`, see the top."""
     if isinstance(texture, VertexColours):
         return gather_corners(jnp.asarray(texture.values), faces).reshape(-1, 3, 3)
-    values = jnp.asarray(texture.values)
-    return values.reshape(-1, values.shape[2] * values.shape[3], 3)
+    side, values = texel_side(texture), jnp.asarray(texture.values)
+    return values.reshape(-1, side * side or 3, 3)
 
 
 def texel_side(texture: Texture) -> int:
-    """Texels along a face; 0 stands for vertex colours."""
-    return 0 if isinstance(texture, VertexColours) else texture.values.shape[2]
+    """Texels along a face; 0 stands for vertex and corner colours.
+
+    Raises:
+        ValueError: a UV image, which has no basis.
+    """
+    if isinstance(texture, UVImage):
+        raise ValueError("softmax blending needs a texture of basis functions: bake_texels(texture, side) makes one")
+    return texture.values.shape[2] if isinstance(texture, FaceTexels) else 0
 
 
 def colour_at(side: int, coefficients: jax.Array, weights: Barycentrics) -> tuple[jax.Array, ...]:
     """Colours of points on faces.
 
     Args:
-        side: texels along a face, 0 for vertex colours.
+        side: texels along a face, 0 for vertex and corner colours.
         coefficients: `[k, 3, pairs]` of the face of each pair.
         weights: barycentrics, `[pairs]` each.
 
@@ -126,7 +227,7 @@ def field_gradient(side: int, values: jax.Array, weights: Barycentrics) -> tuple
     """A scalar texture at points on faces, and its derivatives.
 
     Args:
-        side: texels along a face, 0 for vertex colours.
+        side: texels along a face, 0 for vertex and corner colours.
         values: `[k, pairs]` coefficients.
         weights: barycentrics.
 
@@ -155,14 +256,46 @@ def coefficient_gradient(side: int, weights: Barycentrics, cotangent: Sequence[j
 def check_texture(texture: Texture, vertices: Array, faces: Array) -> None:
     """Raises a ValueError when a texture does not fit a mesh."""
     batch, num_vertices, num_faces = vertices.shape[0], vertices.shape[1], faces.shape[-2]
+    if isinstance(texture, UVImage):
+        _check_uv_image(texture, batch, num_faces)
+        return
     shape = texture.values.shape
-    if isinstance(texture, VertexColours):
-        expected, fits = f"[{batch}, {num_vertices}, 3]", shape == (batch, num_vertices, 3)
-    else:
+    if isinstance(texture, FaceTexels):
         expected = f"[{batch}, {num_faces}, t, t, 3]"
         fits = len(shape) == 5 and shape == (batch, num_faces, shape[2], shape[2], 3) and shape[2] > 0
+    else:
+        wanted = (batch, num_vertices, 3) if isinstance(texture, VertexColours) else (batch, num_faces, 3, 3)
+        expected, fits = str(list(wanted)), shape == wanted
     if not fits:
         raise ValueError(f"texture values of this mesh must have shape {expected}, got {shape}")
+
+
+def _check_uv_image(texture: UVImage, batch: int, num_faces: int) -> None:
+    image, uv = texture.image.shape, texture.uv.shape
+    if len(image) != 4 or image[0] not in (1, batch) or image[3] != 3 or 0 in image:
+        raise ValueError(f"texture image must have shape [{batch}, h, w, 3] or [1, h, w, 3], got {image}")
+    if uv not in ((num_faces, 3, 2), (batch, num_faces, 3, 2)):
+        raise ValueError(
+            f"texture uv of this mesh must have shape [{num_faces}, 3, 2] or [{batch}, {num_faces}, 3, 2], got {uv}"
+        )
+
+
+def _sample_uv_image(texture: UVImage, fragments: Fragments, footprint: jax.Array | None) -> jax.Array:
+    corners = jnp.broadcast_to(texture.uv, (fragments.face_id.shape[0], *texture.uv.shape[-3:]))
+    uv, level = interpolate(fragments, corners), None
+    if footprint is not None and texture.max_level != 0:
+        level = mip_level(uv_footprint(corners, fragments, footprint), texture.image.shape[1:3])
+    colours = sample_uv(texture.image, uv, wrap=texture.wrap, level=level, max_level=texture.max_level)
+    return jnp.where((fragments.face_id >= 0)[..., None], colours, 0.0)
+
+
+def _lattice(side: int) -> Float[np.ndarray, "k 3"]:
+    """Barycentrics of a grid of texels, those beyond the diagonal moved to it; the middle of the face for one."""
+    if side == 1:
+        return np.full((1, 3), 1.0 / 3.0)
+    first, second = np.divmod(np.arange(side * side), side) / np.float64(side - 1)
+    excess = np.maximum(first + second - 1.0, 0.0)
+    return np.stack([np.maximum(1.0 - first - second, 0.0), first - 0.5 * excess, second - 0.5 * excess], axis=-1)
 
 
 def _field(side: int, values: jax.Array, weights: Barycentrics) -> jax.Array:
