@@ -29,6 +29,8 @@ draw = jax.jit(rasterize, static_argnums=2)
 sample = jax.jit(sample_texture)
 footprint_of = jax.jit(barycentric_footprint)
 look_up = jax.jit(sample_uv, static_argnames=("wrap", "max_level"))
+level_of = jax.jit(mip_level, static_argnums=1)
+pyramid_of = jax.jit(mip_pyramid, static_argnums=1)
 bake = jax.jit(bake_texels, static_argnums=(1, 2))
 
 # The table of Kaolin (tests/python/kaolin/render/mesh/test_utils.py, Apache-2.0): 11..15 in the top row, 41..45 in
@@ -119,19 +121,19 @@ def test_mip_ramp_of_tensorflow_graphics(level):
 @pytest.mark.parametrize("size, count", [((8, 8), 4), ((7, 5), 3), ((3, 2), 2), ((1, 13), 4), ((1, 1), 1)])
 def test_mip_levels_are_means_over_rectangles(float64, size, count):
     image = np.random.default_rng(1).random((2, *size, 3))
-    pyramid = mip_pyramid(image)
+    pyramid = pyramid_of(image)
     assert len(pyramid) == count and pyramid[-1].shape[1:3] == (1, 1)
     for fine, coarse in zip(pyramid, pyramid[1:]):
         np.testing.assert_allclose(coarse, halved(halved(np.asarray(fine), 1), 2), atol=1e-14)
         np.testing.assert_allclose(coarse.mean((1, 2)), image.mean((1, 2)), atol=1e-14)
-    assert len(mip_pyramid(image, 1)) == min(count, 2)
+    assert len(pyramid_of(image, 1)) == min(count, 2)
 
 
 @pytest.mark.parametrize("wrap", ["repeat", "clamp"])
 def test_trilinear_lookup(float64, wrap):
     rng = np.random.default_rng(2)
     image, uv, level = rng.random((1, 13, 6, 2)), rng.uniform(-1, 2, (1, 40, 2)), rng.uniform(-1, 5, (1, 40))
-    pyramid = [np.asarray(step[0]) for step in mip_pyramid(image)]
+    pyramid = [np.asarray(step[0]) for step in pyramid_of(image)]
     on_levels = np.stack([lookup(step, uv[0], wrap) for step in pyramid])
     clamped = np.clip(level[0], 0, len(pyramid) - 1)
     low = np.minimum(clamped.astype(int), len(pyramid) - 2)
@@ -190,7 +192,7 @@ def test_level_of_a_square_that_faces_the_camera(texels):
     footprint = footprint_of(clip, faces, fragments)
     by_pixel = uv_footprint(uv[faces][None], fragments, footprint)
     np.testing.assert_allclose(by_pixel, np.tile([[1 / 16, 0], [0, -1 / 8]], (1, 8, 16, 1, 1)), atol=1e-6)
-    np.testing.assert_allclose(mip_level(by_pixel, texels), max(0, np.log2(texels[0] / 8)), atol=1e-5)
+    np.testing.assert_allclose(level_of(by_pixel, texels), max(0, np.log2(texels[0] / 8)), atol=1e-5)
 
 
 def test_level_is_the_longer_axis_and_ignores_camera_roll(float64):
@@ -198,8 +200,8 @@ def test_level_is_the_longer_axis_and_ignores_camera_roll(float64):
     by_pixel = rng.normal(size=(20, 2, 2))
     turns = np.linalg.qr(rng.normal(size=(20, 2, 2)))[0]
     expected = np.log2(np.linalg.svd(np.array([[64.0], [32]])[None] * by_pixel, compute_uv=False)[:, 0])
-    np.testing.assert_allclose(mip_level(by_pixel, (32, 64)), expected, atol=1e-12)
-    np.testing.assert_allclose(mip_level(by_pixel @ turns, (32, 64)), expected, atol=1e-12)
+    np.testing.assert_allclose(level_of(by_pixel, (32, 64)), expected, atol=1e-12)
+    np.testing.assert_allclose(level_of(by_pixel @ turns, (32, 64)), expected, atol=1e-12)
 
 
 def test_uv_images_agree_with_the_definition(float64, bumpy_meshes):
