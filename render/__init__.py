@@ -5,7 +5,31 @@ Conventions: world right-handed with +Y up; the camera looks down -Z; NDC x righ
 images have row 0 at the top; face id -1 is background.
 """
 
-from render.camera import PerspectiveCamera, WeakPerspectiveCamera, look_at, orbit, quaternion_to_rotation
+from render.camera import (
+    Camera,
+    OrthographicCamera,
+    PerspectiveCamera,
+    WeakPerspectiveCamera,
+    look_at,
+    orbit,
+    quaternion_to_rotation,
+)
+from render.convert import (
+    from_cmr,
+    from_dvr,
+    from_kaolin,
+    from_opencv,
+    from_opengl,
+    from_pytorch3d,
+    from_softras,
+    to_cmr,
+    to_dvr,
+    to_kaolin,
+    to_opencv,
+    to_opengl,
+    to_pytorch3d,
+    to_softras,
+)
 from render.coverage import soft_coverage
 from render.interpolate import interpolate
 from render.mesh import (
@@ -23,9 +47,11 @@ from render.render import Rendering, render
 from render.texture import FaceTexels, VertexColours, sample_face_texels, sample_texture
 
 __all__ = [
+    "Camera",
     "FaceTexels",
     "Fragments",
     "Mesh",
+    "OrthographicCamera",
     "PerspectiveCamera",
     "Rendering",
     "VertexColours",
@@ -33,6 +59,13 @@ __all__ = [
     "batch_parallel",
     "edge_face_pairs",
     "face_normals",
+    "from_cmr",
+    "from_dvr",
+    "from_kaolin",
+    "from_opencv",
+    "from_opengl",
+    "from_pytorch3d",
+    "from_softras",
     "gather_corners",
     "icosphere",
     "interpolate",
@@ -44,6 +77,13 @@ __all__ = [
     "sample_face_texels",
     "sample_texture",
     "soft_coverage",
+    "to_cmr",
+    "to_dvr",
+    "to_kaolin",
+    "to_opencv",
+    "to_opengl",
+    "to_pytorch3d",
+    "to_softras",
     "unique_edges",
     "vertex_normals",
 ]
