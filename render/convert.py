@@ -56,8 +56,7 @@ def to_opengl(camera: Camera) -> tuple[Float[Array, "*b 4 4"], Float[Array, "*b 
         camera = camera.orthographic()
     span = camera.far - camera.near
     perspective = isinstance(camera, PerspectiveCamera)
-    x, y = _columns(camera.focal if perspective else camera.scale)
-    offset_x, offset_y = _columns(camera.principal)
+    (x, y), (offset_x, offset_y) = map(_columns, (camera.focal if perspective else camera.scale, camera.principal))
     zero, one = jnp.zeros_like(x), jnp.ones_like(x)
     if perspective:
         depth = [zero, zero, -(camera.far + camera.near) / span * one, -2 * camera.far * camera.near / span * one]
@@ -80,9 +79,8 @@ def from_opencv(
     """Camera of OpenCV's matrices: `(u, v, 1) ~ K (R x_world + t)`, x right, y down, z forward.
 
     Args:
-        intrinsics: K in pixels. The corner of the picture is (0, 0), the centre of its first pixel (0.5, 0.5), as
-            in COLMAP and PyTorch3D. Where the centre of the first pixel is (0, 0), as in OpenCV's own
-            calibration, add 0.5 to the principal point first.
+        intrinsics: K in pixels. The centre of the first pixel is (0.5, 0.5), as in COLMAP and PyTorch3D; where it
+            is (0, 0), as in OpenCV's own calibration, add 0.5 to the principal point first.
         rotation: R, world to camera.
         translation: t in world units.
         image_size: of the pictures that K belongs to.
@@ -95,7 +93,6 @@ def from_opencv(
     """
     check_image_size(image_size)
     height, width = image_size
-    # From pixels to [-1, 1] over the picture, y down.
     to_unit = [[2.0 / width, 0.0, -1.0], [0.0, 2.0 / height, -1.0], [0.0, 0.0, 1.0]]
     return _from_y_down(_product(to_unit, intrinsics), rotation, translation, near, far)
 
@@ -149,8 +146,7 @@ def from_pytorch3d(
 def to_pytorch3d(
     camera: PerspectiveCamera, image_size: tuple[int, int]
 ) -> tuple[Float[Array, "*b 3 3"], Float[Array, "*b 3"], Float[Array, "*b 2"], Float[Array, "*b 2"]]:
-    """PyTorch3D's R, T, focal length and principal point of a camera for pictures of a size; see
-    `from_pytorch3d`."""
+    """PyTorch3D's R, T, focal length and principal point for pictures of a size; see `from_pytorch3d`."""
     check_image_size(image_size)
     side = tuple(1.0 / part for part in _shorter_side(image_size))
     focal, principal = (_scale(value, side) for value in (camera.focal, camera.principal))
@@ -170,9 +166,8 @@ def from_softras(
     """Camera of SoftRas and NMR (`look_at` the origin from `get_points_from_angles`):
     `eye = distance (cos el sin az, sin el, -cos el cos az)`.
 
-    Their right-hand side is `up x forward`, which mirrors the picture of a right-handed world. The camera does
-    the same, its rotation has determinant -1: it sees what `orbit` of the same angles sees of the world with z
-    negated.
+    Their right-hand side is `up x forward`, which mirrors the picture of a right-handed world. So does this camera,
+    its rotation has determinant -1: it sees what `orbit` of the same angles sees of the world with z negated.
 
     Args:
         distance: world units from the origin.
@@ -182,7 +177,7 @@ def from_softras(
         near, far: of the new camera.
 
     Returns:
-        A camera whose leading axes are those of the arguments; pictures are square.
+        The camera; pictures are square.
 
     Source: Liu et al., Soft Rasterizer, ICCV 2019; Kato et al., Neural 3D Mesh Renderer, CVPR 2018; their code.
     """
@@ -207,7 +202,7 @@ def to_softras(
     viewing_angle = jnp.rad2deg(jnp.arctan(1.0 / camera.focal[..., 1]))
     distance = jnp.asarray(-camera.translation[..., 2])
     same = from_softras(distance, elevation, azimuth, viewing_angle)
-    why = "SoftRas looks at the origin, +Y up, square and mirrored; to mirror, negate rotation[:, 2] and vertex z"
+    why = "SoftRas looks at the origin, +Y up, square, mirrored: negate rotation[..., 2] and the z of vertices"
     for name in ("rotation", "translation", "focal", "principal"):
         _check_equal(f"camera.{name} ({why})", getattr(camera, name), getattr(same, name))
     return distance, elevation, azimuth, viewing_angle
@@ -223,8 +218,7 @@ def from_kaolin(
 ) -> PerspectiveCamera:
     """Camera of DIB-R in Kaolin: `x_view = R (x_world - position)`, `x_ndc = p_0 x_view / (p_2 z_view)`, y alike.
 
-    A `camera_transform` of Kaolin, `[4, 3]`, has the rotation `R = transform[:3].T` and the position
-    `-R.T @ transform[3]`.
+    Kaolin's `camera_transform` `[4, 3]` has the rotation `R = transform[:3].T`, the position `-R.T @ transform[3]`.
 
     Args:
         rotation: of `generate_rotate_translate_matrices`; the camera looks down -z.
@@ -235,8 +229,7 @@ def from_kaolin(
     Raises:
         ValueError: R that is no rotation.
 
-    Source: Chen et al., Learning to Predict 3D Objects with an Interpolation-based Differentiable Renderer, NeurIPS
-    2019; Kaolin documentation, kaolin.render.camera.
+    Source: Chen et al., Learning to Predict 3D Objects, NeurIPS 2019 (DIB-R); Kaolin, kaolin.render.camera.
     """
     projection = jnp.asarray(projection)[..., 0]
     _check_rotation("rotation", rotation)
@@ -245,14 +238,8 @@ def from_kaolin(
     return _perspective(rotation, translation, focal, jnp.zeros_like(focal), near, far)
 
 
-def to_kaolin(
-    camera: PerspectiveCamera,
-) -> tuple[Float[Array, "*b 3 3"], Float[Array, "*b 3"], Float[Array, "*b 3 1"]]:
-    """Kaolin's rotation, position and projection of a camera; see `from_kaolin`.
-
-    Raises:
-        ValueError: the optical axis is not in the middle of the picture.
-    """
+def to_kaolin(camera: PerspectiveCamera) -> tuple[Float[Array, "*b 3 3"], Float[Array, "*b 3"], Float[Array, "*b 3 1"]]:
+    """Kaolin's rotation, position and projection of a camera with its axis in the middle; see `from_kaolin`."""
     _check_equal("camera.principal", camera.principal, 0.0)
     projection = jnp.concatenate([camera.focal, -jnp.ones_like(camera.focal[..., :1])], axis=-1)
     return jnp.asarray(camera.rotation), camera.position_world, projection[..., None]
@@ -353,8 +340,7 @@ def _to_y_down(camera: PerspectiveCamera) -> tuple[jax.Array, jax.Array, jax.Arr
 def _take_apart(projection: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Intrinsics with a positive diagonal, rotation and translation of a projection `[*b, 3, 4]`."""
     # The rows of the rotation are those of the projection, made orthogonal from the last one upwards.
-    projection = projection / jnp.linalg.norm(projection[..., 2:, :3], axis=-1, keepdims=True)
-    rows: list[jax.Array] = []
+    projection, rows = projection / jnp.linalg.norm(projection[..., 2:, :3], axis=-1, keepdims=True), []
     for i in (2, 1, 0):
         row = projection[..., i, :3]
         for other in rows:
@@ -388,7 +374,7 @@ def _product(left: Array | list[list[float]], right: Array) -> jax.Array:
 
 
 def _columns(vectors: Array) -> list[jax.Array]:
-    return [jnp.asarray(vectors[..., i]) for i in range(vectors.shape[-1])]
+    return list(jnp.moveaxis(vectors, -1, 0))
 
 
 def _matrix(rows: list[list[jax.Array]]) -> jax.Array:
@@ -403,13 +389,12 @@ def _affine(linear: Array, shift: Array) -> jax.Array:
 
 
 def _check_equal(name: str, value: Array, expected: Array | tuple[float, ...] | float) -> None:
-    if not (is_concrete(value) and is_concrete(expected)):
-        return
-    if not np.all(np.abs(np.asarray(value) - np.asarray(expected)) <= _ROUNDING):
+    known = is_concrete(value) and is_concrete(expected)
+    if known and not np.all(np.abs(np.asarray(value) - np.asarray(expected)) <= _ROUNDING):
         raise ValueError(f"{name} must be {expected}, got {value}")
 
 
 def _check_rotation(name: str, rotation: Array) -> None:
-    if is_concrete(rotation):
-        gram = np.einsum("...ij,...kj->...ik", rotation, rotation)
-        _check_equal(f"{name} @ {name}.T (put scales into the vertices)", gram, np.eye(3))
+    _check_equal(
+        f"{name} @ {name}.T (put scales into the vertices)", _product(rotation, jnp.asarray(rotation).mT), np.eye(3)
+    )
