@@ -37,7 +37,7 @@ def from_opengl(
         near, far: of the new camera.
 
     Raises:
-        ValueError: a view that is no rigid motion, a projection that is orthographic, oblique or turned.
+        ValueError: a view that is no rigid motion, a projection that is orthographic, skewed or turned.
 
     Source: The OpenGL Graphics System, version 2.1, 2.11.2 and glFrustum.
     """
