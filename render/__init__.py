@@ -5,7 +5,31 @@ Conventions: world right-handed with +Y up; the camera looks down -Z; NDC x righ
 images have row 0 at the top; face id -1 is background.
 """
 
-from render.camera import PerspectiveCamera, WeakPerspectiveCamera, look_at, orbit, quaternion_to_rotation
+from render.camera import (
+    Camera,
+    OrthographicCamera,
+    PerspectiveCamera,
+    WeakPerspectiveCamera,
+    look_at,
+    orbit,
+    quaternion_to_rotation,
+)
+from render.convert import (
+    from_cmr,
+    from_dvr,
+    from_kaolin,
+    from_opencv,
+    from_opengl,
+    from_pytorch3d,
+    from_softras,
+    to_cmr,
+    to_dvr,
+    to_kaolin,
+    to_opencv,
+    to_opengl,
+    to_pytorch3d,
+    to_softras,
+)
 from render.coverage import soft_coverage
 from render.footprint import barycentric_footprint
 from render.interpolate import interpolate
@@ -41,11 +65,13 @@ from render.texture import (
 from render.uv import sample_uv
 
 __all__ = [
+    "Camera",
     "CornerColours",
     "DirectionalLight",
     "FaceTexels",
     "Fragments",
     "Mesh",
+    "OrthographicCamera",
     "PerspectiveCamera",
     "PhongLight",
     "Rendering",
@@ -58,6 +84,13 @@ __all__ = [
     "batch_parallel",
     "edge_face_pairs",
     "face_normals",
+    "from_cmr",
+    "from_dvr",
+    "from_kaolin",
+    "from_opencv",
+    "from_opengl",
+    "from_pytorch3d",
+    "from_softras",
     "gather_corners",
     "icosphere",
     "interpolate",
@@ -73,6 +106,13 @@ __all__ = [
     "shade",
     "shade_texture",
     "soft_coverage",
+    "to_cmr",
+    "to_dvr",
+    "to_kaolin",
+    "to_opencv",
+    "to_opengl",
+    "to_pytorch3d",
+    "to_softras",
     "unique_edges",
     "vertex_normals",
 ]

@@ -6,6 +6,7 @@ far.
 """
 
 import dataclasses
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -61,12 +62,64 @@ class PerspectiveCamera:
         offset = 2.0 * self.far * self.near / (self.far - self.near)
         return jnp.concatenate([xy, scale * depth - offset, depth], axis=-1)
 
+    @property
+    def position_world(self) -> Float[Array, "*b 3"]:
+        """The centre of the camera in world space, `-R^T t`."""
+        return -_rotate(jnp.swapaxes(self.rotation, -1, -2), self.translation[..., None, :])[..., 0, :]
+
+    def to_viewer(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v 3"]:
+        """Unit directions from world points to the centre of the camera; zero, with finite gradients, in the
+        centre itself."""
+        return _normalise(jnp.expand_dims(self.position_world, -2) - points_world)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class OrthographicCamera:
+    """Camera with parallel rays: `x_view = R x_world + t`, `x_ndc = scale_x x_view + principal_x`, y alike, w
+    = 1.
+
+    Args:
+        rotation: `[*b, 3, 3]` world to view.
+        translation: `[*b, 3]` world units; its z has to keep objects in front and moves no pixel.
+        scale: `[*b, 2]` NDC units per world unit. Pixels are square where scale_x / scale_y = height / width.
+        principal: `[*b, 2]` NDC of the view's z axis; 0 is the centre.
+        near: depth that clip space maps to z = -1. Nothing is clipped there.
+        far: depth that clip space maps to z = 1.
+    """
+
+    rotation: Float[Array, "*b 3 3"]
+    translation: Float[Array, "*b 3"]
+    scale: Float[Array, "*b 2"]
+    principal: Float[Array, "*b 2"]
+    near: float = dataclasses.field(default=0.1, metadata={"static": True})
+    far: float = dataclasses.field(default=100.0, metadata={"static": True})
+
+    def view(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v 3"]:
+        """World points in view space."""
+        return _rotate(self.rotation, points_world) + jnp.expand_dims(self.translation, -2)
+
+    def depth(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v"]:
+        """Distance of world points along the viewing axis, > 0 in front."""
+        return -self.view(points_world)[..., 2]
+
+    def project(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v 4"]:
+        """World points in clip space with w = 1; z maps depth near..far linearly to -1..1."""
+        view = self.view(points_world)
+        xy = view[..., :2] * jnp.expand_dims(self.scale, -2) + jnp.expand_dims(self.principal, -2)
+        z = (-2.0 * view[..., 2:] - (self.far + self.near)) / (self.far - self.near)
+        return jnp.concatenate([xy, z, jnp.ones_like(z)], axis=-1)
+
+    def to_viewer(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v 3"]:
+        """The unit direction against the rays, the same for all points."""
+        return jnp.broadcast_to(self.rotation[..., 2:, :], points_world.shape)
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class WeakPerspectiveCamera:
-    """Scaled orthographic camera of CMR: `x_view = R(q) x_world`, `xy_ndc = scale xy_view + translation`, w
-    = 1.
+    """Scaled orthographic camera of CMR: `x_view = R(q) x_world - (0, 0, distance)`, `xy_ndc = scale xy_view +
+    translation`, w = 1.
 
     Args:
         scale: `[*b]` NDC units per world unit.
@@ -87,21 +140,36 @@ class WeakPerspectiveCamera:
     near: float = dataclasses.field(default=0.1, metadata={"static": True})
     far: float = dataclasses.field(default=100.0, metadata={"static": True})
 
+    def orthographic(self) -> OrthographicCamera:
+        """The same camera with a rotation matrix."""
+        zero = jnp.zeros_like(self.scale)
+        return OrthographicCamera(
+            rotation=quaternion_to_rotation(self.quaternion),
+            translation=jnp.stack([zero, zero, zero - self.distance], axis=-1),
+            scale=jnp.stack([self.scale, self.scale], axis=-1),
+            principal=jnp.asarray(self.translation),
+            near=self.near,
+            far=self.far,
+        )
+
     def view(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v 3"]:
-        """World points rotated into view space, in world units."""
-        return _rotate(quaternion_to_rotation(self.quaternion), points_world)
+        """World points in view space, in world units."""
+        return self.orthographic().view(points_world)
 
     def depth(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v"]:
         """Nominal distance along the viewing axis, in world units."""
-        return self.distance - self.view(points_world)[..., 2]
+        return self.orthographic().depth(points_world)
 
     def project(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v 4"]:
         """World points in clip space with w = 1; z maps depth near..far linearly to -1..1."""
-        view = self.view(points_world)
-        xy = view[..., :2] * self.scale[..., None, None] + jnp.expand_dims(self.translation, -2)
-        depth = self.distance - view[..., 2:]
-        z = (2.0 * depth - (self.far + self.near)) / (self.far - self.near)
-        return jnp.concatenate([xy, z, jnp.ones_like(z)], axis=-1)
+        return self.orthographic().project(points_world)
+
+    def to_viewer(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v 3"]:
+        """The unit direction against the rays, the same for all points."""
+        return self.orthographic().to_viewer(points_world)
+
+
+Camera: TypeAlias = PerspectiveCamera | OrthographicCamera | WeakPerspectiveCamera
 
 
 def quaternion_to_rotation(quaternion: Float[Array, "*b 4"]) -> Float[Array, "*b 3 3"]:
@@ -196,7 +264,11 @@ def orbit(
 
 
 def _normalise(vector: Array) -> jax.Array:
+    # Scaled by the largest component first: squares of tiny vectors would underflow. The direction does not
+    # depend on that scale, so neither does its gradient.
     vector = jnp.asarray(vector)
-    squared = jnp.sum(vector * vector, axis=-1, keepdims=True)
-    exists = squared > jnp.finfo(vector.dtype).tiny
-    return jnp.where(exists, vector * jax.lax.rsqrt(jnp.where(exists, squared, 1.0)), 0.0)
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(vector), axis=-1, keepdims=True))
+    exists = largest > jnp.finfo(vector.dtype).tiny
+    scaled = vector / jnp.where(exists, largest, 1.0)
+    squared = jnp.sum(scaled * scaled, axis=-1, keepdims=True)
+    return jnp.where(exists, scaled * jax.lax.rsqrt(jnp.where(exists, squared, 1.0)), 0.0)
