@@ -1,7 +1,6 @@
 """The array type of the annotations, and checks of arguments that more than one module needs."""
 
-from collections.abc import Callable
-from typing import TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -36,9 +35,10 @@ def to_float(name: str, values: Array) -> jax.Array:
 
 
 def floats_of(tree: Tree) -> Tree:
-    """A pytree with its arrays of bfloat16 and float16 as float32."""
+    """A pytree with its arrays on the device, and bfloat16 and float16 as float32."""
 
     def widen(leaf):
+        leaf = jnp.asarray(leaf)
         short = jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.dtype.itemsize < 4
         return leaf.astype(jnp.float32) if short else leaf
 
@@ -89,29 +89,35 @@ def check_image_size(image_size: tuple[int, int]) -> None:
         raise ValueError(f"image_size must be (height, width) with both >= 1, got {image_size}")
 
 
-def split_floats(tree: object) -> tuple[list[jax.Array], Callable[[list], object]]:
-    """The arrays of floats in a pytree, and how to put others in their place.
+class Structure(NamedTuple):
+    """How a pytree was taken apart by `split_floats`; static.
+
+    Attributes:
+        tree: structure of the pytree.
+        is_float: whether each of its arrays holds floats.
+    """
+
+    tree: jax.tree_util.PyTreeDef
+    is_float: tuple[bool, ...]
+
+
+def split_floats(tree: object) -> tuple[list[jax.Array], list[jax.Array], Structure]:
+    """Takes a pytree apart for a `custom_vjp`: into what has gradients and what has none.
 
     Args:
         tree: any pytree of arrays.
 
     Returns:
-        The arrays, and a function from as many arrays to the pytree with the rest unchanged.
+        Its arrays of floats, its other arrays, and how to put them together again.
     """
     leaves, structure = jax.tree.flatten(tree)
-    places = [i for i, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.floating)]
-
-    def rebuild(floats: list) -> object:
-        new = dict(zip(places, floats))
-        return jax.tree.unflatten(structure, [new.get(i, leaf) for i, leaf in enumerate(leaves)])
-
-    return [leaves[i] for i in places], rebuild
+    is_float = tuple(bool(jnp.issubdtype(leaf.dtype, jnp.floating)) for leaf in leaves)
+    floats, others = ([leaf for leaf, kind in zip(leaves, is_float) if kind is wanted] for wanted in (True, False))
+    return floats, others, Structure(structure, is_float)
 
 
-def cotangent_of(tree: object, floats: list[jax.Array]) -> object:
-    """The cotangent of a pytree, from those of its arrays of floats; all else has none."""
-    nothing = jax.tree.map(lambda leaf: np.zeros(leaf.shape, jax.dtypes.float0), tree)
-    leaves, structure = jax.tree.flatten(nothing)
-    given = iter(floats)
-    kinds = [jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(tree)]
-    return jax.tree.unflatten(structure, [next(given) if kind else zero for kind, zero in zip(kinds, leaves)])
+def join_floats(structure: Structure, floats: list[jax.Array], others: list[jax.Array]) -> object:
+    """Undoes `split_floats`, perhaps with other floats."""
+    floats, others = iter(floats), iter(others)
+    leaves = [next(floats) if kind else next(others) for kind in structure.is_float]
+    return jax.tree.unflatten(structure.tree, leaves)

@@ -181,7 +181,7 @@ def before_all(canvas: Canvas, table: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The layer in front of the first: depth and face, flat."""
     # Made from an argument, so that it differs between devices under `shard_map`.
     zero = jnp.zeros(canvas.size, table.dtype) + 0 * jnp.sum(table[:1, 0])
-    return zero - jnp.inf, (zero - 1).astype(jnp.int32)
+    return zero + jnp.finfo(table.dtype).min, (zero - 1).astype(jnp.int32)
 
 
 def within_image(face: jax.Array, canvas: Canvas, screen: ScreenFaces) -> Int[Array, "b h w"]:
@@ -219,21 +219,31 @@ def nearest_behind(
             # Once: a compiler that computed a depth twice might not find it equal to itself.
             depth = worklist.once(pairs, lambda: depth_at(rows, pixel.x, pixel.y))
             if front is not None:
-                front_depth, front_face = (worklist.take(image, pixel) for image in front)
-                behind = (depth > front_depth) | ((depth == front_depth) & (pairs.face > front_face))
+                behind = is_behind(depth, pairs.face, *(worklist.take(image, pixel) for image in front))
                 depth = jnp.where(behind, depth, jnp.inf)
             updated = nearest.at[pixel.index].min(depth, mode="promise_in_bounds")
             after = worklist.take(updated, pixel)
             # A pixel that came nearer forgets its face; then the lowest face at the new depth takes it.
             forget = jnp.where(after < worklist.take(nearest, pixel), NO_FACE, -1)
             face_id = face_id.at[pixel.index].max(forget, mode="promise_in_bounds")
-            winner = jnp.where((depth == after) & (depth < jnp.inf), pairs.face, NO_FACE)
+            winner = jnp.where((depth <= _same_depth(after)) & (depth < jnp.inf), pairs.face, NO_FACE)
             return updated, face_id.at[pixel.index].min(winner, mode="promise_in_bounds")
 
         return worklist.each_pixel(pairs, canvas, at_pixel, carry, table.dtype)
 
     start = jnp.full(canvas.size, jnp.inf, table.dtype), jnp.full(canvas.size, NO_FACE, jnp.int32)
     return worklist.walk(work, canvas, step, start)
+
+
+def is_behind(depth: jax.Array, face: jax.Array, front_depth: jax.Array, front_face: jax.Array) -> jax.Array:
+    """Whether a face comes after a layer, in the order of depth, then index."""
+    same = (depth >= front_depth) & (depth <= _same_depth(front_depth))
+    return (depth > _same_depth(front_depth)) | (same & (face > front_face))
+
+
+def _same_depth(depth: jax.Array) -> jax.Array:
+    """Up to where depths count as equal: faces in one plane differ by the rounding of their barycentrics."""
+    return depth + 4 * float(jnp.finfo(depth.dtype).eps) * jnp.abs(depth)
 
 
 def _edge_functions(clip, x, y) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -196,7 +196,7 @@ def antialias(
                 continue
             behind = [depth[p] if face_id[p] >= 0 else np.inf for p in (pixel, other)]
             near, far = (pixel, other) if behind[0] <= behind[1] else (other, pixel)
-            s = _silhouette_crossing(face_id[near], near[::-1], far[::-1], corners, faces)
+            s = _silhouette_crossing(int(face_id[near]), near[::-1], far[::-1], corners, faces)
             if s is None:
                 continue
             if s < 0.5:

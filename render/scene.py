@@ -92,7 +92,7 @@ def surface_colour(scene: Scene, fragments: Fragments) -> Float[Array, "b *k h w
         Colours, differentiable in everything of the scene and in the barycentrics.
     """
     faces, footprint = scene.mesh.faces, None
-    if isinstance(scene.texture, UVImage) and scene.texture.mipmaps:
+    if isinstance(scene.texture, UVImage) and scene.texture.max_level != 0:
         footprint = barycentric_footprint(scene.vertices_clip, faces, fragments)
     colour = sample_texture(scene.texture, faces, fragments, footprint)
     if scene.light is None:

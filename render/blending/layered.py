@@ -3,11 +3,12 @@
 The faces near a pixel are peeled in the order of depth at clamped barycentrics, then index. With d the squared distance
 to the border of a face, negative inside:
 
-    alpha_i = exp(-max(d_i, 0) / sigma),  rgb = sum_i T_i alpha_i colour_i + T backdrop,  T_i = prod_(j < i) (1 - alpha_j)
+    alpha_i = exp(-max(d_i, 0) / sigma),  T_i = prod_(j < i) (1 - alpha_j),
+    rgb = sum_i T_i alpha_i colour_i + T backdrop
 
-and the coverage is 1 - T. Faces are opaque inside, so what is behind them gets neither weight nor gradient. Peeling
-goes on until no pixel lets light through, however many layers that takes, or for `layers` of them. The backward pass
-peels anew; of each pixel only 1 - coverage is kept besides the picture.
+and the coverage is 1 - T, where T is what all of them let through. Faces are opaque inside, so what is behind them gets
+neither weight nor gradient. Peeling goes on until no pixel lets light through, however many layers that takes, or for
+`layers` of them. The backward pass peels anew; of each pixel only T is kept besides the picture.
 
 Source: Monnier et al., Share With Thy Neighbors (Unicorn), ECCV 2022, which AST follows.
 """
@@ -19,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-from render.arrays import Array, cotangent_of, split_floats
+from render.arrays import Array, Structure, join_floats, split_floats
 from render.clamped import depth_of, face_table, place
 from render.coverage import reach_in_sigmas, soft_work
 from render.distance import signed_squared_distance
@@ -29,6 +30,7 @@ from render.rasterize import (
     attach,
     before_all,
     global_index,
+    is_behind,
     nearest_behind,
     pixel_grid,
     within_image,
@@ -54,9 +56,10 @@ def blend(
         rgb and alpha.
     """
     layers = jnp.iinfo(jnp.int32).max if softness.layers is None else softness.layers
-    settings = _Settings(scene.canvas, softness.cutoff, layers)
+    floats, others, structure = split_floats(scene)
+    settings = _Settings(scene.canvas, softness.cutoff, layers, structure)
     work = soft_work(scene.screen, scene.canvas, softness.sigma, softness.cutoff, "exponential")
-    rgb, transparency = _composite(settings, scene, nearest_crossing(scene), work, softness.sigma)
+    rgb, transparency = _composite(settings, floats, others, nearest_crossing(scene), work, softness.sigma)
     return rgb, 1.0 - transparency
 
 
@@ -66,6 +69,7 @@ class _Settings(NamedTuple):
     canvas: Canvas
     cutoff: float
     layers: int
+    structure: Structure
 
 
 class _Peeled(NamedTuple):
@@ -77,12 +81,13 @@ class _Peeled(NamedTuple):
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _composite(settings: _Settings, scene: Scene, crossing, work, sigma):
+def _composite(settings: _Settings, floats, others, crossing, work, sigma):
     """rgb and transparency."""
-    return _composite_forward(settings, scene, crossing, work, sigma)[0]
+    return _composite_forward(settings, floats, others, crossing, work, sigma)[0]
 
 
-def _composite_forward(settings: _Settings, scene: Scene, crossing, work, sigma):
+def _composite_forward(settings: _Settings, floats, others, crossing, work, sigma):
+    scene = join_floats(settings.structure, floats, others)
     start, peel = _peeling(settings, scene, crossing, work, sigma)
 
     def body(carry):
@@ -101,14 +106,17 @@ def _composite_forward(settings: _Settings, scene: Scene, crossing, work, sigma)
     rgb = jnp.broadcast_to(0 * clear[..., None], (*clear.shape, 3))
     peeled, rgb, transparency = jax.lax.while_loop(proceed, body, (start, rgb, clear))
     rgb = rgb + transparency[..., None] * scene.backdrop
-    return (rgb, transparency), (scene, crossing, work, sigma, rgb, transparency, peeled.count)
+    return (rgb, transparency), (floats, others, crossing, work, sigma, rgb, transparency, peeled.count)
 
 
 def _composite_backward(settings: _Settings, saved, cotangent):
-    scene, crossing, work, sigma, rgb, transparency, count = saved
+    floats, others, crossing, work, sigma, rgb, transparency, count = saved
     to_rgb, to_transparency = cotangent
-    start, peel = _peeling(settings, scene, crossing, work, sigma)
-    floats, rebuild = split_floats(scene)
+
+    def rebuild(floats):
+        return join_floats(settings.structure, floats, others)
+
+    start, peel = _peeling(settings, rebuild(floats), crossing, work, sigma)
     # What a pixel's value, weighted with its cotangent, is made of: all layers, then the backdrop.
     whole = jnp.sum(to_rgb * rgb, axis=-1) + to_transparency * transparency
 
@@ -130,7 +138,7 @@ def _composite_backward(settings: _Settings, saved, cotangent):
     clear = jnp.ones_like(transparency) + 0 * whole
     carry = start, clear, whole, to_backdrop(to_rgb)[0]
     *_, gradient = jax.lax.while_loop(lambda carry: carry[0].count < count, body, carry)
-    return cotangent_of(scene, gradient), None, None, None
+    return gradient, None, None, None, None
 
 
 _composite.defvjp(_composite_forward, _composite_backward)
@@ -149,12 +157,9 @@ def _peeling(settings: _Settings, scene: Scene, crossing, work, sigma):
         depth = depth_of(rows, place(rows, x, y).weights)
         return jnp.where(signed_squared_distance(rows, x, y) < reach, depth, jnp.inf)
 
-    def after(layer, other):
-        return (layer[0] > other[0]) | ((layer[0] == other[0]) & (layer[1] > other[1]))
-
     def peel(front):
         soft = nearest_behind(canvas, work, table, depth_at, front)
-        use_hard = after(hard, front) & after(soft, hard)
+        use_hard = is_behind(*hard, *front) & is_behind(*soft, *hard)
         layer = tuple(jnp.where(use_hard, a, b) for a, b in zip(hard, soft))
         return layer, within_image(layer[1], canvas, screen)
 

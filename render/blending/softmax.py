@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int
 
 from render import worklist
-from render.arrays import Array
+from render.arrays import Array, Structure, join_floats, split_floats
 from render.clamped import DEPTH, depth_of, face_table, parts_gradient, place, place_gradient
 from render.coverage import reach_in_sigmas, soft_work
 from render.distance import border_position, distance_at, distance_gradient, probability, signed_squared_distance
@@ -51,13 +51,14 @@ def blend(
         ValueError: a texture without basis functions.
     """
     texture = surface_texture(scene)
-    settings = _Settings(scene.canvas, softness.cutoff, texel_side(texture))
+    floats, others, structure = split_floats(scene)
+    settings = _Settings(scene.canvas, softness.cutoff, texel_side(texture), structure)
     screen = scene.screen
     work = soft_work(screen, settings.canvas, softness.sigma, softness.cutoff, "sigmoid")
     near, far = (jnp.asarray(depth, screen.depth.dtype) for depth in (scene.near, scene.far))
     numbers = _Numbers(softness.sigma, softness.gamma, near, far)
     faces = _Faces(face_table(screen), face_coefficients(texture, scene.mesh.faces))
-    rgb, transparency = _blend(settings, faces, scene, nearest_crossing(scene), work, numbers)
+    rgb, transparency = _blend(settings, faces, floats, others, nearest_crossing(scene), work, numbers)
     return rgb, 1.0 - transparency
 
 
@@ -68,11 +69,13 @@ class _Settings(NamedTuple):
         canvas: layout of the images.
         cutoff: smallest probability outside of a face.
         side: texels along a face, 0 for vertex colours.
+        structure: of the scene.
     """
 
     canvas: Canvas
     cutoff: float
     side: int
+    structure: Structure
 
 
 class _Numbers(NamedTuple):
@@ -92,14 +95,14 @@ class _Faces(NamedTuple):
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _blend(settings: _Settings, faces: _Faces, scene: Scene, crossing, work, numbers: _Numbers):
+def _blend(settings: _Settings, faces: _Faces, floats, others, crossing, work, numbers: _Numbers):
     """rgb and 1 - coverage."""
-    return _blend_forward(settings, faces, scene, crossing, work, numbers)[0]
+    return _blend_forward(settings, faces, floats, others, crossing, work, numbers)[0]
 
 
-def _blend_forward(settings: _Settings, faces: _Faces, scene: Scene, crossing, work, numbers: _Numbers):
+def _blend_forward(settings: _Settings, faces: _Faces, floats, others, crossing, work, numbers: _Numbers):
     canvas, table = settings.canvas, faces.table
-    behind = _behind(scene, crossing, numbers)
+    behind = _behind(join_floats(settings.structure, floats, others), crossing, numbers)
     transparency, nearest = _nearest_and_coverage(settings, table, work, numbers, canvas.flatten(behind.nearness))
     weight, *colour = _weighted_sums(settings, table, faces.coefficients, work, numbers, nearest)
     weight, depth = canvas.unflatten(weight), canvas.unflatten(nearest)
@@ -108,7 +111,8 @@ def _blend_forward(settings: _Settings, faces: _Faces, scene: Scene, crossing, w
     colour = jnp.stack([canvas.unflatten(channel) for channel in colour], axis=-1)
     rgb = (colour + rest[..., None] * behind.rgb) / total[..., None]
     transparency = jnp.where(crossing >= 0, 0.0, canvas.unflatten(transparency))
-    return (rgb, transparency), (faces, scene, crossing, work, numbers, rgb, transparency, depth, total)
+    saved = faces, floats, others, crossing, work, numbers, rgb, transparency, depth, total
+    return (rgb, transparency), saved
 
 
 class _Behind(NamedTuple):
@@ -194,17 +198,19 @@ def _weighted_sums(settings: _Settings, table, coefficients, work, numbers: _Num
 
 
 def _blend_backward(settings: _Settings, saved, cotangent):
-    faces, scene, crossing, work, numbers, rgb, transparency, nearest, total = saved
+    faces, floats, others, crossing, work, numbers, rgb, transparency, nearest, total = saved
     to_rgb, to_transparency = cotangent
     to_colour = to_rgb / total[..., None]
     to_weight = -jnp.sum(to_colour * rgb, axis=-1)
-    behind, to_scene = jax.vjp(lambda scene: _behind(scene, crossing, numbers), scene)
+    behind, to_scene = jax.vjp(
+        lambda floats: _behind(join_floats(settings.structure, floats, others), crossing, numbers), floats
+    )
     rest = jnp.exp((behind.nearness - nearest) / numbers.gamma)
     to_rest = jnp.sum(to_colour * behind.rgb, axis=-1) + to_weight
     (scene_gradient,) = to_scene(_Behind(to_colour * rest[..., None], to_rest * rest / numbers.gamma))
     incoming = _Incoming(to_transparency * transparency / numbers.sigma, nearest, to_weight, _channels(to_colour))
     face_gradient = _faces_gradient(settings, faces, work, numbers, jax.tree.map(settings.canvas.flatten, incoming))
-    return face_gradient, scene_gradient, None, None, None
+    return face_gradient, scene_gradient, None, None, None, None
 
 
 _blend.defvjp(_blend_forward, _blend_backward)

@@ -242,7 +242,7 @@ def test_background_may_be_pictures(bumpy_meshes):
         ({"gamma": 0.0}, "gamma"),
         ({"cutoff": 0.7}, "cutoff"),
         ({"image_size": (0, 4)}, "image_size"),
-        ({"blending": "layered"}, "layered"),
+        ({"blending": "layred"}, "layred"),
         ({"texture": VertexColours(np.zeros((2, 11, 3)))}, "texture"),
         ({"texture": FaceTexels(np.zeros((2, 19, 2, 2, 3)))}, "texture"),
     ],
