@@ -12,7 +12,7 @@ import pytest
 
 from render import orbit, rasterize
 
-draw = jax.jit(rasterize, static_argnums=2)
+draw = jax.jit(rasterize, static_argnums=2, static_argnames=("layers", "cull_backfaces"))
 SIZE = (480, 640)
 ONE = np.array([[0, 1, 2]], np.int32)
 SIMPLE = np.array([[-0.5, -0.5, 0.8, 1.0], [0.0, 0.5, 0.3, 1.0], [0.5, -0.5, 0.3, 1.0]])
@@ -72,8 +72,9 @@ PICTURES = {
         {(240, 320): [63, 21, 170], (200, 250): [129, 43, 81], (300, 330): [26, 147, 81], (150, 400): [69, 138, 46]},
     ),
 }
-# Ids_Cube.png: pixels of each face. Three or less are centres on an edge, up to rounding.
+# Ids_Cube.png and Ids_Cube_Back.png: pixels of each face. Three or less are centres on an edge, up to rounding.
 FRONT_FACES = [0, 0, 5262, 7475, 2798, 3190, 0, 2, 0, 0, 18580, 19465]
+BACK_FACES = [5765, 8202, 0, 0, 0, 0, 8071, 9412, 13809, 11510, 3, 0]
 
 
 def picture(corners, faces, **options):
@@ -96,6 +97,15 @@ def test_pictures_of_barycentrics(name):
 def test_faces_of_a_cube():
     face_id = np.asarray(picture(CUBE, CUBE_FACES).face_id)
     np.testing.assert_allclose(np.bincount(face_id[face_id >= 0], minlength=12), FRONT_FACES, atol=3)
+
+
+@pytest.mark.parametrize("cull_backfaces", [False, True])
+def test_the_back_of_a_cube(cull_backfaces):
+    # CanRasterizeCubeWithTwoLayers and CanCullFaces: this cube is inside out, its counter-clockwise faces are behind.
+    face_id = np.asarray(picture(CUBE, CUBE_FACES, layers=2, cull_backfaces=cull_backfaces).face_id[0])
+    layers = (BACK_FACES, [0] * 12) if cull_backfaces else (FRONT_FACES, BACK_FACES)
+    for layer, wanted in zip(face_id, layers):
+        np.testing.assert_allclose(np.bincount(layer[layer >= 0], minlength=12), wanted, atol=3)
 
 
 @pytest.mark.parametrize("winding", [[0, 1, 2], [2, 1, 0]])

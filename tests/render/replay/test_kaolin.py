@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from render import rasterize
+from render import rasterize, soft_coverage
 from render.distance import signed_squared_distance, triangle_table
 
 HEIGHT, WIDTH = 35, 31
@@ -102,3 +102,20 @@ def chances_by_distance(corners, sigma_inverse):
 @pytest.mark.parametrize("sigma_inverse, boxlen", KEPT)
 def test_distances_give_the_soft_mask_of_kaolin(float64, sigma_inverse, boxlen):
     compare(chances_by_distance, sigma_inverse, boxlen, np.float64, 1e-7)
+
+
+@pytest.mark.parametrize("dtype, atol", [(np.float64, 1e-7), (np.float32, 1e-4)])
+@pytest.mark.parametrize("sigma_inverse, boxlen", KEPT)
+def test_soft_coverage_gives_the_soft_mask_of_kaolin(float64, sigma_inverse, boxlen, dtype, atol):
+    # Kaolin's pixels, 2/31 wide and 2/35 high, are a part of the square ones of an image of 31 * 35 rows and columns.
+    side = HEIGHT * WIDTH
+
+    def chances(corners, sigma_inverse):
+        flat = corners.reshape(6, 3, 2)
+        clip = jnp.concatenate([flat, jnp.zeros((6, 3, 1), dtype), jnp.ones((6, 3, 1), dtype)], axis=-1)
+        options = dict(falloff="exponential", cutoff=1e-9)
+        alpha = soft_coverage(clip, ONE, (side, side), 1 / sigma_inverse, **options)
+        alpha = alpha[:, WIDTH // 2 :: WIDTH, HEIGHT // 2 :: HEIGHT]
+        return alpha.reshape(2, 3, HEIGHT, WIDTH)
+
+    compare(chances, sigma_inverse, boxlen, dtype, atol)

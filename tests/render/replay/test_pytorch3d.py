@@ -1,7 +1,7 @@
 """Tables of PyTorch3D's tests (0.7.9, 9381c40, BSD-3-Clause), drawn by `render`.
 
 Its NDC has +X to the left, so x changes sign here; its z is our w. Its tables are of the file tests/test_*.py named
-in each test. Pixel centres on an edge are outside for it, and inside here.
+in each test. Pixel centres on an edge are outside for it, and inside here without `edge_rule="strict"`.
 """
 
 import inspect
@@ -28,7 +28,7 @@ from render import (
 
 ONE = np.array([[0, 1, 2]], np.int32)
 CUTOFF = 1e-4  # the default of `render`
-draw = jax.jit(rasterize, static_argnums=2)
+draw = jax.jit(rasterize, static_argnums=2, static_argnames=("layers", "edge_rule", "cull_backfaces"))
 cover = jax.jit(soft_coverage, static_argnums=2)
 mix = jax.jit(interpolate)
 paint = jax.jit(render, static_argnums=2)
@@ -184,6 +184,15 @@ def test_two_meshes_of_different_sizes(float64):
         np.testing.assert_allclose(fragments.depth[image], np.array([0.1, 0.5, 0.0])[wanted], atol=1e-12)
 
 
+def test_two_layers_of_two_meshes(float64):
+    clip, faces, mask = two_meshes()
+    fragments = draw(clip, faces, (10, 10), face_mask=mask, layers=2, edge_rule="strict")
+    layers = [table(text) for text in SEEN], [np.full((10, 10), -1), table(BEHIND)]
+    for layer, wanted in enumerate(layers):
+        np.testing.assert_array_equal(fragments.face_id[:, layer], wanted)
+        np.testing.assert_allclose(fragments.depth[:, layer], np.array([0.1, 0.5, 0.0])[np.stack(wanted)], atol=1e-12)
+
+
 # test_rasterize_meshes.py, _simple_blurry_raster: three faces and one behind the camera, blur radius 0.12^2.
 BLURRED = [
     [[0.0, 0.6, 0.1], [-0.3, 0.0, 0.1], [0.8, 0.0, 0.1]],
@@ -231,6 +240,15 @@ def test_the_front_of_a_pyramid(float64):
     np.testing.assert_array_equal(face_id, table(FRONT))
 
 
+@pytest.mark.parametrize("cull_backfaces", [False, True])
+def test_the_back_of_a_pyramid(float64, cull_backfaces):
+    clip = to_orthographic(PYRAMID)[None]
+    options = dict(layers=2, cull_backfaces=cull_backfaces)
+    front, back = draw(clip, PYRAMID_FACES, (10, 10), **options).face_id[0]
+    np.testing.assert_array_equal(front, table(FRONT))
+    np.testing.assert_array_equal(back, np.full((10, 10), -1) if cull_backfaces else table(FRONT.replace("2", "3")))
+
+
 def hundred_equal_faces():
     """test_rasterize_meshes.py, test_order_of_ties: one face a hundred times over the lower left of 28 x 28 pixels."""
     clip = orbit(jnp.array([2.7]), 0.0, 0.0, np.pi / 3).project(-5.0 * jnp.eye(3)[None])
@@ -240,6 +258,11 @@ def hundred_equal_faces():
 def test_ties_go_to_the_lower_face():
     face_id = np.asarray(draw(*hundred_equal_faces(), (28, 28)).face_id[0])
     assert (face_id[14:, :14] == 0).all() and (face_id <= 0).all()
+
+
+def test_equal_faces_are_layers_in_their_order():
+    face_id = np.asarray(draw(*hundred_equal_faces(), (28, 28), layers=6).face_id[0])
+    np.testing.assert_array_equal(face_id[:, 14:, :14], np.broadcast_to(np.arange(6)[:, None, None], (6, 14, 14)))
 
 
 # test_render_meshes_clipped.py, test_case_3 and test_case_4: a face with two corners, and with one, behind the camera;
@@ -279,6 +302,14 @@ def test_a_face_across_the_camera_is_what_clipping_leaves_of_it(float64, case):
     np.testing.assert_allclose(clipped.depth, one.depth, atol=1e-9)
     back = np.einsum("nij,nj->ni", conversion[clipped.face_id[0][covered]], clipped.barycentric[0][covered])
     np.testing.assert_allclose(back, one.barycentric[0][covered], atol=1e-9)
+
+
+def test_a_clipped_face_is_one_layer():
+    # test_render_meshes_clipped.py, test_case_4_no_duplicates: cut by the plane of the camera into a quadrilateral.
+    corners = jnp.array([[[0.0, -10, 1], [-1, 2, -2], [1, 5, -10]]])
+    clip = orbit(jnp.array([0.2]), 0.0, 0.0, np.pi / 2).project(corners)
+    first, *others = draw(clip, ONE, (10, 10), layers=3).face_id[0]
+    assert (first == 0).any() and (np.stack(others) == -1).all()
 
 
 def test_from_within_the_hole_of_a_torus_nothing_is_seen():
