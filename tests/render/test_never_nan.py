@@ -119,8 +119,8 @@ def test_rasterize_and_soft_coverage(dtype, rounds):
 @pytest.mark.parametrize("blending", BLENDINGS)
 def test_pictures(blending, camera, dtype, rounds):
     rng = np.random.default_rng(9)
-    texels = FaceTexels(jnp.asarray(rng.random((BATCH, FACES, 2, 2, 3)), jnp.float32))
-    colours = VertexColours(jnp.asarray(rng.random((BATCH, 3 * FACES, 3)), jnp.float32))
+    texels = FaceTexels(jnp.asarray(rng.random((BATCH, FACES, 2, 2, 3)), dtype))
+    colours = VertexColours(jnp.asarray(rng.random((BATCH, 3 * FACES, 3)), dtype))
     for seed in range(rounds):
         corners = adversarial_corners(seed, dtype)
         points = jnp.stack([corners[..., 0], corners[..., 1], -corners[..., 3]], axis=-1)
