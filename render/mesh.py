@@ -9,6 +9,9 @@ from jaxtyping import Bool, Float, Int
 
 from render.arrays import Array, check_faces
 
+# The gradient of a normal is as large as 1 / the height of the face; below this height it would not fit into a float32.
+_LEAST_HEIGHT = 1e-30
+
 
 class _StaticArray:
     """A numpy array that compares and hashes by content, as the static half of a pytree must."""
@@ -210,7 +213,9 @@ def face_normals(
     Returns:
         Normals, finite with finite gradients for every input.
     """
-    return safe_unit(_area_vectors(vertices, faces))
+    first, second = _edges_at_corner(vertices, faces)
+    size = _largest(jnp.maximum(jnp.abs(first), jnp.abs(second)), -1)
+    return safe_unit(_scaled_cross(first, second, size), size)
 
 
 def vertex_normals(
@@ -226,15 +231,18 @@ def vertex_normals(
     Returns:
         Normals, finite with finite gradients for every input.
     """
-    area = jnp.repeat(_area_vectors(vertices, faces), 3, axis=1)
+    first, second = _edges_at_corner(vertices, faces)
+    # One size for all faces of a mesh: areas are weights.
+    size = _largest(jnp.maximum(jnp.abs(first), jnp.abs(second)), (1, 2))
+    area = jnp.repeat(_scaled_cross(first, second, size), 3, axis=1)
     index = jnp.broadcast_to(jnp.asarray(faces), (vertices.shape[0], *faces.shape[-2:])).reshape(vertices.shape[0], -1)
     total = jax.vmap(lambda values, rows: jnp.zeros_like(values, shape=(vertices.shape[1], 3)).at[rows].add(values))(
         area, index
     )
-    return safe_unit(total)
+    return safe_unit(total, size)
 
 
-def gather_corners(values: jax.Array, faces: Array) -> jax.Array:
+def gather_corners(values: Array, faces: Array) -> jax.Array:
     """Vertex values at the corners of faces.
 
     Args:
@@ -244,22 +252,40 @@ def gather_corners(values: jax.Array, faces: Array) -> jax.Array:
     Returns:
         `[b, f, 3, ...]`.
     """
+    values, faces = jnp.asarray(values), jnp.asarray(faces)
     if faces.ndim == 2:
-        return jnp.take(values, jnp.asarray(faces), axis=1)
-    return jax.vmap(lambda rows, index: rows[index])(values, jnp.asarray(faces))
+        return jnp.take(values, faces, axis=1)
+    return jax.vmap(lambda rows, index: rows[index])(values, faces)
 
 
-def _area_vectors(vertices: jax.Array, faces: Array) -> jax.Array:
-    corners = gather_corners(jnp.asarray(vertices), faces)
-    return 0.5 * jnp.cross(corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0])
+def _edges_at_corner(vertices: Array, faces: Array) -> tuple[jax.Array, jax.Array]:
+    """Edges 0-1 and 0-2 of all faces, `[b, f, 3]`."""
+    corners = gather_corners(vertices, faces)
+    return corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0]
 
 
-def safe_unit(vectors: jax.Array) -> jax.Array:
-    """Vectors `[..., 3]` at unit length; zero, with zero gradients, where they have none."""
-    # Scaled by the largest component first: squares of tiny vectors would underflow. The scale cancels, so it needs no
-    # gradient; that would overflow.
-    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(vectors), axis=-1, keepdims=True))
+def _largest(values: jax.Array, axis: int | tuple[int, ...]) -> jax.Array:
+    """Largest of the values, without gradient: what is divided by it is rescaled afterwards."""
+    return jnp.max(jax.lax.stop_gradient(values), axis=axis, keepdims=True, initial=0.0)
+
+
+def _scaled_cross(first: jax.Array, second: jax.Array, size: jax.Array) -> jax.Array:
+    """Cross product of edges divided by `size`, the largest of them: products of tiny edges would underflow."""
+    exists = size > jnp.finfo(size.dtype).tiny
+    inverse = jnp.where(exists, 1.0 / jnp.where(exists, size, 1.0), 0.0)
+    return jnp.cross(first * inverse, second * inverse)
+
+
+def safe_unit(vectors: jax.Array, size: jax.Array | float = 1.0) -> jax.Array:
+    """Vectors `[..., 3]` at unit length, zero for zero; `size` is what they were divided by already.
+
+    Values are right for vectors of every length; gradients are zero where they would not fit into a float32.
+    """
+    # The scale cancels, so it needs no gradient; that would overflow.
+    largest = _largest(jnp.abs(vectors), -1)
+    vectors = jnp.where(largest * size > _LEAST_HEIGHT, vectors, jax.lax.stop_gradient(vectors))
     exists = largest > jnp.finfo(vectors.dtype).tiny
-    scaled = vectors / jnp.where(exists, largest, 1.0)
+    # Scaled first: squares of tiny vectors would underflow.
+    scaled = vectors * jnp.where(exists, 1.0 / jnp.where(exists, largest, 1.0), 0.0)
     squared = jnp.sum(scaled * scaled, axis=-1, keepdims=True)
     return jnp.where(exists, scaled * jax.lax.rsqrt(jnp.where(exists, squared, 1.0)), 0.0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from render import Mesh, edge_face_pairs, face_normals, icosphere, unique_edges, vertex_normals
+from render import Mesh, edge_face_pairs, face_normals, gather_corners, icosphere, unique_edges, vertex_normals
 
 
 @pytest.mark.parametrize("level", range(4))
@@ -54,13 +54,36 @@ def test_normals_agree_with_trimesh():
         np.testing.assert_allclose(vertex_normals(batch, faces_), np.stack([expected] * 2), atol=1e-5)
 
 
-@pytest.mark.parametrize("scale", [0.0, 1e-20, 1e18])
-def test_normals_of_collapsed_or_huge_faces_stay_finite(scale):
-    vertices = scale * jnp.array([[[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [2, 0, 0]]])
-    faces = np.array([[0, 1, 2], [0, 1, 3]])
+@pytest.mark.parametrize("scale", [0.0, 1e-37, 1e-32, 1e-25, 1e-19, 1e-17, 1e-10, 1e18, 1e37])
+def test_normals_of_faces_of_every_size(scale):
+    # A right angle, no area, and hardly any.
+    vertices = scale * jnp.array([[[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [2, 0, 0], [1, 1e-7, 0]]])
+    faces = np.array([[0, 1, 2], [0, 1, 3], [0, 1, 4]])
     for normals in (face_normals, vertex_normals):
-        value, gradient = jax.value_and_grad(lambda v, normals=normals: normals(v, faces).sum())(vertices)
+        value, gradient = jax.jit(jax.value_and_grad(lambda v, normals=normals: normals(v, faces)[:, :, 1:].sum()))(
+            vertices
+        )
         assert np.isfinite(value) and np.isfinite(gradient).all()
+    if scale > 1e-30:  # smaller ones times 1e-7 are zero in float32
+        np.testing.assert_allclose(face_normals(vertices, faces)[0], [[0, 0, 1], [0, 0, 0], [0, 0, 1]], atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e-18, 1.0, 1e15])
+def test_gradients_of_normals_scale_with_the_mesh(scale):
+    corners, faces = jnp.array([[[0.1, 0, 0], [1, 0.2, 0], [0, 1, 0.3]]]), np.array([[0, 1, 2]])
+    for normals in (face_normals, vertex_normals):
+        slope = jax.jit(jax.grad(lambda v, normals=normals: normals(v, faces)[..., 0].sum()))
+        assert np.abs(slope(corners)).max() > 0.1
+        np.testing.assert_allclose(scale * slope(scale * corners), slope(corners), rtol=1e-4, atol=1e-5)
+
+
+def test_normals_of_numpy_vertices():
+    vertices, faces = icosphere(0)
+    for normals in (face_normals, vertex_normals):
+        np.testing.assert_array_equal(
+            normals(vertices[None].astype(np.float32), faces), normals(jnp.asarray(vertices[None], jnp.float32), faces)
+        )
+    np.testing.assert_array_equal(gather_corners(vertices[None], faces), jnp.asarray(vertices[faces][None]))
 
 
 def test_topology_is_static_and_compared_by_content():

@@ -1,0 +1,121 @@
+"""DIB-R's soft mask, and the gradients that Kaolin keeps of it.
+
+Scene, loss and numbers: kaolin 0.18.0 (d52da9f, Apache-2.0), tests/python/kaolin/render/mesh/test_dibr.py,
+TestSimpleDibrSoftMask, and sums and entries of tests/samples/dibr/simple/*.pt.
+
+Kaolin measures distances in image coordinates that span [-1, 1] along both axes, also where the image is not square,
+and each face counts only in its box grown by `boxlen`. Neither is a rule of `render`, so faces are taken one by one
+and their boxes are cut here.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from render import rasterize, soft_coverage
+from render.distance import signed_squared_distance, triangle_table
+
+HEIGHT, WIDTH = 35, 31
+# Two images of three triangles, `[2, 3, 3, 2]`.
+DIAMOND = [
+    [[-0.7, 0.0], [0.0, -0.7], [0.0, 0.7]],
+    [[-0.7, 0.0], [0.0, 0.7], [0.0, -0.7]],
+    [[0.0, -0.7], [0.0, 0.7], [0.7, 0.0]],
+]
+CORNERS = np.array([DIAMOND, [[[-0.7, -0.7], [0.7, -0.7], [-0.7, 0.7]]] * 3])
+X = np.broadcast_to((2 * np.arange(WIDTH) + 1 - WIDTH) / WIDTH, (HEIGHT, WIDTH))
+Y = np.broadcast_to(((HEIGHT - 2 * np.arange(HEIGHT) - 1) / HEIGHT)[:, None], (HEIGHT, WIDTH))
+ONE = np.array([[0, 1, 2]], np.int32)
+# By (1 / sigma, boxlen): sum of the mask, loss, sum and largest of |gradient|, and the gradient of the corners of the
+# last face of the first image and of the first face of the second.
+KEPT = {
+    (7000, 0.02): (574.8155982, 0.564118425, 2.43600961, 0.24367816),
+    (7000, 0.2): (574.8157903, 0.564118536, 2.43600812, 0.24367794),
+    (70, 0.02): (753.1605865, 0.570440089, 0.90516959, 0.09215869),
+    (70, 0.2): (895.9943253, 0.575108467, 1.14481026, 0.10977876),
+}
+GRADIENTS = {
+    (7000, 0.02): (
+        [[0.0479032338, -0.0479032338], [0.0479032338, 0.0479032338], [0.1078649599, 0.0]],
+        [[0.2436781577, 0.0], [0.0445121913, 0.0445121913], [0.1314182320, 0.0300835882]],
+    ),
+    (7000, 0.2): (
+        [[0.0479032299, -0.0479040966], [0.0479032299, 0.0479040966], [0.1078649511, 0.0]],
+        [[0.2436779423, -0.0000100159], [0.0445122570, 0.0445021345], [0.1314180745, 0.0300840326]],
+    ),
+    (70, 0.02): (
+        [[0.0425663277, -0.0425663277], [0.0425663277, 0.0425663277], [0.0921586929, 0.0]],
+        [[0.0000007298, 0.0], [0.0239296454, 0.0239296454], [0.0230049177, 0.0230045936]],
+    ),
+    (70, 0.2): (
+        [[0.0349834354, -0.0489970649], [0.0349834354, 0.0489970649], [0.1097787563, 0.0]],
+        [[0.0364281622, -0.0213906057], [0.0288292964, 0.0025378037], [0.0469723881, 0.0294221648]],
+    ),
+}
+
+
+def hard_mask():
+    """Pixels that any of the three triangles covers, `[2, h, w]`."""
+    clip = jnp.asarray(np.concatenate([CORNERS, np.zeros((2, 3, 3, 1)), np.ones((2, 3, 3, 1))], axis=-1))
+    faces = np.arange(9, dtype=np.int32).reshape(3, 3)
+    return np.asarray(rasterize(clip.reshape(2, 9, 4), faces, (HEIGHT, WIDTH)).face_id) >= 0
+
+
+def soft_mask(chances, boxlen):
+    """Joins the soft masks of single faces, `[2, 3, h, w]`, each within its box."""
+    low, high = CORNERS.min(2)[..., None, None] - boxlen, CORNERS.max(2)[..., None, None] + boxlen
+    boxed = (X >= low[:, :, 0]) & (X < high[:, :, 0]) & (Y >= low[:, :, 1]) & (Y < high[:, :, 1])
+    clear = 1 - jnp.where(boxed, chances, 0.0)
+    return 1 - clear[:, 0] * clear[:, 1] * clear[:, 2]
+
+
+def iou_loss(mask, wanted):
+    """kaolin.metrics.render.mask_iou: one minus the mean intersection over union."""
+    both = (mask * wanted).sum((1, 2))
+    return 1 - (both / ((mask + wanted).sum((1, 2)) - both + 1e-10)).mean()
+
+
+def compare(chances_of, sigma_inverse, boxlen, dtype, atol):
+    hard = hard_mask()
+    assert hard.sum() == 528
+    shifted = np.pad(hard, ((0, 0), (0, 0), (0, 5)))[..., 5:]
+
+    def loss(corners):
+        mask = soft_mask(chances_of(corners, sigma_inverse), boxlen)
+        return iou_loss(mask, jnp.asarray(shifted, dtype)), mask
+
+    (value, mask), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(jnp.asarray(CORNERS, dtype))
+    assert (np.asarray(mask)[hard] == 1).all()
+    found = mask.sum(), value, np.abs(gradient).sum(), np.abs(gradient).max()
+    np.testing.assert_allclose(found, KEPT[sigma_inverse, boxlen], rtol=atol)
+    np.testing.assert_allclose([gradient[0, 2], gradient[1, 0]], GRADIENTS[sigma_inverse, boxlen], atol=atol)
+
+
+def chances_by_distance(corners, sigma_inverse):
+    rows = triangle_table(corners.reshape(6, 6))
+    x, y = (jnp.asarray(axis.reshape(-1), corners.dtype) for axis in (X, Y))
+    distance = jax.vmap(lambda row: signed_squared_distance(row[:, None], x, y))(rows)
+    return jnp.exp(-jnp.maximum(distance, 0.0) * sigma_inverse).reshape(2, 3, HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("sigma_inverse, boxlen", KEPT)
+def test_distances_give_the_soft_mask_of_kaolin(float64, sigma_inverse, boxlen):
+    compare(chances_by_distance, sigma_inverse, boxlen, np.float64, 1e-7)
+
+
+@pytest.mark.parametrize("dtype, atol", [(np.float64, 1e-7), (np.float32, 1e-4)])
+@pytest.mark.parametrize("sigma_inverse, boxlen", KEPT)
+def test_soft_coverage_gives_the_soft_mask_of_kaolin(float64, sigma_inverse, boxlen, dtype, atol):
+    # Kaolin's pixels, 2/31 wide and 2/35 high, are a part of the square ones of an image of 31 * 35 rows and columns.
+    side = HEIGHT * WIDTH
+
+    def chances(corners, sigma_inverse):
+        flat = corners.reshape(6, 3, 2)
+        clip = jnp.concatenate([flat, jnp.zeros((6, 3, 1), dtype), jnp.ones((6, 3, 1), dtype)], axis=-1)
+        options = dict(falloff="exponential", cutoff=1e-9)
+        alpha = soft_coverage(clip, ONE, (side, side), 1 / sigma_inverse, **options)
+        alpha = alpha[:, WIDTH // 2 :: WIDTH, HEIGHT // 2 :: HEIGHT]
+        return alpha.reshape(2, 3, HEIGHT, WIDTH)
+
+    compare(chances, sigma_inverse, boxlen, dtype, atol)

@@ -1,0 +1,129 @@
+"""No input of finite numbers gives a value or a gradient that is not finite: a hundred thousand bad triangles."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from render import (
+    FaceTexels,
+    Mesh,
+    PerspectiveCamera,
+    VertexColours,
+    WeakPerspectiveCamera,
+    rasterize,
+    render,
+    soft_coverage,
+)
+
+# Few faces in an image: hidden ones, and those where others already cover all, would get no gradient.
+BATCH, FACES, ROUNDS = 5000, 5, 4
+TRIANGLES = np.arange(3 * FACES, dtype=np.int32).reshape(FACES, 3)
+SIZE = (4, 5)
+BLENDINGS = ["softmax", "hard", "layered", "antialias"]
+KINDS = 20
+
+
+def adversarial_corners(seed, dtype=jnp.float32):
+    """Corners `[b, 3 f, 4]` (x, y, z, w) of everything that has ever broken a rasterizer, a twentieth of each kind.
+
+    An image has five kinds next to each other.
+    """
+    rng = np.random.default_rng(seed)
+    of_kind = BATCH * FACES // KINDS
+    corners = rng.normal(size=(of_kind, KINDS, 3, 4)) * [1, 1, 1, 0.3] + [0, 0, 0, 1.5]
+    kinds = [corners[:, kind] for kind in range(KINDS)]
+    kinds[1][:] *= 1e-3  # smaller than a pixel, near the camera
+    kinds[2][:, 1] = kinds[2][:, 0]  # no area: two corners are one
+    kinds[3][:, 1:] = kinds[3][:, :1]  # no area: one point
+    kinds[4][:, 2] = 0.5 * (kinds[4][:, 0] + kinds[4][:, 1])  # no area: a line
+    kinds[5][..., 3] *= -1  # behind the camera
+    kinds[6][:, 0, 3] *= -1  # across its plane
+    kinds[7][..., 3] = 0  # on its plane
+    kinds[8][:, 1, 3] = 0  # one corner on its plane
+    kinds[9][:, 1, 3] = 1e-30  # one corner almost there
+    kinds[10][:] *= 10.0 ** rng.uniform(-30, 18, size=(of_kind, 3, 1))  # every corner of its own size
+    kinds[11][..., :2] *= 1e6  # far off the screen
+    kinds[12][:] *= 1e6
+    kinds[13][:] *= 1e-20
+    kinds[14][:] *= 1e15
+    kinds[15][:] = np.round(kinds[15] * 4) / 4  # edges and corners at pixel centres, equal depths
+    kinds[16][:] = kinds[15]  # the same faces again
+    # Edge-on up to rounding: on a plane through the camera.
+    kinds[17][..., 1] = 0.3 * kinds[17][..., 0] + 0.1 * kinds[17][..., 3]
+    kinds[18][..., 3] = 1.0  # all depths equal
+    kinds[19][:] = 0.0
+    return jnp.asarray(corners.reshape(BATCH, 3 * FACES, 4), dtype)
+
+
+def check(results):
+    for path, leaf in jax.tree_util.tree_leaves_with_path(results):
+        bad = ~np.isfinite(np.asarray(leaf, np.float64))
+        assert not bad.any(), (
+            f"{jax.tree_util.keystr(path)}: {bad.sum()} bad numbers, the first at {np.argwhere(bad)[0]}"
+        )
+
+
+@jax.jit
+def hard_and_soft(clip):
+    """Values and gradients of the two functions on clip space."""
+
+    def loss(clip):
+        fragments = rasterize(clip, TRIANGLES, SIZE)
+        alpha = soft_coverage(clip, TRIANGLES, SIZE, 1e-2)
+        return alpha.sum() + fragments.depth.sum() + (fragments.barycentric**2).sum(), (fragments, alpha)
+
+    return jax.value_and_grad(loss, has_aux=True)(clip)
+
+
+def perspective():
+    """The identity: clip x, y, w of a point are its x, y, -z."""
+    lens = jnp.ones((BATCH, 2))
+    return PerspectiveCamera(jnp.broadcast_to(jnp.eye(3), (BATCH, 3, 3)), jnp.zeros((BATCH, 3)), lens, 0 * lens)
+
+
+def weak_perspective():
+    quaternion = jnp.broadcast_to(jnp.eye(4)[:1], (BATCH, 4))
+    return WeakPerspectiveCamera(jnp.ones(BATCH), jnp.zeros((BATCH, 2)), quaternion)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def pictures(blending, points, texture, camera):
+    """Values and gradients of a picture of the points."""
+
+    def loss(points, texture, camera):
+        options = dict(texture=texture, blending=blending, sigma=1e-2, gamma=1e-3)
+        picture = render(Mesh(points, TRIANGLES), camera, SIZE, **options)
+        return (picture.rgb**2).sum() + picture.alpha.sum() + picture.depth.sum(), picture
+
+    return jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)(points, texture, camera)
+
+
+@pytest.mark.parametrize("dtype, rounds", [("float32", ROUNDS), ("bfloat16", 1)])
+def test_rasterize_and_soft_coverage(dtype, rounds):
+    for seed in range(rounds):
+        results = hard_and_soft(adversarial_corners(seed, dtype))
+        check(results)
+        (_, (fragments, alpha)), gradient = results
+        assert np.asarray(alpha).min() >= 0 and np.asarray(alpha).max() <= 1
+        # That nothing is wrong must not be because nothing is drawn.
+        assert (np.asarray(fragments.face_id) >= 0).mean() > 0.3 and np.abs(gradient).max() > 0
+
+
+@pytest.mark.parametrize(
+    "camera, dtype, rounds",
+    [(perspective, "float32", ROUNDS), (weak_perspective, "float32", 1), (perspective, "bfloat16", 1)],
+)
+@pytest.mark.parametrize("blending", BLENDINGS)
+def test_pictures(blending, camera, dtype, rounds):
+    rng = np.random.default_rng(9)
+    texels = FaceTexels(jnp.asarray(rng.random((BATCH, FACES, 2, 2, 3)), dtype))
+    colours = VertexColours(jnp.asarray(rng.random((BATCH, 3 * FACES, 3)), dtype))
+    for seed in range(rounds):
+        corners = adversarial_corners(seed, dtype)
+        points = jnp.stack([corners[..., 0], corners[..., 1], -corners[..., 3]], axis=-1)
+        results = pictures(blending, points, (texels, colours)[seed % 2], camera())
+        check(results)
+        assert np.asarray(results[0][1].alpha).max() <= 1 and np.abs(results[1][0]).max() > 0
