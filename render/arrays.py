@@ -1,6 +1,6 @@
 """The array type of the annotations, and checks of arguments that more than one module needs."""
 
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +8,7 @@ import numpy as np
 
 Array: TypeAlias = jax.Array | np.ndarray
 Tree = TypeVar("Tree")
+Backend = Literal["xla", "nvdiffrast"]
 
 
 def is_concrete(value: object) -> bool:
@@ -75,6 +76,13 @@ def check_positive(name: str, value: float | jax.Array) -> None:
     """Raises a ValueError when a number that must be > 0 is known not to be."""
     if is_concrete(value) and not np.all(np.asarray(value) > 0):
         raise ValueError(f"{name} must be > 0, got {value}")
+
+
+def check_backend(name: str) -> str:
+    """The name of a backend; a ValueError when there is none of that name."""
+    if name not in get_args(Backend):
+        raise ValueError(f'backend must be "xla" or "nvdiffrast", got {name!r}')
+    return name
 
 
 def check_layers(layers: int | None) -> None:

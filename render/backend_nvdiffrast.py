@@ -24,7 +24,9 @@ from jax.experimental.buffer_callback import buffer_callback
 from jaxtyping import Bool, Float, Int
 
 from render.arrays import Array
-from render.rasterize import Fragments, _edge_functions
+from render.blending import hard
+from render.rasterize import Fragments, attach, global_index
+from render.scene import Scene, Softness, paint
 from render.screen import ScreenFaces, check_scene, depth_of_clip, to_screen
 
 INSTALL = (
@@ -104,7 +106,9 @@ def rasterize(
     depth = depth_of_clip(vertices_clip) if vertex_depth is None else vertex_depth
     positions = jax.lax.stop_gradient(_positions(vertices_clip, depth))
     found = _call(_find_faces, jax.ShapeDtypeStruct((batch, *image_size), jnp.float32), positions, triangles)
-    return _attach(screen, found.astype(jnp.int32) - 1, image_size, batch)
+    first_face = num_faces * jnp.arange(batch, dtype=jnp.int32)[:, None, None]
+    face_id = jnp.where(found > 0, found.astype(jnp.int32) - 1 - first_face, -1)
+    return _attach_clamped(screen, face_id, image_size)
 
 
 def antialias(
@@ -157,6 +161,30 @@ def antialias(
     positions = _positions(vertices_clip, depth_of_clip(vertices_clip))
     triangles = _triangles(faces, exists, vertices_clip.shape[1])
     return _antialias(image.astype(jnp.float32), raster, positions, triangles).astype(image.dtype)
+
+
+def blend_antialias(
+    scene: Scene, softness: Softness, face_id: Int[Array, "b h w"]
+) -> tuple[Float[Array, "b h w 3"], Float[Array, "b h w"]]:
+    """The rule "antialias" of `render.blending` by nvdiffrast itself, with its own gradients.
+
+    Args:
+        scene: the batch.
+        softness: not needed.
+        face_id: nearest faces.
+
+    Returns:
+        rgb and alpha.
+    """
+    colour = paint(scene, face_id)
+    image = jnp.concatenate([colour, (face_id >= 0)[..., None].astype(colour.dtype)], axis=-1)
+    fragments = attach(scene.screen, face_id, scene.image_size)
+    image = antialias(image, fragments, scene.vertices_clip, scene.mesh.faces, face_mask=scene.mesh.face_mask)
+    return image[..., :3], image[..., 3]
+
+
+# What `render(..., backend="nvdiffrast")` can blend; the rest looks at all faces near a pixel, not only the nearest.
+RULES = {"hard": hard.blend, "antialias": blend_antialias}
 
 
 def _check_backend(vertices_clip: jax.Array, faces: Array) -> None:
@@ -213,22 +241,14 @@ def _between(depth: jax.Array, finite: jax.Array) -> jax.Array:
     return jnp.where(finite, 0.99 * (2 * depth - low - high) / span, 0.0)
 
 
-def _attach(screen: ScreenFaces, face: jax.Array, image_size: tuple[int, int], batch: int) -> Fragments:
-    """Differentiable fragments of faces `[b, h, w]` (indices into the whole batch, -1: none) that were found
-    elsewhere."""
-    corners = jnp.concatenate([screen.clip, screen.depth], axis=-1)
-    corners = jnp.where((face >= 0)[..., None], corners[jnp.maximum(face, 0)], 0.0)
-    x = jnp.arange(image_size[1], dtype=corners.dtype)[None, None, :]
-    y = jnp.arange(image_size[0], dtype=corners.dtype)[None, :, None]
-    edges = _edge_functions(jnp.moveaxis(corners, -1, 0), x, y)
-    total = edges[0] + edges[1] + edges[2]
-    # On the grid of nvdiffrast a face may have an area that it has not.
-    solid = jnp.abs(total) > jnp.finfo(total.dtype).eps ** 2
-    weights = jnp.stack(edges, axis=-1) * (1.0 / jnp.where(solid, total, 1.0))[..., None]
-    weights = jnp.where(solid[..., None] & (weights > 0), weights, 0.0)
-    weights = weights * (1.0 / jnp.where(solid, jnp.sum(weights, axis=-1), 1.0))[..., None]
-    first_face = jnp.arange(batch, dtype=jnp.int32)[:, None, None] * (screen.soft.shape[0] // batch)
-    return Fragments(jnp.where(solid, face - first_face, -1), weights, jnp.sum(weights * corners[..., 9:], axis=-1))
+def _attach_clamped(screen: ScreenFaces, face_id: jax.Array, image_size: tuple[int, int]) -> Fragments:
+    """`attach`, with barycentrics clamped to the face; a face that has an area on nvdiffrast's grid alone goes away."""
+    weights = jnp.maximum(attach(screen, face_id, image_size).barycentric, 0.0)
+    total = jnp.sum(weights, axis=-1)
+    solid = total > 0
+    weights = weights * jnp.where(solid, 1.0 / jnp.where(solid, total, 1.0), 0.0)[..., None]
+    depth = jnp.sum(weights * screen.depth[global_index(face_id, screen)], axis=-1)
+    return Fragments(jnp.where(solid, face_id, -1), weights, depth)
 
 
 @jax.custom_vjp

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from render import worklist
-from render.arrays import Array, check_layers, to_float
+from render.arrays import Array, Backend, check_backend, check_layers, to_float
 from render.screen import ScreenFaces, check_scene, hard_box, to_screen
 from render.worklist import Canvas, Pairs, Pixel
 
@@ -43,6 +43,7 @@ def rasterize(
     vertex_depth: Float[Array, "b v"] | None = None,
     edge_rule: EdgeRule = "inclusive",
     cull_backfaces: bool = False,
+    backend: Backend = "xla",
 ) -> Fragments:
     """Z-buffer by homogeneous edge functions, without clipping.
 
@@ -65,12 +66,15 @@ def rasterize(
             perspective) clip z, which orders faces the same way but is no distance.
         edge_rule: whether a pixel centre exactly on an edge belongs to the face ("inclusive") or not ("strict").
         cull_backfaces: only faces that are counter-clockwise in the image are seen.
+        backend: "xla", or "nvdiffrast" on CUDA (`render.backend_nvdiffrast`: one layer, its own edge rule, no culling).
 
     Returns:
         The fragments.
 
     Raises:
-        ValueError: wrong shape, empty image, layers < 1, unknown edge rule, face index out of range.
+        ValueError: wrong shape, empty image, layers < 1, unknown edge rule or backend, face index out of range, or
+            what the backend cannot do.
+        RuntimeError: something that the backend needs is not installed; the message says what.
 
     Source: Olano and Greer, Triangle Scan Conversion using 2D Homogeneous Coordinates, Graphics Hardware
     1997; Everitt, Interactive Order-Independent Transparency, 2001, for peeling.
@@ -80,6 +84,14 @@ def rasterize(
     if edge_rule not in ("inclusive", "strict"):
         raise ValueError(f'edge_rule must be "inclusive" or "strict", got {edge_rule!r}')
     check_layers(layers)
+    if check_backend(backend) == "nvdiffrast":
+        from render import backend_nvdiffrast  # It imports this module.
+
+        if layers is not None or edge_rule != "inclusive" or cull_backfaces:
+            raise ValueError('backend="nvdiffrast" has no layers, edge_rule or cull_backfaces; use backend="xla"')
+        return backend_nvdiffrast.rasterize(
+            vertices_clip, faces, image_size, face_mask=face_mask, vertex_depth=vertex_depth
+        )
     screen = to_screen(vertices_clip, faces, image_size, face_mask, vertex_depth, cull_backfaces)
     batch, visible = vertices_clip.shape[0], screen.soft | screen.crossing
     if layers is None:
@@ -106,8 +118,10 @@ def attach(screen: ScreenFaces, face_id: Int[Array, "b *k h w"], image_size: tup
     corners = jnp.where(covered[..., None], corners[global_index(face_id, screen)], 0.0)
     x, y = pixel_grid(image_size, corners.dtype, face_id.ndim)
     edges = _edge_functions(jnp.moveaxis(corners, -1, 0), x, y)
+    total = edges[0] + edges[1] + edges[2]
+    solid = _is_solid(total)
     # Not a division: its derivative squares a sum that may be tiny before it multiplies with what is tiny too.
-    inverse = 1.0 / jnp.where(covered, edges[0] + edges[1] + edges[2], 1.0)
+    inverse = jnp.where(solid, 1.0 / jnp.where(solid, total, 1.0), 0.0)
     barycentric = jnp.stack(edges, axis=-1) * inverse[..., None]
     return Fragments(face_id, barycentric, jnp.sum(barycentric * corners[..., 9:], axis=-1))
 
@@ -253,6 +267,11 @@ def _edge_functions(clip, x, y) -> tuple[jax.Array, jax.Array, jax.Array]:
     return tuple(xs[j] * ys[k] - xs[k] * ys[j] for j, k in ((1, 2), (2, 0), (0, 1)))
 
 
+def _is_solid(total: jax.Array) -> jax.Array:
+    # Below the squared rounding error of coordinates of size 1, area is noise.
+    return jnp.abs(total) > jnp.finfo(total.dtype).eps ** 2
+
+
 def _depth_at(edge_rule: EdgeRule, corners: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
     """Depth where a face covers a pixel, infinite elsewhere; arrays over pairs."""
     edges = _edge_functions(corners, x, y)
@@ -260,8 +279,7 @@ def _depth_at(edge_rule: EdgeRule, corners: jax.Array, x: jax.Array, y: jax.Arra
     total = edges[0] + edges[1] + edges[2]
     low = jnp.minimum(jnp.minimum(edges[0], edges[1]), edges[2])
     high = jnp.maximum(jnp.maximum(edges[0], edges[1]), edges[2])
-    # Below the squared rounding error of coordinates of size 1, area is noise.
-    solid = jnp.abs(total) > jnp.finfo(total.dtype).eps ** 2
+    solid = _is_solid(total)
     if edge_rule == "strict":
         inside = ((low > 0) & (det > 0)) | ((high < 0) & (det < 0))
     else:

@@ -1,18 +1,19 @@
 """One call from mesh and camera to pictures."""
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-from render.arrays import Array, check_image_size, check_layers, check_positive, floats_of
+from render.arrays import Array, Backend, check_backend, check_image_size, check_layers, check_positive, floats_of
 from render.blending import RULES
 from render.camera import Camera
 from render.coverage import Falloff, squared_pixels
 from render.light import Light
 from render.mesh import Mesh
-from render.rasterize import attach, nearest_faces
+from render.rasterize import Fragments, attach, nearest_faces, rasterize
 from render.scene import Scene, Shading, Softness
 from render.screen import check_scene, to_screen
 from render.texture import Texture, check_texture
@@ -52,6 +53,7 @@ def render(
     falloff: Falloff = "sigmoid",
     layers: int | None = None,
     cull_backfaces: bool = False,
+    backend: Backend = "xla",
 ) -> Rendering:
     """Renders a batch of meshes.
 
@@ -79,18 +81,19 @@ def render(
         falloff: for "hard", of the coverage, see `soft_coverage`.
         layers: for "layered", the most to blend; None: as many as there are.
         cull_backfaces: only faces that are counter-clockwise in the image are seen.
+        backend: "xla", or "nvdiffrast" on CUDA for "hard" and "antialias", see `render.backend_nvdiffrast`.
 
     Returns:
         The pictures.
 
     Raises:
-        ValueError: wrong shape, sigma or gamma not > 0, unknown blending, empty image, a texture that the blending
-            cannot take.
+        ValueError: wrong shape, sigma or gamma not > 0, unknown blending or backend, empty image, a texture that the
+            blending cannot take, or what the backend cannot do.
+        RuntimeError: something that the backend needs is not installed; the message says what.
 
     Source: `render.blending`.
     """
-    if blending not in RULES:
-        raise ValueError(f"blending must be one of {', '.join(map(repr, RULES))}, got {blending!r}")
+    rule = _rule(blending, backend)
     if shading not in ("smooth", "flat"):
         raise ValueError(f'shading must be "smooth" or "flat", got {shading!r}')
     check_image_size(image_size)
@@ -100,9 +103,8 @@ def render(
     check_texture(texture, mesh.vertices, mesh.faces)
     mesh, camera, texture, light = (floats_of(tree) for tree in (mesh, camera, texture, light))
     scene = _scene(mesh, camera, image_size, texture, light, shading, background, cull_backfaces)
-    screen, visible = scene.screen, scene.screen.soft | scene.screen.crossing
-    face_id = nearest_faces(screen, visible, image_size, scene.batch)
-    dtype = screen.corners.dtype
+    fragments = _nearest(scene, backend, cull_backfaces)
+    dtype = fragments.depth.dtype
     softness = Softness(
         squared_pixels(sigma, image_size, dtype),
         jax.lax.stop_gradient(jnp.asarray(gamma, dtype)),
@@ -110,8 +112,32 @@ def render(
         falloff,
         layers,
     )
-    rgb, alpha = RULES[blending](scene, softness, face_id)
-    return Rendering(rgb, alpha, attach(screen, face_id, image_size).depth, face_id)
+    rgb, alpha = rule(scene, softness, fragments.face_id)
+    return Rendering(rgb, alpha, fragments.depth, fragments.face_id)
+
+
+def _rule(blending: str, backend: str) -> Callable:
+    rules = RULES
+    if check_backend(backend) == "nvdiffrast":
+        from render import backend_nvdiffrast  # It needs `buffer_callback`, which is experimental.
+
+        rules = backend_nvdiffrast.RULES
+    if blending not in rules:
+        names = ", ".join(f'"{name}"' for name in rules)
+        raise ValueError(f'blending must be one of {names} with backend="{backend}", got {blending!r}')
+    return rules[blending]
+
+
+def _nearest(scene: Scene, backend: str, cull_backfaces: bool) -> Fragments:
+    """The hard z-buffer."""
+    if backend != "xla":
+        depth = scene.vertex_depth
+        return rasterize(
+            scene.vertices_clip, scene.mesh.faces, scene.image_size, face_mask=scene.mesh.face_mask,
+            vertex_depth=depth, cull_backfaces=cull_backfaces, backend=backend,
+        )  # fmt: skip
+    visible = scene.screen.soft | scene.screen.crossing
+    return attach(scene.screen, nearest_faces(scene.screen, visible, scene.image_size, scene.batch), scene.image_size)
 
 
 def _scene(
@@ -124,13 +150,14 @@ def _scene(
     background: Background,
     cull_backfaces: bool,
 ) -> Scene:
-    clip = camera.project(mesh.vertices)
+    clip, depth = camera.project(mesh.vertices), camera.depth(mesh.vertices)
     check_scene(clip, mesh.faces, image_size, mesh.face_mask)
     backdrop = jnp.asarray(background, clip.dtype)
     return Scene(
         mesh=mesh,
         vertices_clip=clip,
-        screen=to_screen(clip, mesh.faces, image_size, mesh.face_mask, camera.depth(mesh.vertices), cull_backfaces),
+        vertex_depth=depth,
+        screen=to_screen(clip, mesh.faces, image_size, mesh.face_mask, depth, cull_backfaces),
         texture=texture,
         light=light,
         to_viewer=None if light is None else camera.to_viewer(mesh.vertices),

@@ -47,6 +47,7 @@ class Scene:
     Args:
         mesh: batch of meshes, world coordinates.
         vertices_clip: `[b, v, 4]`.
+        vertex_depth: `[b, v]` distances along the viewing axis.
         screen: their faces on the screen.
         texture: colours of the surface.
         light: None: the texture is the colour.
@@ -60,6 +61,7 @@ class Scene:
 
     mesh: Mesh
     vertices_clip: jax.Array
+    vertex_depth: jax.Array
     screen: ScreenFaces
     texture: Texture
     light: Light | None

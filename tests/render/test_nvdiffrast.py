@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import inspect
 import itertools
 import re
 import types
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 
 from render import (
+    Mesh,
+    VertexColours,
     WeakPerspectiveCamera,
     backend_nvdiffrast,
     batch_parallel,
@@ -20,6 +23,7 @@ from render import (
     orbit,
     rasterize,
     reference,
+    render,
 )
 
 SIZE = (17, 30)
@@ -259,6 +263,36 @@ def test_vmap_is_a_longer_batch(stand_in, bumpy_meshes):
     jax.tree.map(lambda one, two: np.testing.assert_array_equal(one[:, 0], two), nested, draw(clip, faces, SIZE))
 
 
+def test_rasterize_and_render_take_it_by_name(stand_in, bumpy_meshes):
+    vertices, faces, rng = bumpy_meshes
+    mesh, camera = Mesh(jnp.asarray(vertices, jnp.float32), faces), orbit(*np.array([[2.7, 0.3, 1, 0.5]] * 2).T)
+    texture = VertexColours(rng.random((2, 12, 3)).astype(np.float32))
+    clip = camera.project(mesh.vertices)
+    ours, theirs = (rasterize(clip, faces, SIZE, backend=name) for name in ("xla", "nvdiffrast"))
+    np.testing.assert_array_equal(ours.face_id, theirs.face_id)
+    arguments = dict(texture=texture, background=(0.0, 0.0, 0.0))
+    ours, theirs = (
+        render(mesh, camera, SIZE, blending="hard", backend=name, **arguments) for name in ("xla", "nvdiffrast")
+    )
+    jax.tree.map(lambda one, two: np.testing.assert_allclose(one, two, atol=2e-5), ours, theirs)
+    smooth = render(mesh, camera, SIZE, blending="antialias", backend="nvdiffrast", **arguments)
+    face_id = np.asarray(smooth.face_id)
+    np.testing.assert_allclose(smooth.rgb, expected_toy(ours.rgb, clip, np.stack([faces] * 2), face_id), atol=1e-5)
+
+
+def test_what_it_cannot_do_is_said(stand_in, bumpy_meshes):
+    vertices, faces, _ = bumpy_meshes
+    mesh, camera = Mesh(jnp.asarray(vertices, jnp.float32), faces), orbit(*np.array([[2.7, 0.3, 1, 0.5]] * 2).T)
+    texture = VertexColours(np.ones((2, 12, 3), np.float32))
+    for options in ({"layers": 2}, {"edge_rule": "strict"}, {"cull_backfaces": True}):
+        with pytest.raises(ValueError, match='backend="nvdiffrast" has no layers'):
+            rasterize(camera.project(mesh.vertices), faces, SIZE, backend="nvdiffrast", **options)
+    with pytest.raises(ValueError, match='"hard", "antialias" with backend="nvdiffrast"'):
+        render(mesh, camera, SIZE, texture=texture, blending="softmax", backend="nvdiffrast")
+    with pytest.raises(ValueError, match="backend must be"):
+        inspect.unwrap(render)(mesh, camera, SIZE, texture=texture, backend="cuda")
+
+
 class Machine:
     """A machine on which some things are not installed."""
 
@@ -267,7 +301,11 @@ class Machine:
             if "jax" in lacks:
                 raise RuntimeError("no such platform")
 
-        def import_module(name):
+        real_import = importlib.import_module
+
+        def import_module(name, package=None):
+            if name not in ("torch", "nvdiffrast.torch"):
+                return real_import(name, package)
             if name.split(".")[0] in lacks:
                 raise lacks[name.split(".")[0]]
             module = types.ModuleType(name)
