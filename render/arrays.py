@@ -35,6 +35,15 @@ def to_float(name: str, values: Array) -> jax.Array:
     return values.astype(jnp.promote_types(values.dtype, jnp.float32))
 
 
+def positive_part(values: jax.Array) -> jax.Array:
+    """max(values, 0), with a derivative that survives a compiler.
+
+    That of `jnp.maximum` asks whether its result equals its argument. Where XLA computes the argument twice, once with
+    multiply-adds in one rounding, it does not, and the derivative is gone.
+    """
+    return jnp.where(values > 0, values, 0.0)
+
+
 def floats_of(tree: Tree) -> Tree:
     """A pytree with its arrays on the device, and bfloat16 and float16 as float32."""
 

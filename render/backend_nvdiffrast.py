@@ -25,7 +25,7 @@ from jaxtyping import Bool, Float, Int
 
 from render.arrays import Array
 from render.blending import hard
-from render.rasterize import Fragments, attach, global_index
+from render.rasterize import Fragments, attach, global_index, pixel_grid
 from render.scene import Scene, Softness, paint
 from render.screen import ScreenFaces, check_scene, depth_of_clip, to_screen
 
@@ -178,7 +178,7 @@ def blend_antialias(
     """
     colour = paint(scene, face_id)
     image = jnp.concatenate([colour, (face_id >= 0)[..., None].astype(colour.dtype)], axis=-1)
-    fragments = attach(scene.screen, face_id, scene.image_size)
+    fragments = attach(scene.screen, face_id, scene.pixels)
     image = antialias(image, fragments, scene.vertices_clip, scene.mesh.faces, face_mask=scene.mesh.face_mask)
     return image[..., :3], image[..., 3]
 
@@ -243,7 +243,8 @@ def _between(depth: jax.Array, finite: jax.Array) -> jax.Array:
 
 def _attach_clamped(screen: ScreenFaces, face_id: jax.Array, image_size: tuple[int, int]) -> Fragments:
     """`attach`, with barycentrics clamped to the face; a face that has an area on nvdiffrast's grid alone goes away."""
-    weights = jnp.maximum(attach(screen, face_id, image_size).barycentric, 0.0)
+    pixels = pixel_grid(image_size, screen.clip.dtype, face_id.ndim)
+    weights = jnp.maximum(attach(screen, face_id, pixels).barycentric, 0.0)
     total = jnp.sum(weights, axis=-1)
     solid = total > 0
     weights = weights * jnp.where(solid, 1.0 / jnp.where(solid, total, 1.0), 0.0)[..., None]

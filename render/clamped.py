@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from render.arrays import positive_part
 from render.distance import doubled_areas, relative_corners, triangle_table
 from render.screen import ScreenFaces
 
@@ -44,7 +45,7 @@ def place(rows: jax.Array, x: jax.Array, y: jax.Array) -> Place:
     """Clamped barycentrics of pixel centres x, y."""
     crosses = doubled_areas(relative_corners(rows, x, y))
     winding = jnp.where(crosses[0] + crosses[1] + crosses[2] < 0, -1.0, 1.0).astype(rows.dtype)
-    areas = tuple(jnp.maximum(winding * cross, 0.0) for cross in crosses)
+    areas = tuple(positive_part(winding * cross) for cross in crosses)
     parts = [area * rows[INVERSE_W + i] for i, area in enumerate(areas)]
     total = parts[0] + parts[1] + parts[2]
     solid = (areas[0] + areas[1] + areas[2] > _LEAST_AREA) & (total > _LEAST_PART)

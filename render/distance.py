@@ -33,7 +33,9 @@ def triangle_table(corners: jax.Array) -> jax.Array:
 def signed_squared_distance(rows: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
     """Squared distance to the border of the triangle, negative inside; the border itself counts as inside.
 
-    A triangle without area is the segment (or point) it collapsed to, and nothing is inside of it.
+    A triangle without area is the segment (or point) it collapsed to, and nothing is inside of it. Not for automatic
+    differentiation, in which the nearest of three edges may get lost (`positive_part` says how): that is for
+    `distance_at`.
 
     Args:
         rows: `[9, pairs]` of `triangle_table`.

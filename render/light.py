@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from render.arrays import Array
+from render.arrays import Array, positive_part
 from render.mesh import safe_unit
 from render.texture import CornerColours, FaceTexels, Texture, face_coefficients, texture_points
 
@@ -112,7 +112,7 @@ def shade(
         return colour * sum(basis[k][..., None] * _spread(light.coefficients[:, k], normal) for k in range(9))
     towards = safe_unit(_spread(light.direction, normal))
     cosine = jnp.sum(normal * towards, axis=-1, keepdims=True)
-    shaded = colour * (_spread(light.ambient, normal) + _spread(light.colour, normal) * jnp.maximum(cosine, 0.0))
+    shaded = colour * (_spread(light.ambient, normal) + _spread(light.colour, normal) * positive_part(cosine))
     if isinstance(light, DirectionalLight):
         return shaded
     mirrored = 2.0 * cosine * normal - towards

@@ -98,17 +98,17 @@ def rasterize(
         face_id = nearest_faces(screen, visible, image_size, batch, edge_rule)
     else:
         face_id = peel_faces(screen, visible, image_size, batch, int(layers), edge_rule)
-    return attach(screen, face_id, image_size)
+    return attach(screen, face_id, pixel_grid(image_size, screen.clip.dtype, face_id.ndim))
 
 
-@functools.partial(jax.checkpoint, static_argnums=(2,))
-def attach(screen: ScreenFaces, face_id: Int[Array, "b *k h w"], image_size: tuple[int, int]) -> Fragments:
+@jax.checkpoint
+def attach(screen: ScreenFaces, face_id: Int[Array, "b *k h w"], pixels: tuple[jax.Array, jax.Array]) -> Fragments:
     """Barycentrics and depth of the faces that pixels see; the backward pass computes them anew.
 
     Args:
         screen: faces of the whole batch.
         face_id: index within the image, -1 for none.
-        image_size: height and width in pixels.
+        pixels: columns and rows of the pixel centres, see `pixel_grid`.
 
     Returns:
         The fragments, differentiable in the faces.
@@ -116,8 +116,7 @@ def attach(screen: ScreenFaces, face_id: Int[Array, "b *k h w"], image_size: tup
     covered = face_id >= 0
     corners = jnp.concatenate([screen.clip, screen.depth], axis=-1)
     corners = jnp.where(covered[..., None], corners[global_index(face_id, screen)], 0.0)
-    x, y = pixel_grid(image_size, corners.dtype, face_id.ndim)
-    edges = _edge_functions(jnp.moveaxis(corners, -1, 0), x, y)
+    edges = _edge_functions(jnp.moveaxis(corners, -1, 0), *pixels)
     total = edges[0] + edges[1] + edges[2]
     solid = _is_solid(total)
     # Not a division: its derivative squares a sum that may be tiny before it multiplies with what is tiny too.

@@ -137,7 +137,8 @@ def _nearest(scene: Scene, backend: str, cull_backfaces: bool) -> Fragments:
             vertex_depth=depth, cull_backfaces=cull_backfaces, backend=backend,
         )  # fmt: skip
     visible = scene.screen.soft | scene.screen.crossing
-    return attach(scene.screen, nearest_faces(scene.screen, visible, scene.image_size, scene.batch), scene.image_size)
+    face_id = nearest_faces(scene.screen, visible, scene.image_size, scene.batch)
+    return attach(scene.screen, face_id, scene.pixels)
 
 
 def _scene(

@@ -9,11 +9,11 @@ from jaxtyping import Float, Int
 
 from render.arrays import Array
 from render.coverage import Falloff
-from render.footprint import barycentric_footprint
+from render.footprint import footprint_at
 from render.interpolate import interpolate
 from render.light import Light, shade, shade_texture
 from render.mesh import Mesh, face_normals, gather_corners, vertex_normals
-from render.rasterize import Fragments, attach, nearest_faces
+from render.rasterize import Fragments, attach, nearest_faces, pixel_grid
 from render.screen import ScreenFaces
 from render.texture import BasisTexture, Texture, UVImage, sample_texture
 from render.worklist import Canvas, make_canvas
@@ -82,21 +82,29 @@ class Scene:
         """Layout of flat images."""
         return make_canvas(self.batch, self.mesh.faces.shape[-2], self.image_size)
 
+    @property
+    def pixels(self) -> tuple[jax.Array, jax.Array]:
+        """Columns and rows of all pixel centres."""
+        return pixel_grid(self.image_size, self.screen.clip.dtype, 3)
 
-def surface_colour(scene: Scene, fragments: Fragments) -> Float[Array, "b *k h w 3"]:
+
+def surface_colour(
+    scene: Scene, fragments: Fragments, pixels: tuple[jax.Array, jax.Array]
+) -> Float[Array, "b *k h w 3"]:
     """Lit colours of the faces that pixels see; nothing in particular where they see none.
 
     Args:
         scene: the batch.
         fragments: what pixels see.
+        pixels: columns and rows of their centres.
 
     Returns:
         Colours, differentiable in everything of the scene and in the barycentrics.
     """
-    faces, footprint = scene.mesh.faces, None
+    footprint = None
     if isinstance(scene.texture, UVImage) and scene.texture.max_level != 0:
-        footprint = barycentric_footprint(scene.vertices_clip, faces, fragments)
-    colour = sample_texture(scene.texture, faces, fragments, footprint)
+        footprint = footprint_at(scene.screen, fragments, pixels)
+    colour = sample_texture(scene.texture, scene.mesh.faces, fragments, footprint)
     if scene.light is None:
         return colour
     normal, to_viewer = (interpolate(fragments, corners) for corners in _corner_directions(scene))
@@ -130,8 +138,8 @@ def nearest_crossing(scene: Scene) -> Int[Array, "b h w"]:
 @jax.checkpoint
 def paint(scene: Scene, face_id: Int[Array, "b h w"]) -> Float[Array, "b h w 3"]:
     """Colours of the faces that pixels see, in front of the backdrop; the backward pass computes them anew."""
-    fragments = attach(scene.screen, face_id, scene.image_size)
-    return jnp.where((face_id >= 0)[..., None], surface_colour(scene, fragments), scene.backdrop)
+    fragments = attach(scene.screen, face_id, scene.pixels)
+    return jnp.where((face_id >= 0)[..., None], surface_colour(scene, fragments, scene.pixels), scene.backdrop)
 
 
 def _corner_directions(scene: Scene) -> tuple[jax.Array, jax.Array]:

@@ -172,6 +172,34 @@ def build(low: jax.Array, high: jax.Array, visible: jax.Array, canvas: Canvas) -
     return WorkList(jnp.stack([first[:, 0], row, windows[:, 0], end - count], axis=-1), end)
 
 
+def touching(low: jax.Array, high: jax.Array, mask: jax.Array, canvas: Canvas) -> jax.Array:
+    """Which boxes have a pixel of a mask in them.
+
+    Args:
+        low: `[b * f, 2]` lower x, y of the box of each face.
+        high: `[b * f, 2]` upper x, y.
+        mask: `[b, h, w]`.
+        canvas: layout of the images.
+
+    Returns:
+        `[b * f]`.
+    """
+    # Pixels of the mask above and to the left of each corner.
+    total = jnp.cumsum(jnp.cumsum(mask.astype(jnp.int32), axis=1), axis=2)
+    total = jnp.pad(total, ((0, 0), (1, 0), (1, 0)))
+    limit = jnp.array([[canvas.width, canvas.height]], jnp.int32)
+    first = jnp.clip(jnp.ceil(low - _SLACK), 0, limit).astype(jnp.int32)
+    last = jnp.clip(jnp.floor(high + _SLACK) + 1, 0, limit).astype(jnp.int32)
+    last = jnp.maximum(first, last)
+    image = jnp.arange(low.shape[0], dtype=jnp.int32) // max(low.shape[0] // canvas.batch, 1)
+
+    def before(x, y):
+        return total.at[image, y, x].get(mode="promise_in_bounds")
+
+    inside = before(last[:, 0], last[:, 1]) + before(first[:, 0], first[:, 1])
+    return inside > before(first[:, 0], last[:, 1]) + before(last[:, 0], first[:, 1])
+
+
 def walk(
     work: WorkList, canvas: Canvas, step: Callable[[Pairs, Carry], Carry], carry: Carry, numbers: int = 32
 ) -> Carry:

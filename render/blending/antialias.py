@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from render.arrays import Array
+from render.arrays import Array, positive_part
 from render.mesh import Mesh, opposite_corners
 from render.rasterize import attach, global_index, pixel_grid
 from render.scene import Scene, Softness, paint
@@ -47,7 +47,7 @@ def _draw(scene: Scene, face_id: jax.Array, opposite: jax.Array) -> jax.Array:
     """rgb and mask, `[b, h, w, 4]`; the backward pass computes everything but the faces anew."""
     colour = paint(scene, face_id)
     image = jnp.concatenate([colour, (face_id >= 0)[..., None].astype(colour.dtype)], axis=-1)
-    depth = attach(jax.lax.stop_gradient(scene.screen), face_id, scene.image_size).depth
+    depth = attach(jax.lax.stop_gradient(scene.screen), face_id, scene.pixels).depth
     depth = jnp.where(face_id >= 0, depth, jnp.inf)
     silhouette = _silhouette_edges(scene.screen, opposite)
     change = sum(_across(axis, image, face_id, depth, scene, silhouette) for axis in (2, 1))
@@ -71,7 +71,7 @@ def _across(axis: int, image, face_id, depth, scene: Scene, silhouette) -> jax.A
     towards = jnp.where(first_nearer, 1.0, -1.0)[..., None] * (colours[0] - colours[1])
     offset = (fraction - 0.5)[..., None]
     # a - o is `towards`; a receives it below one half (offset < 0), o above.
-    on_nearer, on_other = jnp.minimum(offset, 0.0) * towards, jnp.maximum(offset, 0.0) * towards
+    on_nearer, on_other = -positive_part(-offset) * towards, positive_part(offset) * towards
     nearer = first_nearer[..., None]
     on_first, on_second = jnp.where(nearer, on_nearer, on_other), jnp.where(nearer, on_other, on_nearer)
     before, after = [(0, 0)] * 4, [(0, 0)] * 4

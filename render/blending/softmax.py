@@ -136,12 +136,12 @@ def _behind(scene: Scene, crossing: jax.Array, numbers: _Numbers) -> _Behind:
     backdrop = jnp.broadcast_to(scene.backdrop, shape) + 0 * far_away[..., None]
 
     def with_faces(scene: Scene, backdrop: jax.Array) -> _Behind:
-        fragments = attach(scene.screen, crossing, scene.image_size)
+        fragments = attach(scene.screen, crossing, scene.pixels)
         covered = crossing >= 0
         nearness = jnp.where(covered, (numbers.far - fragments.depth) / (numbers.far - numbers.near), _BACKGROUND)
         share = jnp.where(covered, jax.nn.sigmoid((nearness - _BACKGROUND) / numbers.gamma), 0.0)[..., None]
         both = numbers.gamma * jnp.logaddexp(nearness / numbers.gamma, _BACKGROUND / numbers.gamma)
-        rgb = share * surface_colour(scene, fragments) + (1.0 - share) * backdrop
+        rgb = share * surface_colour(scene, fragments, scene.pixels) + (1.0 - share) * backdrop
         return _Behind(rgb, jnp.where(covered, both, _BACKGROUND))
 
     def without(scene: Scene, backdrop: jax.Array) -> _Behind:
