@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-from render.arrays import Array
+from render.arrays import Array, to_float
 from render.interpolate import take_faces
-from render.rasterize import Fragments
-from render.screen import to_screen
+from render.rasterize import Fragments, pixel_grid
+from render.screen import ScreenFaces, check_scene, to_screen
 
 # Texels per pixel beyond which a footprint is as large as it gets; its fourth power still fits into a float32.
 _LARGEST = 1e8
@@ -30,12 +30,26 @@ def barycentric_footprint(
 
     Returns:
         Per pixel along x (right, last index 0) and y (down, last index 1); zero where there is no face.
+
+    Raises:
+        ValueError: wrong shape or type, a face index out of range.
     """
-    vertices_clip = jnp.asarray(vertices_clip)
-    image_size = fragments.face_id.shape[-2:]
-    clip = to_screen(vertices_clip, faces, image_size, None, None).clip
-    corners = take_faces(clip.reshape(vertices_clip.shape[0], -1, 9), fragments.face_id)
-    x, y = (jax.lax.broadcasted_iota(corners.dtype, corners.shape[:-1], corners.ndim - 1 - axis) for axis in (1, 2))
+    vertices_clip, face_id = to_float("vertices_clip", vertices_clip), fragments.face_id
+    image_size = face_id.shape[-2:]
+    check_scene(vertices_clip, faces, image_size, None)
+    if face_id.shape[0] != vertices_clip.shape[0]:
+        raise ValueError(f"fragments have batch {face_id.shape[0]}, vertices_clip {vertices_clip.shape[0]}")
+    screen = to_screen(vertices_clip, faces, image_size, None, None)
+    pixels = pixel_grid(image_size, screen.clip.dtype, face_id.ndim)
+    return footprint_at(screen, fragments, pixels)
+
+
+def footprint_at(
+    screen: ScreenFaces, fragments: Fragments, pixels: tuple[jax.Array, jax.Array]
+) -> Float[Array, "b *layers h w 3 2"]:
+    """The work of `barycentric_footprint` on faces that are on the screen already, at any pixel centres x, y."""
+    x, y = pixels
+    corners = take_faces(screen.clip.reshape(fragments.face_id.shape[0], -1, 9), fragments.face_id)
     w = [corners[..., 3 * i + 2] for i in range(3)]
     # Corners relative to the pixel: the derivatives are the same, with less cancellation.
     xs = [corners[..., 3 * i] - x * w[i] for i in range(3)]

@@ -84,6 +84,10 @@ def rasterize(
     if edge_rule not in ("inclusive", "strict"):
         raise ValueError(f'edge_rule must be "inclusive" or "strict", got {edge_rule!r}')
     check_layers(layers)
+    if vertex_depth is not None:
+        vertex_depth = to_float("vertex_depth", vertex_depth)
+        if vertex_depth.shape != vertices_clip.shape[:2]:
+            raise ValueError(f"vertex_depth must have shape {vertices_clip.shape[:2]}, got {vertex_depth.shape}")
     if check_backend(backend) == "nvdiffrast":
         from render import backend_nvdiffrast  # It imports this module.
 
