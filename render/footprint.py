@@ -41,7 +41,7 @@ def barycentric_footprint(
         raise ValueError(f"fragments have batch {face_id.shape[0]}, vertices_clip {vertices_clip.shape[0]}")
     screen = to_screen(vertices_clip, faces, image_size, None, None)
     pixels = pixel_grid(image_size, screen.clip.dtype, face_id.ndim)
-    return footprint_at(screen, fragments, pixels)
+    return jax.checkpoint(footprint_at)(screen, fragments, pixels)
 
 
 def footprint_at(

@@ -46,8 +46,9 @@ def interpolate(
     return _interpolate(fragments, attributes)
 
 
+@jax.checkpoint
 def _interpolate(fragments: Fragments, corners: jax.Array) -> jax.Array:
-    """The work of `interpolate`."""
+    """The work of `interpolate`; the backward pass gathers anew."""
     weights = fragments.barycentric
     return sum(
         weights[..., i, None] * take_faces(corners, fragments.face_id, jnp.full_like(fragments.face_id, i))

@@ -119,8 +119,9 @@ def shade(
     return _shade(floats_of(light), *given)
 
 
+@jax.checkpoint
 def _shade(light: Light, colour: jax.Array, normal: jax.Array, to_viewer: jax.Array | None = None) -> jax.Array:
-    """The work of `shade`."""
+    """The work of `shade`; the backward pass computes it anew."""
     normal = safe_unit(normal)
     if isinstance(light, SphericalHarmonicsLight):
         basis = _harmonics(normal)

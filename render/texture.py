@@ -117,7 +117,7 @@ def sample_texture(
     if isinstance(texture, FaceTexels):
         return sample_face_texels(texture.values, fragments)
     if isinstance(texture, UVImage):
-        return _sample_uv_image(floats_of(texture), fragments, footprint)
+        return jax.checkpoint(_sample_uv_image)(floats_of(texture), fragments, footprint)
     return interpolate(fragments, texture.values, faces)
 
 
@@ -140,8 +140,9 @@ def sample_face_texels(texels: Float[Array, "b f t t c"], fragments: Fragments) 
     return _sample_grids(texels, fragments)
 
 
+@jax.checkpoint
 def _sample_grids(texels: jax.Array, fragments: Fragments) -> jax.Array:
-    """The work of `sample_face_texels`."""
+    """The work of `sample_face_texels`; the backward pass looks up anew."""
     side = texels.shape[2]
     grids = texels.reshape(*texels.shape[:2], side * side, texels.shape[4])
     if side == 1:

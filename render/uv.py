@@ -5,6 +5,7 @@ top right corner: the convention of OBJ files. (glTF lets v point down: v = 1 - 
 +0.5, so column i of w sits at u = (i + 0.5) / w and row j of h at v = 1 - (j + 0.5) / h.
 """
 
+import functools
 from typing import Literal, NamedTuple, TypeAlias
 
 import jax
@@ -47,11 +48,11 @@ def sample_uv(
     """
     image, uv = to_float("image", image), to_float("uv", uv)
     _check(image, uv, wrap, level, max_level)
-    return _lookup(wrap, max_level, image, uv, level)
+    return jax.checkpoint(functools.partial(_lookup, wrap, max_level))(image, uv, level)
 
 
 def _lookup(wrap: Wrap, max_level: int | None, image: jax.Array, uv: jax.Array, level: Array | None) -> jax.Array:
-    """The work of `sample_uv`."""
+    """The work of `sample_uv`; the backward pass looks up anew."""
     pyramid = mip_pyramid(image, 0 if level is None else max_level)
     if len(pyramid) == 1:
         return _bilinear(image.reshape(image.shape[0], -1, image.shape[3]), _Block(0, *image.shape[1:3]), uv, wrap)
