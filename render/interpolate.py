@@ -67,6 +67,8 @@ def take_faces(values: jax.Array, face_id: jax.Array, entry: jax.Array | None = 
     Returns:
         `[b, ..., c]`.
     """
+    if values.shape[1] == 0:
+        return jnp.zeros((*face_id.shape, values.shape[-1]), values.dtype)
     image = jnp.arange(face_id.shape[0], dtype=face_id.dtype).reshape(-1, *(1,) * (face_id.ndim - 1))
     index = (image, jnp.maximum(face_id, 0)) if entry is None else (image, jnp.maximum(face_id, 0), entry)
     return jnp.where((face_id >= 0)[..., None], values[index], 0.0)

@@ -22,7 +22,7 @@ from render.camera import Camera, check_camera
 from render.coverage import Falloff, reach_in_sigmas, squared_pixels
 from render.light import Light, check_light
 from render.mesh import Mesh, check_vertices
-from render.rasterize import Fragments, attach, nearest_faces, rasterize
+from render.rasterize import Fragments, attach, nearest_faces, no_fragments, rasterize
 from render.scene import Scene, Shading, Softness
 from render.screen import check_scene, to_screen
 from render.texture import Texture, check_texture
@@ -117,6 +117,10 @@ def render(
     check_light(light, batch)
     mesh, camera, texture, light = (floats_of(tree) for tree in (mesh, camera, texture, light))
     scene = _scene(mesh, camera, image_size, texture, light, shading, background, cull_backfaces)
+    if batch * mesh.faces.shape[-2] == 0:
+        rgb = jnp.broadcast_to(scene.backdrop, (batch, *image_size, 3))
+        nothing = no_fragments(batch, image_size, rgb.dtype)
+        return Rendering(rgb, jnp.zeros_like(nothing.depth), nothing.depth, nothing.face_id)
     fragments = _nearest(scene, backend, cull_backfaces)
     dtype = fragments.depth.dtype
     softness = Softness(
