@@ -69,6 +69,9 @@ def soft_coverage(
     vertices_clip = to_float("vertices_clip", vertices_clip)
     check_scene(vertices_clip, faces, image_size, face_mask)
     check_positive("sigma", sigma)
+    reach_in_sigmas(cutoff, falloff)
+    if vertices_clip.shape[0] * faces.shape[-2] == 0:
+        return jnp.zeros((vertices_clip.shape[0], *image_size), vertices_clip.dtype)
     screen = to_screen(vertices_clip, faces, image_size, face_mask, None, cull_backfaces)
     sigma_px = squared_pixels(sigma, image_size, vertices_clip.dtype)
     return coverage_of_screen(screen, image_size, vertices_clip.shape[0], sigma_px, cutoff, falloff)

@@ -67,13 +67,14 @@ replace = dataclasses.replace
 
 
 def check(function, words, *arguments, **options):
+    __tracebackhide__ = True
     with pytest.raises(ValueError, match=words):
         jax.eval_shape(lambda: function(*arguments, **options))
 
 
-@pytest.mark.parametrize(
-    "words, changes",
-    [
+def renders():
+    """Words of the message, and changed arguments that deserve it."""
+    return [
         ("sigma", [dict(sigma=value) for value in (0.0, -1.0, NAN, INF, None, "1", ones(2), ones(1))]),
         ("gamma", [dict(gamma=value) for value in (0.0, -1.0, NAN, INF, None, ones(3))]),
         ("cutoff", [dict(cutoff=value, blending="antialias") for value in (0.0, 0.5, NAN, None, ones(2))]),
@@ -104,33 +105,35 @@ def check(function, words, *arguments, **options):
         ("camera.near", [dict(camera=replace(CAMERA, near=n, far=f)) for n, f in ((1.0, 1.0), (2.0, 1.0), (0.1, INF))]),
         ("camera.quaternion", [dict(camera=WeakPerspectiveCamera(ones(2), ones(2, 2), ones(2, 3)))]),
         ("camera", [dict(camera=None)]),
-    ],
-)
-def test_render(words, changes):
-    for change in changes:
+    ]
+
+
+def test_render():
+    for words, change in ((words, change) for words, changes in renders() for change in changes):
         options = dict(mesh=Mesh(POINTS, FACES), camera=CAMERA, image_size=SIZE, texture=COLOURS) | change
         check(render, words, options.pop("mesh"), options.pop("camera"), options.pop("image_size"), **options)
 
 
-@pytest.mark.parametrize(
-    "words, changes",
-    [
+def images():
+    """Words of the message, and textures."""
+    return [
         ("wrap", [replace(IMAGE, wrap="mirror")]),
         ("max_level", [replace(IMAGE, max_level=level) for level in (-1, 1.5)]),
         ("texture image", [replace(IMAGE, image=ones(*shape)) for shape in ((3, 8, 8, 3), (2, 8, 8, 4), (2, 0, 8, 3))]),
         ("texture image", [replace(IMAGE, image=ones(2, 8, 8, 3, dtype=np.uint8))]),
         ("texture uv", [replace(IMAGE, uv=ones(*shape)) for shape in ((19, 3, 2), (20, 3, 3), (3, 20, 3, 2))]),
-    ],
-)
-def test_render_of_an_image(words, changes):
-    for texture in changes:
+    ]
+
+
+def test_render_of_an_image():
+    for words, texture in ((words, texture) for words, textures in images() for texture in textures):
         check(render, words, Mesh(POINTS, FACES), CAMERA, SIZE, texture=texture, blending="hard")
         check(sample_texture, words, texture, FACES, FRAGMENTS, ones(2, 4, 5, 3, 2))
 
 
-@pytest.mark.parametrize(
-    "words, changes",
-    [
+def meshes():
+    """Words of the message, and arguments."""
+    return [
         ("vertices", [(points, FACES) for points in (POINTS[0], CLIP, ones(2, 12, 3, dtype=int), [[0.0]])]),
         ("numpy", [(POINTS, jnp.asarray(FACES)), (POINTS, FACES.tolist())]),
         ("faces", [(POINTS, faces) for faces in (FACES + 1, FACES - 1, FACES.astype(float), ones(3, 4, dtype=int))]),
@@ -138,38 +141,40 @@ def test_render_of_an_image(words, changes):
         ("face_mask", [(POINTS, FACES, ones(2, 20, dtype=bool))]),
         ("face_mask", [(POINTS, BATCHED, ones(2, 20, dtype=kind)) for kind in (int, float)]),
         ("face_mask", [(POINTS, BATCHED, ones(*shape, dtype=bool)) for shape in ((2, 19), (20,))]),
-    ],
-)
-def test_mesh(words, changes):
-    for arguments in changes:
+    ]
+
+
+def test_mesh():
+    for words, arguments in ((words, mesh) for words, changes in meshes() for mesh in changes):
         check(Mesh, words, *arguments)
 
 
-@pytest.mark.parametrize(
-    "words, changes",
-    [
+def rasters():
+    """Words of the message, and changed arguments."""
+    return [
         ("vertices_clip", [dict(clip=clip) for clip in (POINTS, CLIP[0], CLIP.astype(int), [[0.0]])]),
         ("faces", [dict(faces=f) for f in (FACES + 1, FACES.astype(float), ones(3, 20, 3, dtype=int), [[0, 1, 2]])]),
         ("image_size", [dict(size=size) for size in (4, (4.5, 5), (0, 4), "45")]),
         ("face_mask", [dict(face_mask=ones(2, 20)), dict(face_mask=ones(2, 20, dtype=int))]),
         ("face_mask", [dict(face_mask=ones(20, dtype=bool)), dict(face_mask=[True] * 20)]),
         ("cull_backfaces", [dict(cull_backfaces="no")]),
-    ],
-)
-def test_rasterize_and_soft_coverage(words, changes):
-    for change in changes:
+    ]
+
+
+def test_rasterize_and_soft_coverage():
+    for words, change in ((words, change) for words, changes in rasters() for change in changes):
         options = dict(clip=CLIP, faces=FACES, size=SIZE) | change
         arguments = options.pop("clip"), options.pop("faces"), options.pop("size")
         check(rasterize, words, *arguments, **options)
         check(soft_coverage, words, *arguments, 1e-3, **options)
 
 
-LOOKUP, SHADE, OTHER = ones(2, 4, 5, 4), ones(2, 7, 3), SphericalHarmonicsLight(ones(2, 4, 3))
+LOOKUP, SHADE = ones(2, 4, 5, 4), ones(2, 7, 3)
 
 
-@pytest.mark.parametrize(
-    "function, words, calls",
-    [
+def others():
+    """Functions, words of the message, and lists of arguments."""
+    return [
         (soft_coverage, "sigma", [(CLIP, FACES, SIZE, s) for s in (0.0, -1.0, NAN, INF, None, ones(2), ones(1))]),
         (lambda depth: rasterize(CLIP, FACES, SIZE, vertex_depth=depth), "vertex_depth",
          [(ones(2, 11),), (ones(2, 12, 1),), (ones(1, 12),), (ones(2, 12, dtype=int),)]),
@@ -198,7 +203,7 @@ LOOKUP, SHADE, OTHER = ones(2, 4, 5, 4), ones(2, 7, 3), SphericalHarmonicsLight(
         (shade, "colour", [(SUN, SHADE[..., :2], SHADE), (SUN, SHADE.astype(int), SHADE)]),
         (shade, "normal", [(SUN, SHADE, SHADE[:, :4]), (SUN, SHADE, SHADE.astype(int))]),
         (shade, "to_viewer", [(GLOSSY, SHADE, SHADE), (GLOSSY, SHADE, SHADE, SHADE[:, :4])]),
-        (shade, "light", [("sun", SHADE, SHADE), (OTHER, SHADE, SHADE), (SUN, ones(3, 7, 3), ones(3, 7, 3))]),
+        (shade, "light", [("sun", SHADE, SHADE), (SphericalHarmonicsLight(ones(2, 4, 3)), SHADE, SHADE), (SUN, ones(3, 7, 3), ones(3, 7, 3))]),
         (shade_texture, "corner_normals", [(SUN, COLOURS, FACES, NORMALS[:, :4])]),
         (shade_texture, "texture", [(SUN, IMAGE, FACES, NORMALS), (SUN, SHADE, FACES, NORMALS)]),
         (shade_texture, "faces", [(SUN, VertexColours(ones(2, 11, 3)), FACES, NORMALS)]),
@@ -220,8 +225,10 @@ LOOKUP, SHADE, OTHER = ones(2, 4, 5, 4), ones(2, 7, 3), SphericalHarmonicsLight(
         (look_at, "eye", [(ones(2, 4), ones(2, 3), ones(2, 3)), (ones(2, 3, dtype=int), ones(2, 3), ones(2, 3))]),
         (look_at, "target", [(ones(2, 3), ones(3, 3), ones(2, 3))]),
         (CAMERA.project, "points_world", [(CLIP,), (POINTS.astype(int),)]),
-    ],
-)  # fmt: skip
-def test_functions(function, words, calls):
-    for arguments in calls:
-        check(function, words, *arguments)
+    ]  # fmt: skip
+
+
+def test_functions():
+    for function, words, calls in others():
+        for arguments in calls:
+            check(function, words, *arguments)
