@@ -91,9 +91,9 @@ def both(clip, function, options):
 
 FUNCTIONS = {
     "softmax": functools.partial(picture, "softmax", "texels", "sun"),
-    "layered": functools.partial(picture, "layered", "uv", None),
+    "layered": functools.partial(picture, "layered", "texels", None),
     "hard": functools.partial(picture, "hard", "vertex", "glossy"),
-    "antialias": functools.partial(picture, "antialias", "texels", "sky"),
+    "antialias": functools.partial(picture, "antialias", "uv", None),
     "rasterize": lambda x: both(clip(x), lambda clip, layers: rasterize(clip, FACES, SIZE, layers=layers), (None, 3)),
     "soft_coverage": lambda x: both(
         clip(x),
@@ -216,14 +216,21 @@ def test_donated_arrays_are_given_away():
 
 @pytest.mark.parametrize("name, dtype", [*((name, "bfloat16") for name in NAMES), ("rasterize", "float16")])
 def test_short_floats_are_computed_in_single_precision(name, dtype):
-    """The results are those of the same values in float32, and their gradients rounded."""
+    """The results are those of the same values in float32, and their gradients rounded.
+
+    Up to the last bit of a float32: two programs need not contract the same sums into multiply-adds.
+    """
     short = jax.tree.map(lambda leaf: leaf.astype(dtype), arguments(6))
     (value, results), gradients = program(name)(short)
     (same_value, same_results), same_gradients = program(name)(jax.tree.map(lambda x: x.astype(jnp.float32), short))
     for leaf in jax.tree.leaves(results):
         assert leaf.dtype in (jnp.float32, jnp.int32)
-    check_same((value, results), (same_value, same_results))
-    check_same(gradients, jax.tree.map(lambda leaf: leaf.astype(dtype), same_gradients))
+    for one, two in zip(jax.tree.leaves((value, results)), jax.tree.leaves((same_value, same_results))):
+        np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)
+    for one, two in zip(jax.tree.leaves(gradients), jax.tree.leaves(same_gradients)):
+        assert one.dtype == dtype
+        one, scale = np.asarray(one, np.float32), np.abs(two).max()
+        np.testing.assert_allclose(one, two, rtol=0.51 * float(jnp.finfo(dtype).eps), atol=1e-5 * scale)
 
 
 def test_forward_mode():
