@@ -98,7 +98,7 @@ def check_positive(name: str, value: float | jax.Array) -> None:
     if not is_concrete(value):
         return
     try:
-        right = 0.0 < float(value) < float("inf")
+        right = not isinstance(value, str) and 0.0 < float(value) < float("inf")
     except (TypeError, ValueError):
         right = False
     if not right:

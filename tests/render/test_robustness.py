@@ -157,8 +157,8 @@ def test_one_face_over_four_million_pixels():
     # 1 / w is linear on the screen: 1 at (-9, -9), 1/3 at (27, -9) and (-9, 27).
     x = (np.arange(side) + 0.5) / side * 2 - 1
     np.testing.assert_allclose(depth[0], 1 / (1 - (x[None] + 9 - x[:, None] + 9) / 54), rtol=1e-4)
-    # The depth of a pixel is a mean of those of the corners.
-    np.testing.assert_allclose(np.sum(gradient), 1.0, rtol=1e-4)
+    # The depth of a pixel is a mean of those of the corners. Four million numbers are added one by one in float32.
+    np.testing.assert_allclose(np.sum(gradient), 1.0, rtol=2e-3)
 
 
 @pytest.mark.parametrize("blending", RULES)
