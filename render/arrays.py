@@ -1,5 +1,6 @@
 """The array type of the annotations, and checks of arguments that more than one module needs."""
 
+import operator
 from typing import Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
 import jax
@@ -12,8 +13,9 @@ Backend = Literal["xla", "nvdiffrast"]
 
 
 def is_concrete(value: object) -> bool:
-    """True when the numbers of an argument are known while tracing, so that they can be checked."""
-    return not isinstance(value, jax.core.Tracer)
+    """True when the numbers of an argument are known here while tracing, so that they can be checked."""
+    # What is spread over several hosts is known to none of them.
+    return not isinstance(value, jax.core.Tracer) and getattr(value, "is_fully_addressable", True)
 
 
 def to_float(name: str, values: Array) -> jax.Array:
@@ -29,9 +31,8 @@ def to_float(name: str, values: Array) -> jax.Array:
     Raises:
         ValueError: integers, booleans or complex numbers.
     """
+    check_floats(name, values)
     values = jnp.asarray(values)
-    if not jnp.issubdtype(values.dtype, jnp.floating):
-        raise ValueError(f"{name} must hold floats, got {values.dtype}; convert it first")
     return values.astype(jnp.promote_types(values.dtype, jnp.float32))
 
 
@@ -42,6 +43,22 @@ def positive_part(values: jax.Array) -> jax.Array:
     multiply-adds in one rounding, it does not, and the derivative is gone.
     """
     return jnp.where(values > 0, values, 0.0)
+
+
+def check_floats(name: str, values: Array) -> None:
+    """Raises a ValueError when an argument is no array of floats."""
+    dtype = getattr(values, "dtype", type(values).__name__)
+    if not hasattr(values, "dtype") or not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"{name} must be an array of floats, got {dtype}; convert it first")
+
+
+def check_mask(name: str, values: Array | None, shape: tuple[int, ...]) -> None:
+    """Raises a ValueError when a mask is neither None nor an array of booleans of that shape."""
+    if values is None:
+        return
+    found = getattr(values, "shape", None), getattr(values, "dtype", type(values).__name__)
+    if found[0] != shape or found[1] != jnp.bool_:
+        raise ValueError(f"{name} must be an array of booleans of shape [b, f] = {shape}, got {found[1]} {found[0]}")
 
 
 def floats_of(tree: Tree) -> Tree:
@@ -55,26 +72,28 @@ def floats_of(tree: Tree) -> Tree:
     return jax.tree.map(widen, tree)
 
 
-def check_faces(faces: Array, num_vertices: int, batch: int) -> None:
+def check_faces(faces: Array, num_vertices: int | None = None, batch: int | None = None) -> None:
     """Checks triangle indices.
 
     Args:
         faces: `[f, 3]` shared by the batch or `[b, f, 3]`.
-        num_vertices: vertices that the indices may name.
-        batch: expected leading axis of `[b, f, 3]`.
+        num_vertices: vertices that the indices may name, None for any number.
+        batch: expected leading axis of `[b, f, 3]`, None for any.
 
     Raises:
         ValueError: wrong shape, no integers, or an index out of range.
     """
-    if faces.ndim not in (2, 3) or faces.shape[-1] != 3:
-        raise ValueError(f"faces must have shape [f, 3] or [b, f, 3], got {faces.shape}")
-    if faces.ndim == 3 and faces.shape[0] != batch:
+    shape = getattr(faces, "shape", None)
+    if shape is None or len(shape) not in (2, 3) or shape[-1] != 3:
+        raise ValueError(f"faces must be an array of shape [f, 3] or [b, f, 3], got {shape or type(faces).__name__}")
+    if faces.ndim == 3 and batch is not None and faces.shape[0] != batch:
         raise ValueError(f"faces has batch {faces.shape[0]}, vertices have batch {batch}; make them equal")
     if not jnp.issubdtype(faces.dtype, jnp.integer):
         raise ValueError(f"faces must hold integers, got {faces.dtype}")
-    if not is_concrete(faces) or faces.size == 0:
+    if num_vertices is None or not is_concrete(faces) or faces.size == 0:
         return
-    low, high = int(faces.min()), int(faces.max())
+    # By numpy: under `jax.jit` even the least of known numbers would be traced.
+    low, high = int(np.min(np.asarray(faces))), int(np.max(np.asarray(faces)))
     if low < 0 or high >= num_vertices:
         raise ValueError(
             f"faces name vertices {low}..{high}, but there are {num_vertices}; pad faces with index 0 and a face_mask"
@@ -82,9 +101,17 @@ def check_faces(faces: Array, num_vertices: int, batch: int) -> None:
 
 
 def check_positive(name: str, value: float | jax.Array) -> None:
-    """Raises a ValueError when a number that must be > 0 is known not to be."""
-    if is_concrete(value) and not np.all(np.asarray(value) > 0):
-        raise ValueError(f"{name} must be > 0, got {value}")
+    """Raises a ValueError when what must be one finite number > 0 is known not to be."""
+    if np.ndim(value) != 0:
+        raise ValueError(f"{name} must be one number, got an array of shape {np.shape(value)}")
+    if not is_concrete(value):
+        return
+    try:
+        right = not isinstance(value, str) and 0.0 < float(value) < float("inf")
+    except (TypeError, ValueError):
+        right = False
+    if not right:
+        raise ValueError(f"{name} must be a finite number > 0, got {value!r}")
 
 
 def check_backend(name: str) -> str:
@@ -96,14 +123,24 @@ def check_backend(name: str) -> str:
 
 def check_layers(layers: int | None) -> None:
     """Raises a ValueError when a number of layers is neither None nor an integer >= 1."""
-    if layers is not None and (isinstance(layers, bool) or int(layers) != layers or layers < 1):
+    if layers is not None and (isinstance(layers, bool) or not is_integer(layers) or layers < 1):
         raise ValueError(f"layers must be None or an integer >= 1, got {layers!r}")
 
 
 def check_image_size(image_size: tuple[int, int]) -> None:
     """Raises a ValueError when (height, width) is not two positive integers."""
-    if len(image_size) != 2 or any(int(side) != side or side < 1 for side in image_size):
-        raise ValueError(f"image_size must be (height, width) with both >= 1, got {image_size}")
+    sides = tuple(image_size) if np.iterable(image_size) else ()
+    if len(sides) != 2 or not all(is_integer(side) and side >= 1 for side in sides):
+        raise ValueError(f"image_size must be (height, width), two static integers >= 1, got {image_size!r}")
+
+
+def is_integer(value: object) -> bool:
+    """Whether a static argument is an integer of Python or numpy."""
+    try:
+        operator.index(value)
+    except TypeError:  # What is traced has no value yet and is a TypeError too.
+        return False
+    return True
 
 
 class Structure(NamedTuple):

@@ -10,15 +10,23 @@ from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float
 
-from render.arrays import Array
+from render.arrays import Array, check_floats, to_float
 
 
 def _rotate(rotation: Array, points: Array) -> jax.Array:
     # Full precision: accelerators would round a default matrix product to bfloat16, which moves vertices by
     # pixels.
+    _check_last("points_world", points, 3)
+    rotation, points = to_float("rotation", rotation), to_float("points_world", points)
     return jnp.einsum("...ij,...vj->...vi", rotation, points, precision=jax.lax.Precision.HIGHEST)
+
+
+def _check_last(name: str, array: Array, size: int) -> None:
+    if np.ndim(array) < 1 or array.shape[-1] != size:
+        raise ValueError(f"{name} must have shape [..., {size}], got {np.shape(array)}")
 
 
 @jax.tree_util.register_dataclass
@@ -112,7 +120,7 @@ class OrthographicCamera:
 
     def to_viewer(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v 3"]:
         """The unit direction against the rays, the same for all points."""
-        return jnp.broadcast_to(self.rotation[..., 2:, :], points_world.shape)
+        return jnp.broadcast_to(to_float("camera.rotation", self.rotation)[..., 2:, :], points_world.shape)
 
 
 @jax.tree_util.register_dataclass
@@ -142,12 +150,13 @@ class WeakPerspectiveCamera:
 
     def orthographic(self) -> OrthographicCamera:
         """The same camera with a rotation matrix."""
-        zero = jnp.zeros_like(self.scale)
+        scale = to_float("camera.scale", self.scale)
+        zero = jnp.zeros_like(scale)
         return OrthographicCamera(
             rotation=quaternion_to_rotation(self.quaternion),
             translation=jnp.stack([zero, zero, zero - self.distance], axis=-1),
-            scale=jnp.stack([self.scale, self.scale], axis=-1),
-            principal=jnp.asarray(self.translation),
+            scale=jnp.stack([scale, scale], axis=-1),
+            principal=to_float("camera.translation", self.translation),
             near=self.near,
             far=self.far,
         )
@@ -171,6 +180,27 @@ class WeakPerspectiveCamera:
 
 Camera: TypeAlias = PerspectiveCamera | OrthographicCamera | WeakPerspectiveCamera
 
+# Shapes of the fields of all cameras behind the leading axes.
+_SHAPES = {
+    PerspectiveCamera: {"rotation": (3, 3), "translation": (3,), "focal": (2,), "principal": (2,)},
+    OrthographicCamera: {"rotation": (3, 3), "translation": (3,), "scale": (2,), "principal": (2,)},
+    WeakPerspectiveCamera: {"scale": (), "translation": (2,), "quaternion": (4,)},
+}
+
+
+def check_camera(camera: Camera, batch: int) -> None:
+    """Raises a ValueError when the fields of a camera are not one camera for each image of a batch."""
+    if type(camera) not in _SHAPES:
+        names = ", ".join(kind.__name__ for kind in _SHAPES)
+        raise ValueError(f"camera must be one of {names}, got {type(camera).__name__}")
+    for name, shape in _SHAPES[type(camera)].items():
+        value = getattr(camera, name)
+        check_floats(f"camera.{name}", value)
+        if value.shape != (batch, *shape):
+            raise ValueError(f"camera.{name} of {batch} meshes must have shape {(batch, *shape)}, got {value.shape}")
+    if not camera.near < camera.far < float("inf"):
+        raise ValueError(f"camera.near must be < camera.far, both finite, got {camera.near} and {camera.far}")
+
 
 def quaternion_to_rotation(quaternion: Float[Array, "*b 4"]) -> Float[Array, "*b 3 3"]:
     """Rotation matrix (for column vectors) of a quaternion.
@@ -180,8 +210,12 @@ def quaternion_to_rotation(quaternion: Float[Array, "*b 4"]) -> Float[Array, "*b
 
     Returns:
         Rotation matrices.
+
+    Raises:
+        ValueError: wrong shape or type.
     """
-    unit = _normalise(quaternion)
+    _check_last("quaternion", quaternion, 4)
+    unit = _normalise(to_float("quaternion", quaternion))
     w, x, y, z = (unit[..., i] for i in range(4))
     rows = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
@@ -204,7 +238,14 @@ def look_at(
 
     Returns:
         Rotation and translation with `x_view = R x_world + t`.
+
+    Raises:
+        ValueError: wrong shape or type.
     """
+    for name, vector in {"eye": eye, "target": target, "up": up}.items():
+        if np.shape(vector) != np.shape(eye) or np.shape(vector)[-1:] != (3,):
+            raise ValueError(f"{name} must have shape [..., 3] like eye {np.shape(eye)}, got {np.shape(vector)}")
+    eye, target, up = to_float("eye", eye), to_float("target", target), to_float("up", up)
     back = _normalise(eye - target)
     unit_up = _normalise(up)
     for axis in (2, 0):

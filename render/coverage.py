@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from render import worklist
@@ -68,6 +69,9 @@ def soft_coverage(
     vertices_clip = to_float("vertices_clip", vertices_clip)
     check_scene(vertices_clip, faces, image_size, face_mask)
     check_positive("sigma", sigma)
+    reach_in_sigmas(cutoff, falloff)
+    if vertices_clip.shape[0] * faces.shape[-2] == 0:
+        return jnp.zeros((vertices_clip.shape[0], *image_size), vertices_clip.dtype)
     screen = to_screen(vertices_clip, faces, image_size, face_mask, None, cull_backfaces)
     sigma_px = squared_pixels(sigma, image_size, vertices_clip.dtype)
     return coverage_of_screen(screen, image_size, vertices_clip.shape[0], sigma_px, cutoff, falloff)
@@ -98,8 +102,8 @@ def squared_pixels(sigma: float | jax.Array, image_size: tuple[int, int], dtype)
 
 def reach_in_sigmas(cutoff: float, falloff: Falloff = "sigmoid") -> float:
     """Squared distance, in units of sigma, beyond which the probability of a face is below the cut-off."""
-    if not 0.0 < cutoff < 0.5:
-        raise ValueError(f"cutoff must lie between 0 and 0.5, got {cutoff}")
+    if not isinstance(cutoff, float | np.floating) or not 0.0 < cutoff < 0.5:
+        raise ValueError(f"cutoff must be a static number between 0 and 0.5, got {cutoff!r}")
     if falloff not in ("sigmoid", "exponential"):
         raise ValueError(f'falloff must be "sigmoid" or "exponential", got {falloff!r}')
     return math.log(1.0 / cutoff - 1.0) if falloff == "sigmoid" else math.log(1.0 / cutoff)

@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-from render.arrays import Array, positive_part
+from render.arrays import Array, positive_part, to_float
 from render.interpolate import take_faces
 from render.rasterize import Fragments, pixel_grid
-from render.screen import ScreenFaces, to_screen
+from render.screen import ScreenFaces, check_scene, to_screen
 
 # Texels per pixel beyond which a footprint is as large as it gets; its fourth power still fits into a float32.
 _LARGEST = 1e8
@@ -30,11 +30,18 @@ def barycentric_footprint(
 
     Returns:
         Per pixel along x (right, last index 0) and y (down, last index 1); zero where there is no face.
+
+    Raises:
+        ValueError: wrong shape or type, a face index out of range.
     """
-    vertices_clip, face_id = jnp.asarray(vertices_clip), fragments.face_id
+    vertices_clip, face_id = to_float("vertices_clip", vertices_clip), fragments.face_id
     image_size = face_id.shape[-2:]
+    check_scene(vertices_clip, faces, image_size, None)
+    if face_id.shape[0] != vertices_clip.shape[0]:
+        raise ValueError(f"fragments have batch {face_id.shape[0]}, vertices_clip {vertices_clip.shape[0]}")
     screen = to_screen(vertices_clip, faces, image_size, None, None)
-    return footprint_at(screen, fragments, pixel_grid(image_size, screen.clip.dtype, face_id.ndim))
+    pixels = pixel_grid(image_size, screen.clip.dtype, face_id.ndim)
+    return jax.checkpoint(footprint_at)(screen, fragments, pixels)
 
 
 def footprint_at(

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-from render.arrays import Array, check_faces
+from render.arrays import Array, check_faces, to_float
 from render.mesh import gather_corners
 from render.rasterize import Fragments
 
@@ -28,19 +28,30 @@ def interpolate(
         Values, zero where there is no face.
 
     Raises:
-        ValueError: wrong shape, or vertex attributes without faces.
+        ValueError: wrong shape or type, or vertex attributes without faces.
     """
-    attributes = jnp.asarray(attributes)
+    attributes, face_id = to_float("attributes", attributes), fragments.face_id
+    if fragments.barycentric.shape != (*face_id.shape, 3):
+        raise ValueError(
+            f"fragments must have barycentric of shape {(*face_id.shape, 3)}, got {fragments.barycentric.shape}"
+        )
     if attributes.ndim == 3:
         if faces is None:
             raise ValueError("vertex attributes [b, v, c] need faces; or pass corner attributes [b, f, 3, c]")
         check_faces(faces, attributes.shape[1], attributes.shape[0])
         attributes = gather_corners(attributes, faces)
-    if attributes.ndim != 4 or attributes.shape[2] != 3:
-        raise ValueError(f"attributes must have shape [b, v, c] or [b, f, 3, c], got {attributes.shape}")
+    if attributes.ndim != 4 or attributes.shape[0] != face_id.shape[0] or attributes.shape[2] != 3:
+        shapes = f"[b, v, c] or [b, f, 3, c] with b = {face_id.shape[0]}"
+        raise ValueError(f"attributes must have shape {shapes} as the fragments, got {attributes.shape}")
+    return _interpolate(fragments, attributes)
+
+
+@jax.checkpoint
+def _interpolate(fragments: Fragments, corners: jax.Array) -> jax.Array:
+    """The work of `interpolate`; the backward pass gathers anew."""
     weights = fragments.barycentric
     return sum(
-        weights[..., i, None] * take_faces(attributes, fragments.face_id, jnp.full_like(fragments.face_id, i))
+        weights[..., i, None] * take_faces(corners, fragments.face_id, jnp.full_like(fragments.face_id, i))
         for i in range(3)
     )
 
@@ -56,6 +67,8 @@ def take_faces(values: jax.Array, face_id: jax.Array, entry: jax.Array | None = 
     Returns:
         `[b, ..., c]`.
     """
+    if values.shape[1] == 0:
+        return jnp.zeros((*face_id.shape, values.shape[-1]), values.dtype)
     image = jnp.arange(face_id.shape[0], dtype=face_id.dtype).reshape(-1, *(1,) * (face_id.ndim - 1))
     index = (image, jnp.maximum(face_id, 0)) if entry is None else (image, jnp.maximum(face_id, 0), entry)
     return jnp.where((face_id >= 0)[..., None], values[index], 0.0)

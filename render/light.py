@@ -12,9 +12,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from render.arrays import Array, positive_part
+from render.arrays import Array, check_faces, check_floats, floats_of, positive_part, to_float
 from render.mesh import safe_unit
-from render.texture import CornerColours, FaceTexels, Texture, face_coefficients, texture_points
+from render.texture import (
+    CornerColours,
+    FaceTexels,
+    Texture,
+    VertexColours,
+    check_texture,
+    face_coefficients,
+    texture_points,
+)
 
 # Factors of the real spherical harmonics: sqrt(1 / 4 pi), sqrt(3 / 4 pi), sqrt(15 / 4 pi), sqrt(5 / 16 pi).
 _Y0, _Y1, _Y2, _Y20 = (float(np.sqrt(number / (16 * np.pi))) for number in (4, 12, 60, 5))
@@ -104,8 +112,16 @@ def shade(
     """
     if light is None:
         return jnp.asarray(colour)
-    colour, normal = jnp.asarray(colour), jnp.asarray(normal)
-    _check(light, colour, normal, to_viewer)
+    given = [to_float("colour", colour), to_float("normal", normal)]
+    if to_viewer is not None:
+        given.append(to_float("to_viewer", to_viewer))
+    _check(light, *given)
+    return _shade(floats_of(light), *given)
+
+
+@jax.checkpoint
+def _shade(light: Light, colour: jax.Array, normal: jax.Array, to_viewer: jax.Array | None = None) -> jax.Array:
+    """The work of `shade`; the backward pass computes it anew."""
     normal = safe_unit(normal)
     if isinstance(light, SphericalHarmonicsLight):
         basis = _harmonics(normal)
@@ -116,7 +132,7 @@ def shade(
     if isinstance(light, DirectionalLight):
         return shaded
     mirrored = 2.0 * cosine * normal - towards
-    alignment = jnp.sum(mirrored * safe_unit(jnp.asarray(to_viewer)), axis=-1, keepdims=True)
+    alignment = jnp.sum(mirrored * safe_unit(to_viewer), axis=-1, keepdims=True)
     seen = (cosine > 0) & (alignment > 0)
     highlight = jnp.where(seen, alignment, 1.0) ** _spread(light.shininess[:, None], normal)
     return shaded + jnp.where(seen, _spread(light.specular, normal) * highlight, 0.0)
@@ -148,10 +164,14 @@ def shade_texture(
     """
     if light is None:
         return texture
-    points = texture_points(texture)
+    points, shape = texture_points(texture), corner_normals.shape
+    check_faces(faces, texture.values.shape[1] if isinstance(texture, VertexColours) else None, shape[0])
+    if shape != (shape[0], faces.shape[-2], 3, 3):
+        raise ValueError(f"corner_normals must have shape [b, {faces.shape[-2]}, 3, 3], got {shape}")
+    check_texture(texture, shape[0], None, shape[1])
 
     def at_points(corners: Array) -> jax.Array:
-        corners = jnp.asarray(corners)
+        corners = to_float("corner_normals", corners)
         weights = jnp.asarray(points, corners.dtype)
         return jnp.einsum("kc,bfcx->bfkx", weights, corners, precision=jax.lax.Precision.HIGHEST)
 
@@ -173,9 +193,14 @@ def lambert_coefficients(radiance: Float[Array, "b 9 3"]) -> Float[Array, "b 9 3
     Returns:
         Coefficients of `1 / pi int radiance(w) max(0, n . w) dw`: factors 1, 2/3, 1/4 by degree.
 
+    Raises:
+        ValueError: wrong shape or type.
+
     Source: Ramamoorthi and Hanrahan, An Efficient Representation for Irradiance Environment Maps, SIGGRAPH 2001.
     """
-    radiance = jnp.asarray(radiance)
+    radiance = to_float("radiance", radiance)
+    if radiance.ndim != 3 or radiance.shape[1:] != (9, 3):
+        raise ValueError(f"radiance must have shape [b, 9, 3], got {radiance.shape}")
     factors = jnp.array([1.0, *[2.0 / 3.0] * 3, *[0.25] * 5], radiance.dtype)
     return radiance * factors[None, :, None]
 
@@ -201,16 +226,27 @@ def _spread(values: Array, like: jax.Array) -> jax.Array:
     return values.reshape(values.shape[0], *(1,) * (like.ndim - 2), values.shape[-1])
 
 
-def _check(light: Light, colour: jax.Array, normal: jax.Array, to_viewer: Array | None) -> None:
+def _check(light: Light, colour: jax.Array, normal: jax.Array, to_viewer: jax.Array | None = None) -> None:
+    if colour.ndim < 2 or colour.shape[-1] != 3:
+        raise ValueError(f"colour must have shape [b, ..., 3], got {colour.shape}")
+    check_light(light, colour.shape[0])
     if isinstance(light, PhongLight) and to_viewer is None:
         raise ValueError("PhongLight needs to_viewer, the vectors from the points to the eye; or use DirectionalLight")
-    given = {"colour": colour, "normal": normal} | ({} if to_viewer is None else {"to_viewer": to_viewer})
-    for name, values in given.items():
-        if values.ndim < 2 or values.shape != colour.shape or values.shape[-1] != 3:
+    for name, values in {"normal": normal, "to_viewer": to_viewer}.items():
+        if values is not None and values.shape != colour.shape:
             raise ValueError(f"{name} must have shape [b, ..., 3] like colour {colour.shape}, got {values.shape}")
+
+
+def check_light(light: Light | None, batch: int) -> None:
+    """Raises a ValueError when a light is not one for each image of a batch."""
+    if light is None:
+        return
+    if not isinstance(light, DirectionalLight | PhongLight | SphericalHarmonicsLight):
+        names = "DirectionalLight, PhongLight, SphericalHarmonicsLight or None"
+        raise ValueError(f"light must be {names}, got {type(light).__name__}")
+    shapes = {"coefficients": (batch, 9, 3), "shininess": (batch,)}
     for field in dataclasses.fields(light):
-        batch = getattr(light, field.name).shape[0]
-        if batch != colour.shape[0]:
-            raise ValueError(
-                f"light {field.name} has batch {batch}, colours have batch {colour.shape[0]}; make them equal"
-            )
+        values, expected = getattr(light, field.name), shapes.get(field.name, (batch, 3))
+        check_floats(f"light {field.name}", values)
+        if values.shape != expected:
+            raise ValueError(f"light {field.name} of this batch must have shape {expected}, got {values.shape}")

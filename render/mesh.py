@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from render.arrays import Array, check_faces
+from render.arrays import Array, check_faces, check_floats, check_mask, is_integer, to_float
 
 # The gradient of a normal is as large as 1 / the height of the face; below this height it would not fit into a float32.
 _LEAST_HEIGHT = 1e-30
@@ -43,7 +43,7 @@ class Mesh:
         face_mask: `[b, f]`, only with `[b, f, 3]` faces; a padded face may name any vertex.
 
     Raises:
-        ValueError: wrong shapes, shared faces that are not numpy, a face index out of range.
+        ValueError: wrong shapes or types, shared faces that are not numpy, a face index out of range.
     """
 
     vertices: Float[Array, "b v 3"]
@@ -51,16 +51,13 @@ class Mesh:
     face_mask: Bool[Array, "b f"] | None = None
 
     def __post_init__(self):
-        if self.vertices.ndim != 3 or self.vertices.shape[-1] != 3:
-            raise ValueError(f"vertices must have shape [b, v, 3], got {self.vertices.shape}")
-        if self.faces.ndim == 2 and not isinstance(self.faces, np.ndarray):
+        check_vertices(self.vertices)
+        if np.ndim(self.faces) == 2 and not isinstance(self.faces, np.ndarray):
             raise ValueError("faces [f, 3] are static: pass a numpy array, or broadcast them to [b, f, 3]")
         check_faces(self.faces, self.vertices.shape[1], self.vertices.shape[0])
-        if self.face_mask is not None and self.face_mask.shape != self.faces.shape[:-1]:
-            raise ValueError(
-                f"face_mask needs faces of shape [b, f, 3] and must then have shape [b, f]; got face_mask"
-                f" {self.face_mask.shape} with faces {self.faces.shape}"
-            )
+        if self.face_mask is not None and self.faces.ndim == 2:
+            raise ValueError("face_mask needs faces of shape [b, f, 3]: broadcast them, or leave faces away")
+        check_mask("face_mask", self.face_mask, self.faces.shape[:-1])
 
     def tree_flatten(self):
         """Children and static part; called by jax."""
@@ -92,10 +89,10 @@ def icosphere(level: int) -> tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 
         Vertices (float64, unit length) and faces (int32, counter-clockwise from outside).
 
     Raises:
-        ValueError: level < 0.
+        ValueError: level is no integer >= 0.
     """
-    if level < 0:
-        raise ValueError(f"level must be >= 0, got {level}")
+    if not is_integer(level) or level < 0:
+        raise ValueError(f"level must be an integer >= 0, got {level!r}")
     vertices, faces = _icosahedron()
     for _ in range(level):
         vertices, faces = _subdivide(vertices, faces)
@@ -137,6 +134,9 @@ def _subdivide(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _edges_of_faces(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    check_faces(faces)
+    if faces.ndim != 2:
+        raise ValueError(f"faces must have shape [f, 3] here, one mesh at a time, got {faces.shape}")
     directed = np.stack([faces, np.roll(faces, -1, axis=1)], axis=-1)
     edges, inverse = np.unique(np.sort(directed.reshape(-1, 2), axis=1), axis=0, return_inverse=True)
     return edges, inverse.reshape(-1, 3)
@@ -150,6 +150,9 @@ def unique_edges(faces: Int[np.ndarray, "f 3"]) -> Int[np.ndarray, "e 2"]:
 
     Returns:
         Edges, int32.
+
+    Raises:
+        ValueError: wrong shape or type.
     """
     return _edges_of_faces(faces)[0].astype(np.int32)
 
@@ -165,6 +168,9 @@ def edge_face_pairs(faces: Int[np.ndarray, "f 3"]) -> Int[np.ndarray, "e 2"]:
 
     Returns:
         Pairs of face indices, lower first, int32.
+
+    Raises:
+        ValueError: wrong shape or type.
     """
     edge_of_corner = _edges_of_faces(faces)[1].reshape(-1)
     order = np.argsort(edge_of_corner, kind="stable")
@@ -212,7 +218,12 @@ def face_normals(
 
     Returns:
         Normals, finite with finite gradients for every input.
+
+    Raises:
+        ValueError: wrong shape or type, a face index out of range.
     """
+    check_vertices(vertices)
+    vertices = to_float("vertices", vertices)
     first, second = _edges_at_corner(vertices, faces)
     size = _largest(jnp.maximum(jnp.abs(first), jnp.abs(second)), -1)
     return safe_unit(_scaled_cross(first, second, size), size)
@@ -230,7 +241,12 @@ def vertex_normals(
 
     Returns:
         Normals, finite with finite gradients for every input.
+
+    Raises:
+        ValueError: wrong shape or type, a face index out of range.
     """
+    check_vertices(vertices)
+    vertices = to_float("vertices", vertices)
     first, second = _edges_at_corner(vertices, faces)
     # One size for all faces of a mesh: areas are weights.
     size = _largest(jnp.maximum(jnp.abs(first), jnp.abs(second)), (1, 2))
@@ -251,11 +267,24 @@ def gather_corners(values: Array, faces: Array) -> jax.Array:
 
     Returns:
         `[b, f, 3, ...]`.
+
+    Raises:
+        ValueError: wrong shape or type, a face index out of range.
     """
+    if np.ndim(values) < 2:
+        raise ValueError(f"values must have shape [b, v, ...], got {np.shape(values)}")
+    check_faces(faces, values.shape[1], values.shape[0])
     values, faces = jnp.asarray(values), jnp.asarray(faces)
     if faces.ndim == 2:
         return jnp.take(values, faces, axis=1)
     return jax.vmap(lambda rows, index: rows[index])(values, faces)
+
+
+def check_vertices(vertices: Array) -> None:
+    """Raises a ValueError when vertices are not floats `[b, v, 3]`."""
+    check_floats("vertices", vertices)
+    if vertices.ndim != 3 or vertices.shape[-1] != 3:
+        raise ValueError(f"vertices must have shape [b, v, 3], got {vertices.shape}")
 
 
 def _edges_at_corner(vertices: Array, faces: Array) -> tuple[jax.Array, jax.Array]:

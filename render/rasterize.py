@@ -84,6 +84,10 @@ def rasterize(
     if edge_rule not in ("inclusive", "strict"):
         raise ValueError(f'edge_rule must be "inclusive" or "strict", got {edge_rule!r}')
     check_layers(layers)
+    if vertex_depth is not None:
+        vertex_depth = to_float("vertex_depth", vertex_depth)
+        if vertex_depth.shape != vertices_clip.shape[:2]:
+            raise ValueError(f"vertex_depth must have shape {vertices_clip.shape[:2]}, got {vertex_depth.shape}")
     if check_backend(backend) == "nvdiffrast":
         from render import backend_nvdiffrast  # It imports this module.
 
@@ -92,6 +96,8 @@ def rasterize(
         return backend_nvdiffrast.rasterize(
             vertices_clip, faces, image_size, face_mask=face_mask, vertex_depth=vertex_depth
         )
+    if vertices_clip.shape[0] * faces.shape[-2] == 0:
+        return no_fragments(vertices_clip.shape[0], image_size, vertices_clip.dtype, layers)
     screen = to_screen(vertices_clip, faces, image_size, face_mask, vertex_depth, cull_backfaces)
     batch, visible = vertices_clip.shape[0], screen.soft | screen.crossing
     if layers is None:
@@ -123,6 +129,12 @@ def attach(screen: ScreenFaces, face_id: Int[Array, "b *k h w"], pixels: tuple[j
     inverse = jnp.where(solid, 1.0 / jnp.where(solid, total, 1.0), 0.0)
     barycentric = jnp.stack(edges, axis=-1) * inverse[..., None]
     return Fragments(face_id, barycentric, jnp.sum(barycentric * corners[..., 9:], axis=-1))
+
+
+def no_fragments(batch: int, image_size: tuple[int, int], dtype, layers: int | None = None) -> Fragments:
+    """What pixels see of meshes without faces."""
+    shape = (batch, *(() if layers is None else (layers,)), *image_size)
+    return Fragments(jnp.full(shape, -1, jnp.int32), jnp.zeros((*shape, 3), dtype), jnp.zeros(shape, dtype))
 
 
 def global_index(face_id: jax.Array, screen: ScreenFaces) -> jax.Array:

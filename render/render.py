@@ -7,13 +7,22 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-from render.arrays import Array, Backend, check_backend, check_image_size, check_layers, check_positive, floats_of
+from render.arrays import (
+    Array,
+    Backend,
+    check_backend,
+    check_floats,
+    check_image_size,
+    check_layers,
+    check_positive,
+    floats_of,
+)
 from render.blending import RULES
-from render.camera import Camera
-from render.coverage import Falloff, squared_pixels
-from render.light import Light
-from render.mesh import Mesh
-from render.rasterize import Fragments, attach, nearest_faces, rasterize
+from render.camera import Camera, check_camera
+from render.coverage import Falloff, reach_in_sigmas, squared_pixels
+from render.light import Light, check_light
+from render.mesh import Mesh, check_vertices
+from render.rasterize import Fragments, attach, nearest_faces, no_fragments, rasterize
 from render.scene import Scene, Shading, Softness
 from render.screen import check_scene, to_screen
 from render.texture import Texture, check_texture
@@ -87,8 +96,8 @@ def render(
         The pictures.
 
     Raises:
-        ValueError: wrong shape, sigma or gamma not > 0, unknown blending or backend, empty image, a texture that the
-            blending cannot take, or what the backend cannot do.
+        ValueError: wrong shape or type, sigma, gamma or cutoff out of range, unknown blending, falloff or backend,
+            empty image, a texture that the blending cannot take, or what the backend cannot do.
         RuntimeError: something that the backend needs is not installed; the message says what.
 
     Source: `render.blending`.
@@ -100,9 +109,18 @@ def render(
     check_positive("sigma", sigma)
     check_positive("gamma", gamma)
     check_layers(layers)
-    check_texture(texture, mesh.vertices, mesh.faces)
+    reach_in_sigmas(cutoff, falloff)
+    check_vertices(mesh.vertices)
+    batch, num_vertices, _ = mesh.vertices.shape
+    check_camera(camera, batch)
+    check_texture(texture, batch, num_vertices, mesh.faces.shape[-2])
+    check_light(light, batch)
     mesh, camera, texture, light = (floats_of(tree) for tree in (mesh, camera, texture, light))
     scene = _scene(mesh, camera, image_size, texture, light, shading, background, cull_backfaces)
+    if batch * mesh.faces.shape[-2] == 0:
+        rgb = jnp.broadcast_to(scene.backdrop, (batch, *image_size, 3))
+        nothing = no_fragments(batch, image_size, rgb.dtype)
+        return Rendering(rgb, jnp.zeros_like(nothing.depth), nothing.depth, nothing.face_id)
     fragments = _nearest(scene, backend, cull_backfaces)
     dtype = fragments.depth.dtype
     softness = Softness(
@@ -114,6 +132,16 @@ def render(
     )
     rgb, alpha = rule(scene, softness, fragments.face_id)
     return Rendering(rgb, alpha, fragments.depth, fragments.face_id)
+
+
+def _backdrop(background: Background, pictures: tuple[int, ...], dtype) -> jax.Array:
+    """`[b or 1, h or 1, w or 1, 3]` from one colour or pictures."""
+    if not isinstance(background, (tuple, list)):
+        check_floats("background", background)
+    backdrop = jnp.asarray(background, dtype)
+    if backdrop.shape not in ((3,), pictures):
+        raise ValueError(f"background must have shape [3] or [b, h, w, 3] = {pictures}, got {backdrop.shape}")
+    return backdrop[None, None, None] if backdrop.ndim == 1 else backdrop
 
 
 def _rule(blending: str, backend: str) -> Callable:
@@ -153,7 +181,6 @@ def _scene(
 ) -> Scene:
     clip, depth = camera.project(mesh.vertices), camera.depth(mesh.vertices)
     check_scene(clip, mesh.faces, image_size, mesh.face_mask)
-    backdrop = jnp.asarray(background, clip.dtype)
     return Scene(
         mesh=mesh,
         vertices_clip=clip,
@@ -162,7 +189,7 @@ def _scene(
         texture=texture,
         light=light,
         to_viewer=None if light is None else camera.to_viewer(mesh.vertices),
-        backdrop=backdrop[None, None, None] if backdrop.ndim == 1 else backdrop,
+        backdrop=_backdrop(background, (clip.shape[0], *image_size, 3), clip.dtype),
         image_size=tuple(image_size),
         near=camera.near,
         far=camera.far,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from render.arrays import Array, check_faces, check_image_size
+from render.arrays import Array, check_faces, check_image_size, check_mask
 from render.mesh import gather_corners
 
 # A corner farther from the image than this many half-images leaves float32 no precision for distances in
@@ -60,6 +60,8 @@ def to_screen(
     Returns:
         The faces; everything in them is finite for finite vertices, and so are gradients through it.
     """
+    if not isinstance(cull_backfaces, bool):
+        raise ValueError(f"cull_backfaces must be True or False, static, got {cull_backfaces!r}")
     if vertex_depth is None:
         vertex_depth = depth_of_clip(vertices_clip)
     packed = jnp.concatenate([vertices_clip, vertex_depth[..., None]], axis=-1)
@@ -125,9 +127,7 @@ def check_scene(vertices_clip: jax.Array, faces: Array, image_size: tuple[int, i
     if vertices_clip.ndim != 3 or vertices_clip.shape[-1] != 4:
         raise ValueError(f"vertices_clip must have shape [b, v, 4], got {vertices_clip.shape}")
     check_faces(faces, vertices_clip.shape[1], vertices_clip.shape[0])
-    expected = (vertices_clip.shape[0], faces.shape[-2])
-    if face_mask is not None and face_mask.shape != expected:
-        raise ValueError(f"face_mask must have shape [b, f] = {expected}, got {face_mask.shape}")
+    check_mask("face_mask", face_mask, (vertices_clip.shape[0], faces.shape[-2]))
 
 
 def _pixels(xy: jax.Array, w: jax.Array, image_size: tuple[int, int]) -> jax.Array:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from render.arrays import Array
+from render.arrays import Array, check_floats, floats_of, is_integer, to_float
 from render.footprint import mip_level, uv_footprint
 from render.interpolate import interpolate, take_faces
 from render.mesh import gather_corners
@@ -106,11 +106,18 @@ def sample_texture(
 
     Returns:
         Colours, differentiable in the texture, the barycentrics and the footprint.
+
+    Raises:
+        ValueError: a texture or a footprint that does not fit, a face index out of range.
     """
+    shape = fragments.face_id.shape
+    check_texture(texture, shape[0], None, faces.shape[-2])
+    if footprint is not None and footprint.shape != (*shape, 3, 2):
+        raise ValueError(f"footprint must have shape {(*shape, 3, 2)} like the fragments, got {footprint.shape}")
     if isinstance(texture, FaceTexels):
         return sample_face_texels(texture.values, fragments)
     if isinstance(texture, UVImage):
-        return _sample_uv_image(texture, fragments, footprint)
+        return jax.checkpoint(_sample_uv_image)(floats_of(texture), fragments, footprint)
     return interpolate(fragments, texture.values, faces)
 
 
@@ -127,10 +134,17 @@ def sample_face_texels(texels: Float[Array, "b f t t c"], fragments: Fragments) 
     Raises:
         ValueError: wrong shape.
     """
-    if texels.ndim != 5 or texels.shape[2] != texels.shape[3]:
-        raise ValueError(f"texels must have shape [b, f, t, t, c], got {texels.shape}")
+    texels, batch = to_float("texels", texels), fragments.face_id.shape[0]
+    if texels.ndim != 5 or texels.shape[0] != batch or texels.shape[2] != texels.shape[3] or texels.shape[2] == 0:
+        raise ValueError(f"texels must have shape [{batch}, f, t, t, c] with t > 0, got {texels.shape}")
+    return _sample_grids(texels, fragments)
+
+
+@jax.checkpoint
+def _sample_grids(texels: jax.Array, fragments: Fragments) -> jax.Array:
+    """The work of `sample_face_texels`; the backward pass looks up anew."""
     side = texels.shape[2]
-    grids = jnp.asarray(texels).reshape(*texels.shape[:2], side * side, texels.shape[4])
+    grids = texels.reshape(*texels.shape[:2], side * side, texels.shape[4])
     if side == 1:
         return take_faces(grids[:, :, 0], fragments.face_id)
     total = 0.0
@@ -158,13 +172,16 @@ def bake_texels(texture: UVImage, side: int, batch: int | None = None) -> FaceTe
         Texels `[b, f, t, t, 3]`.
 
     Raises:
-        ValueError: side < 1, unknown wrap.
+        ValueError: side < 1, unknown wrap, not a UV image, shapes that do not match.
     """
-    if side < 1:
-        raise ValueError(f"side must be >= 1 texel along a face, got {side}")
-    uv = jnp.asarray(texture.uv)
+    if not is_integer(side) or side < 1:
+        raise ValueError(f"side must be an integer >= 1, texels along a face, got {side!r}")
+    if not isinstance(texture, UVImage):
+        raise ValueError(f"texture must be a UVImage, others need no baking; got {type(texture).__name__}")
+    uv = to_float("texture uv", texture.uv)
     if batch is None:
         batch = max(texture.image.shape[0], uv.shape[0] if uv.ndim == 4 else 1)
+    check_texture(texture, batch, None, uv.shape[-3] if uv.ndim > 2 else 0)
     points = jnp.asarray(_lattice(side), uv.dtype)
     places = jnp.einsum("kc,...fcu->...fku", points, uv, precision=jax.lax.Precision.HIGHEST)
     places = jnp.broadcast_to(places, (batch, *places.shape[-3:]))
@@ -253,24 +270,31 @@ def coefficient_gradient(side: int, weights: Barycentrics, cotangent: Sequence[j
     return (lines * colours[None, None]).reshape(side * side, *colours.shape)
 
 
-def check_texture(texture: Texture, vertices: Array, faces: Array) -> None:
-    """Raises a ValueError when a texture does not fit a mesh."""
-    batch, num_vertices, num_faces = vertices.shape[0], vertices.shape[1], faces.shape[-2]
+def check_texture(texture: Texture, batch: int, num_vertices: int | None, num_faces: int) -> None:
+    """Raises a ValueError when a texture does not fit a mesh; num_vertices None fits any number of them."""
     if isinstance(texture, UVImage):
         _check_uv_image(texture, batch, num_faces)
         return
+    if not isinstance(texture, VertexColours | CornerColours | FaceTexels):
+        names = "VertexColours, CornerColours, FaceTexels or UVImage"
+        raise ValueError(f"texture must be {names}, got {type(texture).__name__}")
+    check_floats("texture values", texture.values)
     shape = texture.values.shape
     if isinstance(texture, FaceTexels):
         expected = f"[{batch}, {num_faces}, t, t, 3]"
         fits = len(shape) == 5 and shape == (batch, num_faces, shape[2], shape[2], 3) and shape[2] > 0
+    elif isinstance(texture, VertexColours):
+        expected = f"[{batch}, {'v' if num_vertices is None else num_vertices}, 3]"
+        fits = len(shape) == 3 and shape == (batch, shape[1], 3) and num_vertices in (None, shape[1])
     else:
-        wanted = (batch, num_vertices, 3) if isinstance(texture, VertexColours) else (batch, num_faces, 3, 3)
-        expected, fits = str(list(wanted)), shape == wanted
+        expected, fits = f"[{batch}, {num_faces}, 3, 3]", shape == (batch, num_faces, 3, 3)
     if not fits:
         raise ValueError(f"texture values of this mesh must have shape {expected}, got {shape}")
 
 
 def _check_uv_image(texture: UVImage, batch: int, num_faces: int) -> None:
+    check_floats("texture image", texture.image)
+    check_floats("texture uv", texture.uv)
     image, uv = texture.image.shape, texture.uv.shape
     if len(image) != 4 or image[0] not in (1, batch) or image[3] != 3 or 0 in image:
         raise ValueError(f"texture image must have shape [{batch}, h, w, 3] or [1, h, w, 3], got {image}")

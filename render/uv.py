@@ -5,13 +5,15 @@ top right corner: the convention of OBJ files. (glTF lets v point down: v = 1 - 
 +0.5, so column i of w sits at u = (i + 0.5) / w and row j of h at v = 1 - (j + 0.5) / h.
 """
 
+import functools
 from typing import Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float
 
-from render.arrays import Array
+from render.arrays import Array, is_integer, to_float
 
 Wrap: TypeAlias = Literal["repeat", "clamp"]
 
@@ -40,12 +42,17 @@ def sample_uv(
         The values.
 
     Raises:
-        ValueError: wrong shape, unknown wrap, negative max_level.
+        ValueError: wrong shape or type, unknown wrap, negative max_level.
 
     Source: Williams, Pyramidal Parametrics, SIGGRAPH 1983.
     """
-    image, uv = jnp.asarray(image), jnp.asarray(uv)
-    _check(image, uv, wrap)
+    image, uv = to_float("image", image), to_float("uv", uv)
+    _check(image, uv, wrap, level, max_level)
+    return jax.checkpoint(functools.partial(_lookup, wrap, max_level))(image, uv, level)
+
+
+def _lookup(wrap: Wrap, max_level: int | None, image: jax.Array, uv: jax.Array, level: Array | None) -> jax.Array:
+    """The work of `sample_uv`; the backward pass looks up anew."""
     pyramid = mip_pyramid(image, 0 if level is None else max_level)
     if len(pyramid) == 1:
         return _bilinear(image.reshape(image.shape[0], -1, image.shape[3]), _Block(0, *image.shape[1:3]), uv, wrap)
@@ -75,8 +82,7 @@ def mip_pyramid(image: Float[Array, "b h w c"], max_level: int | None = None) ->
     Raises:
         ValueError: negative max_level.
     """
-    if max_level is not None and max_level < 0:
-        raise ValueError(f"max_level must be >= 0 (0: no mip levels) or None (all), got {max_level}")
+    _check_max_level(max_level)
     pyramid = [jnp.asarray(image)]
     last = max(image.shape[1:3]).bit_length() - 1
     for _ in range(last if max_level is None else min(last, max_level)):
@@ -143,7 +149,12 @@ def _halve(image: jax.Array, axis: int) -> jax.Array:
     return ((half - index) * parts[0] + half * parts[1] + (index + 1) * parts[2]) / size
 
 
-def _check(image: jax.Array, uv: jax.Array, wrap: str) -> None:
+def _check_max_level(max_level: int | None) -> None:
+    if max_level is not None and (not is_integer(max_level) or max_level < 0):
+        raise ValueError(f"max_level must be an integer >= 0 (0: no mip levels) or None (all), got {max_level!r}")
+
+
+def _check(image: jax.Array, uv: jax.Array, wrap: str, level: Array | None, max_level: int | None) -> None:
     if wrap not in ("repeat", "clamp"):
         raise ValueError(f'wrap must be "repeat" or "clamp", got {wrap!r}')
     if uv.ndim < 2 or uv.shape[-1] != 2:
@@ -152,3 +163,6 @@ def _check(image: jax.Array, uv: jax.Array, wrap: str) -> None:
         raise ValueError(
             f"image must have shape [b, h, w, c] or [1, h, w, c] with b = {uv.shape[0]}, got {image.shape}"
         )
+    if level is not None and np.shape(level) != uv.shape[:-1]:
+        raise ValueError(f"level must have shape {uv.shape[:-1]} like uv, got {np.shape(level)}")
+    _check_max_level(max_level)

@@ -191,8 +191,8 @@ def _append(settings: _Settings, pending: _Pending, lot: _Lot, weight, to_throug
 
 
 def _visit_layers(settings: _Settings, scene: Scene, crossing, sigma, visit: Callable, carry):
-    """Calls `visit(carry, lot) -> (carry, 1 - alpha)` for all open pixels, layer by layer; gives the last carry and what
-    all layers let through, `[b, h, w]`."""
+    """Calls `visit(carry, lot) -> (carry, 1 - alpha)` for all open pixels, layer by layer; gives the last carry and
+    what all layers let through, `[b, h, w]`."""
     batch, height, width = crossing.shape
     front, peel = _peeling(settings, scene, crossing, sigma)
 

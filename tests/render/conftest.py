@@ -1,4 +1,5 @@
 import jax
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -18,3 +19,11 @@ def bumpy_meshes():
     rng = np.random.default_rng(0)
     vertices, faces = icosphere(0)
     return 0.5 * vertices[None] + 0.06 * rng.normal(size=(2, *vertices.shape)), faces, rng
+
+
+@pytest.fixture
+def unchecked():
+    """Lifts the type checks that tests add: where our own are tested, or arrays have one axis more for a while."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
