@@ -128,42 +128,47 @@ def _growth(page: Page, quick: bool) -> None:
         "1,280 faces": growth.over_resolution(3, quick),
         "20,480 faces": growth.over_resolution(5, quick),
     }
-    page("| | | soft, forward + backward | z-buffer | dense | pairs in soft boxes | in boxes | faces x pixels |")
+    page("| pixels | faces | soft, forward + backward | z-buffer | dense | pairs in soft boxes | in boxes | dense |")
     page("|---|---|---|---|---|---|---|---|")
-    for name, points in sweeps.items():
-        for point in points:
-            seconds = [point.seconds.get(kind) for kind in (growth.SOFT, growth.HARD, growth.DENSE)]
-            times = " | ".join("" if value is None else _time(value) for value in seconds)
-            counts = [*point.pairs.values(), point.dense_pairs]
-            unit = "px" if name.endswith("faces") else "faces"
-            page(f"| {name} | {point.x:,} {unit} | {times} | {' | '.join(f'{count:,}' for count in counts)} |")
+    points = [point for sweep in sweeps.values() for point in sweep]
+    for point in points:
+        seconds = [point.seconds.get(kind) for kind in (growth.SOFT, growth.HARD, growth.DENSE)]
+        times = " | ".join("" if value is None else _time(value) for value in seconds)
+        counts = " | ".join(f"{count:,}" for count in (*point.pairs.values(), point.dense_pairs))
+        page(f"| {_side(point)}x{_side(point)} | {point.faces:,} | {times} | {counts} |")
     page()
-    for name, points in sweeps.items():
-        soft = growth.exponent(points, growth.SOFT, growth.SOFT_PAIRS), growth.exponent(points, growth.SOFT, None)
-        hard = growth.exponent(points, growth.HARD, growth.HARD_PAIRS), growth.exponent(points, growth.HARD, None)
-        page(
-            f"{name}: soft time grows as (pairs in soft boxes)^{soft[0]:.2f} or (faces x pixels)^{soft[1]:.2f}, "
-            f"hard time as (pairs in boxes)^{hard[0]:.2f} or (faces x pixels)^{hard[1]:.2f}."
-        )
+    for kind, pairs in ((growth.SOFT, growth.SOFT_PAIRS), (growth.HARD, growth.HARD_PAIRS)):
+        for name, sweep in sweeps.items():
+            if sweep[-1].pairs[pairs] > 2 * sweep[0].pairs[pairs]:
+                page(f"- {kind}, {name}: time grows as ({pairs})^{growth.exponent(sweep, kind, pairs):.2f}.")
+        each = growth.costs(points, kind, pairs)
+        parts = ", ".join(f"{1e9 * each[unit]:.1f} ns a {unit}" for unit in ("face", "pixel", "pair"))
+        page(f"- {kind}: {1e3 * each['call']:.1f} ms a call, {parts} ({pairs}) fit all scenes best.")
     if _PLOT.value:
         _draw(_PLOT.value, sweeps)
 
 
+def _side(point: growth.Point) -> int:
+    """Pixels along a side of the image."""
+    return round(point.pixels**0.5)
+
+
 def _draw(path: str, sweeps: dict[str, list[growth.Point]]) -> None:
-    kinds = {growth.SOFT: "blue", growth.HARD: "orange", growth.DENSE: "grey"}
+    kinds = {growth.SOFT: "blue", growth.HARD: "orange", growth.DENSE: "green"}
+    counts = {growth.SOFT_PAIRS: "blue", growth.HARD_PAIRS: "orange"}
     charts = []
     for name, points in sweeps.items():
+        over_faces = points[0].faces != points[-1].faces
+        xs = [point.faces if over_faces else _side(point) for point in points]
         lines = []
         for kind, colour in kinds.items():
-            timed = [point for point in points if kind in point.seconds]
-            lines.append(plot.Line(kind, [p.x for p in timed], [p.seconds[kind] for p in timed], colour))
-        for kind, colour in ((growth.SOFT_PAIRS, "blue"), (growth.HARD_PAIRS, "orange")):
-            counts = [point.pairs[kind] for point in points]
-            lines.append(plot.Line(kind, [p.x for p in points], counts, colour, right=True, dashed=True))
+            timed = [(x, point.seconds[kind]) for x, point in zip(xs, points) if kind in point.seconds]
+            lines.append(plot.Line(kind, [x for x, _ in timed], [seconds for _, seconds in timed], colour))
+        for kind, colour in counts.items():
+            lines.append(plot.Line(kind, xs, [point.pairs[kind] for point in points], colour, right=True, dashed=True))
         dense = [point.dense_pairs for point in points]
-        lines.append(plot.Line("faces x pixels", [p.x for p in points], dense, "grey", right=True, dashed=True))
-        x_label = "pixels along a side" if name.endswith("faces") else "faces"
-        charts.append(plot.Chart(name, x_label, lines, (-4, 2), (3, 9)))
+        lines.append(plot.Line("faces x pixels", xs, dense, "grey", right=True, dashed=True))
+        charts.append(plot.Chart(name, "faces" if over_faces else "pixels along a side", lines, (-5, 3), (3, 11)))
     plot.save(path, charts, "seconds", "pairs")
 
 

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+import scipy.optimize
 
 from benchmarks.render.cases import CUTOFF, SIGMA, Case, Scene, dense_coverage, silhouettes, spheres, z_buffer
 from benchmarks.render.measure import measure
@@ -17,46 +18,60 @@ class Point(NamedTuple):
     """One scene.
 
     Attributes:
-        x: faces, or pixels along a side of the image.
+        faces: of the mesh.
+        pixels: of the image.
         seconds: by name of what is timed; the dense method is missing where it would not fit.
         pairs: by name, of a face and a pixel within its box.
-        dense_pairs: faces times pixels.
     """
 
-    x: int
+    faces: int
+    pixels: int
     seconds: dict[str, float]
     pairs: dict[str, int]
-    dense_pairs: int
+
+    @property
+    def dense_pairs(self) -> int:
+        """Faces times pixels."""
+        return self.faces * self.pixels
 
 
 def over_faces(quick: bool) -> list[Point]:
     """80 to 81,920 faces on 256 x 256 pixels."""
-    return [
-        _point(len(scene.faces), scene) for scene in (spheres(1, level, 256) for level in range(1, 4 if quick else 7))
-    ]
+    return [_point(spheres(1, level, 256)) for level in range(1, 4 if quick else 7)]
 
 
 def over_resolution(level: int, quick: bool) -> list[Point]:
     """64 x 64 to 1024 x 1024 pixels."""
-    return [_point(size, spheres(1, level, size)) for size in (64, 128, 256, 512, 1024)[: 3 if quick else 5]]
+    return [_point(spheres(1, level, size)) for size in (64, 128, 256, 512, 1024)[: 3 if quick else 5]]
 
 
-def exponent(points: list[Point], name: str, against: str | None) -> float:
-    """Slope of log(seconds) over log(pairs), by least squares over the scenes beyond the least.
+def exponent(points: list[Point], name: str, pairs: str) -> float:
+    """Slope of log(seconds) over log(pairs) by least squares: 1 where the time is proportional to the pairs.
 
     Args:
         points: scenes.
         name: what is timed.
-        against: which pairs; None for faces times pixels.
+        pairs: which pairs.
+    """
+    counts, seconds = [point.pairs[pairs] for point in points], [point.seconds[name] for point in points]
+    return float(np.polyfit(np.log(counts), np.log(seconds), 1)[0])
+
+
+def costs(points: list[Point], name: str, pairs: str) -> dict[str, float]:
+    """Seconds for each call, face, pixel and pair: the sum that fits the times best, relative to them.
+
+    Args:
+        points: scenes.
+        name: what is timed.
+        pairs: which pairs.
 
     Returns:
-        1 where the time is proportional to the pairs.
+        Seconds by "call", "face", "pixel", "pair", none negative.
     """
-    pairs = [
-        point.dense_pairs if against is None else point.pairs[against] for point in points if name in point.seconds
-    ]
-    seconds = [point.seconds[name] for point in points if name in point.seconds]
-    return float(np.polyfit(np.log(pairs), np.log(seconds), 1)[0])
+    seconds = np.array([point.seconds[name] for point in points])
+    counts = np.array([[1, point.faces, point.pixels, point.pairs[pairs]] for point in points], np.float64)
+    solution, _ = scipy.optimize.nnls(counts / seconds[:, None], np.ones(len(points)))
+    return dict(zip(("call", "face", "pixel", "pair"), solution.tolist()))
 
 
 def count_pairs(scene: Scene, radius_px: float) -> int:
@@ -70,12 +85,11 @@ def count_pairs(scene: Scene, radius_px: float) -> int:
     return int(np.maximum(last - first + 1, 0).prod(-1).sum())
 
 
-def _point(x: int, scene: Scene) -> Point:
-    _, soft = silhouettes(scene)
-    cases: dict[str, Case] = {SOFT: soft, HARD: z_buffer(scene)}
-    dense_pairs = len(scene.points) * len(scene.faces) * int(np.prod(scene.image_size))
-    if dense_pairs <= DENSE_LIMIT:
+def _point(scene: Scene) -> Point:
+    cases: dict[str, Case] = {SOFT: silhouettes(scene)[1], HARD: z_buffer(scene)}
+    faces, pixels = len(scene.faces), int(np.prod(scene.image_size))
+    if faces * pixels <= DENSE_LIMIT:
         cases[DENSE] = silhouettes(scene, dense_coverage)[1]
     radius = np.sqrt(SIGMA * np.log(1 / CUTOFF - 1)) * 0.5 * min(scene.image_size)
     pairs = {SOFT_PAIRS: count_pairs(scene, radius), HARD_PAIRS: count_pairs(scene, 0.0)}
-    return Point(x, {name: measure(case).wall for name, case in cases.items()}, pairs, dense_pairs)
+    return Point(faces, pixels, {name: measure(case).wall for name, case in cases.items()}, pairs)
