@@ -120,15 +120,38 @@ def attach(screen: ScreenFaces, face_id: Int[Array, "b *k h w"], pixels: tuple[j
         The fragments, differentiable in the faces.
     """
     covered = face_id >= 0
-    corners = jnp.concatenate([screen.clip, screen.depth], axis=-1)
-    corners = jnp.where(covered[..., None], corners[global_index(face_id, screen)], 0.0)
-    edges = _edge_functions(jnp.moveaxis(corners, -1, 0), *pixels)
+    table = jnp.concatenate([screen.clip, screen.depth], axis=-1)
+    corners = [jnp.where(covered, column, 0.0) for column in _columns_at(table, global_index(face_id, screen))]
+    edges = _edge_functions(corners, *pixels)
     total = edges[0] + edges[1] + edges[2]
     solid = _is_solid(total)
     # Not a division: its derivative squares a sum that may be tiny before it multiplies with what is tiny too.
     inverse = jnp.where(solid, 1.0 / jnp.where(solid, total, 1.0), 0.0)
     barycentric = jnp.stack(edges, axis=-1) * inverse[..., None]
-    return Fragments(face_id, barycentric, jnp.sum(barycentric * corners[..., 9:], axis=-1))
+    depth = sum(barycentric[..., i] * corners[9 + i] for i in range(3))
+    return Fragments(face_id, barycentric, depth)
+
+
+@jax.custom_vjp
+def _columns_at(table: jax.Array, index: jax.Array) -> list[jax.Array]:
+    """Columns of a table `[m, c]` at rows of any shape.
+
+    XLA computes on them as it gathers and stores none of them, as it would an array of rows. The gradient is added in
+    rows nevertheless: columns of gradients would cost a table each.
+    """
+    return [table[:, column].at[index].get(mode="promise_in_bounds") for column in range(table.shape[1])]
+
+
+def _columns_forward(table, index):
+    return _columns_at(table, index), (table, index)
+
+
+def _columns_backward(saved, cotangent):
+    table, index = saved
+    return jnp.zeros_like(table).at[index].add(jnp.stack(cotangent, axis=-1), mode="promise_in_bounds"), None
+
+
+_columns_at.defvjp(_columns_forward, _columns_backward)
 
 
 def no_fragments(batch: int, image_size: tuple[int, int], dtype, layers: int | None = None) -> Fragments:
