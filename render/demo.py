@@ -1,0 +1,398 @@
+"""Deforms a sphere into a mesh from its silhouettes alone, and films it.
+
+    python -m render.demo --output=out [--mesh=model.obj]
+
+Without --mesh the target is a cow that this file makes from a formula. Writes `demo.gif` (the target beside the fit,
+turning) and `fit.obj`, and prints what the fit is worth before and after.
+
+The sphere's vertices move by `S u`: S smooths, u is what Adam optimises. The loss is 1 - IoU of soft silhouettes, plus
+two terms that keep the surface fair. Borders are wide at first, so that they feel far, and narrow at last.
+
+Source: Liu et al., Soft Rasterizer, ICCV 2019, section 5.1 (loss); Nicolet, Jacobson and Jakob, Large Steps in Inverse
+Rendering of Geometry, SIGGRAPH Asia 2021 (S).
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from render.arrays import Array
+from render.camera import PerspectiveCamera, orbit
+from render.coverage import soft_coverage
+from render.interpolate import interpolate
+from render.light import DirectionalLight
+from render.mesh import Mesh, edge_face_pairs, face_normals, icosphere, unique_edges
+from render.rasterize import rasterize
+from render.render import render
+from render.texture import VertexColours
+
+# Round cones of the cow: start, end, radius at the start and at the end; those off the plane x = 0 have a twin.
+_COW = (
+    ((0.0, 0.02, -0.20), (0.0, 0.03, 0.10), 0.135, 0.135),  # trunk
+    ((0.0, 0.08, 0.14), (0.0, 0.19, 0.25), 0.080, 0.065),  # neck
+    ((0.0, 0.20, 0.25), (0.0, 0.13, 0.37), 0.070, 0.050),  # head
+    ((0.075, -0.04, 0.12), (0.080, -0.33, 0.13), 0.055, 0.034),  # fore leg
+    ((0.080, -0.02, -0.22), (0.085, -0.33, -0.24), 0.062, 0.034),  # hind leg
+    ((0.050, 0.235, 0.23), (0.130, 0.25, 0.21), 0.026, 0.018),  # ear
+    ((0.035, 0.260, 0.26), (0.065, 0.335, 0.27), 0.020, 0.012),  # horn
+    ((0.0, 0.10, -0.32), (0.0, -0.12, -0.40), 0.020, 0.024),  # tail
+    ((0.0, -0.10, -0.14), (0.0, -0.12, -0.12), 0.055, 0.050),  # udder
+)
+# How far the parts melt into each other, world units.
+_MELT = 0.012
+# Strength of the smoothing S: displacements spread over about the square root of it in edges.
+_SMOOTHNESS = 30.0
+# Squared NDC, first and last: borders of about 3 and of 1/2 pixel at 96 pixels.
+_SIGMAS = (1e-3, 3e-5)
+# Weight of the mean of 1 - cos between neighbouring faces.
+_BENDING = 0.006
+# Radius of the sphere: small, so that limbs grow out; those that shrink on the object tend to turn inside out.
+_START = 0.15
+_DISTANCE, _FOV_Y_RAD = 2.732, 0.45
+
+
+def cow(resolution: int = 64) -> tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"], Float[np.ndarray, "v 3"]]:
+    """A spotted cow that fits into a sphere of radius 0.5, looking along +Z.
+
+    The surface is where `-s log sum_i exp(-d_i / s)` of the distances d_i to round cones is zero.
+
+    Args:
+        resolution: cells along a side of the cube in which the surface is sought; 64 gives 10,000 faces.
+
+    Returns:
+        Vertices, faces, and colours of the vertices in [0, 1].
+    """
+    axis = (np.arange(resolution + 1) / resolution - 0.5).astype(np.float64)
+    points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1)
+    vertices, faces = surface_nets(_cow_field(points))
+    vertices = vertices / resolution - 0.5
+    return vertices, faces, _cow_colours(vertices)
+
+
+def _cow_field(points: np.ndarray) -> np.ndarray:
+    """Negative inside; about the distance near the surface."""
+    total = np.zeros(points.shape[:-1])
+    for start, end, first, last in _COW:
+        for side in (1.0, -1.0) if start[0] else (1.0,):
+            a, b = (np.array(point) * (side, 1.0, 1.0) for point in (start, end))
+            along = np.clip((points - a) @ (b - a) / ((b - a) @ (b - a)), 0.0, 1.0)
+            distance = np.linalg.norm(points - a - along[..., None] * (b - a), axis=-1)
+            total += np.exp((first + along * (last - first) - distance) / _MELT)
+    return -_MELT * np.log(np.maximum(total, 1e-300))
+
+
+def _cow_colours(points: np.ndarray) -> np.ndarray:
+    x, y, z = points.T
+    spots = np.sin(17 * x + 2.0) * np.sin(15 * y + 0.6) + np.sin(13 * z + 9 * x + 1.0) - 0.55
+    eyes = 0.018 - np.linalg.norm(np.stack([np.abs(x) - 0.057, y - 0.215, z - 0.275], axis=-1), axis=-1)
+    udder = 0.075 - np.linalg.norm(points - (0.0, -0.14, -0.12), axis=-1)
+    horns = np.minimum(y - 0.29, z - 0.2)
+    # Of each part: a function that is positive there, about how far it takes to change by one, and the colour.
+    parts = (
+        (spots, 8.0, (0.36, 0.21, 0.13)),
+        (np.maximum(z - 0.365, udder), 100.0, (0.86, 0.58, 0.55)),
+        (np.maximum(-0.30 - y, horns), 100.0, (0.22, 0.19, 0.18)),
+        (eyes, 100.0, (0.1, 0.1, 0.1)),
+    )
+    colours = np.full(points.shape, (0.93, 0.90, 0.84))
+    for where, slope, colour in parts:
+        weight = np.clip(where * slope + 0.5, 0.0, 1.0)[:, None]
+        colours = (1.0 - weight) * colours + weight * colour
+    return colours
+
+
+def surface_nets(field: Float[np.ndarray, "x y z"]) -> tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"]]:
+    """Triangles of the zero surface of a sampled field, counter-clockwise seen from where it is positive.
+
+    Each cell with corners of both signs gets a vertex, the mean of the zeros on its edges by linear interpolation;
+    each edge between samples of different sign gets a quad of the four cells around it.
+
+    Args:
+        field: samples at whole coordinates, positive on the border of the grid.
+
+    Returns:
+        Vertices in the units of the grid, and faces.
+
+    Source: Gibson, Constrained Elastic Surface Nets, MICCAI 1998 (without its relaxation).
+    """
+    cells = tuple(size - 1 for size in field.shape)
+    total, count, quads = np.zeros((*cells, 3)), np.zeros(cells, int), []
+    for axis in range(3):
+        low, high = (np.moveaxis(field, axis, 0)[part] for part in (slice(None, -1), slice(1, None)))
+        at = np.argwhere((low < 0) != (high < 0))
+        start, end = low[tuple(at.T)], high[tuple(at.T)]
+        zero = at + np.outer(start / (start - end), (1, 0, 0))
+        at, zero = (np.insert(values[:, 1:], axis, values[:, 0], axis=1) for values in (at, zero))
+        # The other two axes in cyclic order, so that the quad turns counter-clockwise about this one.
+        side, up = np.eye(3, dtype=int)[[(axis + 1) % 3, (axis + 2) % 3]]
+        around = np.stack([at - side - up, at - up, at, at - side], axis=1)
+        for cell in np.moveaxis(around, 1, 0):
+            np.add.at(total, tuple(cell.T), zero)
+            np.add.at(count, tuple(cell.T), 1)
+        quads.append(np.where((start < 0)[:, None, None], around, around[:, ::-1]))
+    number = np.cumsum(count > 0).reshape(cells) - 1
+    quad = number[tuple(np.moveaxis(np.concatenate(quads), -1, 0))]
+    faces = np.concatenate([quad[:, [0, 1, 2]], quad[:, [0, 2, 3]]]).astype(np.int32)
+    return total[count > 0] / count[count > 0][:, None], faces
+
+
+class Fit(NamedTuple):
+    """What `fit_silhouettes` found.
+
+    Attributes:
+        vertices: of the sphere, deformed.
+        faces: of the sphere.
+        history: vertices on the way, first to last.
+    """
+
+    vertices: Float[np.ndarray, "v 3"]
+    faces: Int[np.ndarray, "f 3"]
+    history: Float[np.ndarray, "m v 3"]
+
+
+def fit_silhouettes(
+    masks: Float[Array, "b h w"],
+    cameras: PerspectiveCamera,
+    *,
+    level: int = 4,
+    steps: int = 400,
+    learning_rate: float = 0.02,
+    frames: int = 40,
+    report: Callable[[int, float], None] = lambda step, loss: None,
+) -> Fit:
+    """Deforms a sphere until its silhouettes are the given ones, see the top.
+
+    Args:
+        masks: coverage in [0, 1] of one object.
+        cameras: that saw it, leading axis b.
+        level: of the icosphere.
+        steps: of Adam.
+        learning_rate: world units a step.
+        frames: how many states to keep, evenly over the steps.
+        report: called with step and loss for every kept state.
+
+    Returns:
+        The mesh.
+    """
+    import optax  # Not needed to render.
+
+    sphere, faces = icosphere(level)
+    start, smoothing = jnp.asarray(_START * sphere, jnp.float32), jnp.asarray(_smoothing(faces), jnp.float32)
+    optimizer = optax.adam(optax.cosine_decay_schedule(learning_rate, steps, 0.1), b2=0.99)
+    pairs, num_views = edge_face_pairs(faces), masks.shape[0]
+
+    def loss_of(offset, sigma):
+        vertices = start + jnp.matmul(smoothing, offset, precision=jax.lax.Precision.HIGHEST)
+        many = jnp.broadcast_to(vertices, (num_views, *vertices.shape))
+        coverage = soft_coverage(cameras.project(many), faces, masks.shape[1:], sigma)
+        normals = face_normals(vertices[None], faces)[0]
+        bending = jnp.mean(1.0 - jnp.sum(normals[pairs[:, 0]] * normals[pairs[:, 1]], axis=-1))
+        return jnp.mean(1.0 - soft_iou(coverage, masks)) + _BENDING * bending, vertices
+
+    @jax.jit
+    def update(offset, state, sigma):
+        (loss, vertices), gradient = jax.value_and_grad(loss_of, has_aux=True)(offset, sigma)
+        change, state = optimizer.update(gradient, state)
+        return optax.apply_updates(offset, change), state, loss, vertices
+
+    offset, history = jnp.zeros_like(start), []
+    state = optimizer.init(offset)
+    kept = set(np.linspace(0, steps, min(frames, steps + 1)).round().astype(int).tolist())
+    for step in range(steps + 1):
+        sigma = _SIGMAS[0] * (_SIGMAS[1] / _SIGMAS[0]) ** (step / max(steps, 1))
+        offset, state, loss, vertices = update(offset, state, sigma)
+        if step in kept:
+            history.append(np.asarray(vertices))
+            report(step, float(loss))
+    return Fit(history[-1], faces, np.stack(history))
+
+
+def soft_iou(first: Float[Array, "b h w"], second: Float[Array, "b h w"]) -> Float[jax.Array, "b"]:
+    """Intersection over union of coverages in [0, 1]: `sum a b / sum (a + b - a b)`."""
+    both = first * second
+    return jnp.sum(both, (1, 2)) / jnp.sum(first + second - both, (1, 2))
+
+
+def _smoothing(faces: np.ndarray) -> np.ndarray:
+    """`(I + s L)^-1` with the graph Laplacian L of a closed mesh."""
+    count = faces.max() + 1
+    first, second = unique_edges(faces).T
+    matrix = np.eye(count)
+    matrix[first, second] = matrix[second, first] = -_SMOOTHNESS
+    np.add.at(matrix, (first, first), _SMOOTHNESS)
+    np.add.at(matrix, (second, second), _SMOOTHNESS)
+    return np.linalg.inv(matrix)
+
+
+def masks_of(
+    vertices: Float[Array, "v 3"], faces: Int[np.ndarray, "f 3"], cameras: PerspectiveCamera, size: int
+) -> Float[jax.Array, "b size size"]:
+    """Square silhouettes: the share of 4 x 4 samples in each pixel that see a face."""
+    count = cameras.translation.shape[0]
+    clip = cameras.project(jnp.broadcast_to(jnp.asarray(vertices, jnp.float32), (count, *vertices.shape)))
+    seen = rasterize(clip, faces, (4 * size, 4 * size)).face_id >= 0
+    return seen.reshape(count, size, 4, size, 4).mean((2, 4))
+
+
+def seen_points(
+    vertices: Float[Array, "v 3"], faces: Int[np.ndarray, "f 3"], cameras: PerspectiveCamera, size: int = 96
+) -> Float[np.ndarray, "m 3"]:
+    """Points of the surface that the pixels of some views see."""
+    many = jnp.broadcast_to(jnp.asarray(vertices, jnp.float32), (cameras.translation.shape[0], *vertices.shape))
+    fragments = rasterize(cameras.project(many), faces, (size, size))
+    return np.asarray(interpolate(fragments, many, faces)[fragments.face_id >= 0])
+
+
+def chamfer(first: Float[np.ndarray, "m 3"], second: Float[np.ndarray, "n 3"]) -> float:
+    """Mean distance from a point of one set to the nearest of the other, mean of both ways, world units."""
+    from scipy.spatial import cKDTree  # Not needed to render.
+
+    return float(0.5 * (cKDTree(second).query(first)[0].mean() + cKDTree(first).query(second)[0].mean()))
+
+
+def draw(
+    vertices: Float[Array, "b v 3"],
+    faces: Int[np.ndarray, "f 3"],
+    cameras: PerspectiveCamera,
+    size: int,
+    colours: Float[Array, "v 3"] | None = None,
+) -> UInt8[np.ndarray, "b size size 3"]:
+    """Square pictures in the light of a lamp above the camera; clay where no colours are given.
+
+    Args:
+        vertices: one shape for each camera.
+        faces: of all of them.
+        cameras: leading axis b.
+        size: side of a picture in pixels; each is the mean of 2 x 2 samples.
+        colours: of the vertices, in [0, 1].
+
+    Returns:
+        Pictures on white.
+    """
+    vertices = jnp.asarray(vertices, jnp.float32)
+    count = vertices.shape[0]
+    colours = jnp.full(vertices.shape[1:], 0.72) * jnp.array([[0.85, 1.0, 1.25]]) if colours is None else colours
+    lamp = cameras.position_world + jnp.array([[0.0, 1.5, 0.0]])
+    light = DirectionalLight(lamp, jnp.full((count, 3), 0.75), jnp.full((count, 3), 0.4))
+    texture = VertexColours(jnp.broadcast_to(jnp.asarray(colours, jnp.float32), vertices.shape))
+    picture = render(
+        Mesh(vertices, faces), cameras, (2 * size, 2 * size), texture=texture, light=light, blending="antialias"
+    )
+    samples = np.asarray(picture.rgb).reshape(count, size, 2, size, 2, 3)
+    return (255 * np.clip(samples.mean((2, 4)), 0, 1) + 0.5).astype(np.uint8)
+
+
+def ring(count: int, shift_rad: float = 0.0) -> PerspectiveCamera:
+    """Cameras all around, in turn from below, from the side and from above."""
+    index = jnp.arange(count)
+    elevation = jnp.deg2rad(jnp.array([-25.0, 10.0, 45.0]))[index % 3]
+    return orbit(_DISTANCE, elevation, index * (2.0 * jnp.pi / count) + shift_rad, _FOV_Y_RAD)
+
+
+def read_mesh(path: str) -> tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"]]:
+    """A mesh file of any kind that trimesh reads, moved and scaled into the sphere of radius 0.5.
+
+    Raises:
+        ValueError: nothing to draw in the file.
+    """
+    import trimesh  # Not needed to render.
+
+    mesh = trimesh.load(path, force="mesh", process=False)
+    if not isinstance(mesh, trimesh.Trimesh) or len(mesh.faces) == 0:
+        raise ValueError(f"--mesh={path} has no faces; give a file with a triangle mesh")
+    vertices = np.asarray(mesh.vertices, np.float64)
+    vertices = vertices - 0.5 * (vertices.min(0) + vertices.max(0))
+    return 0.5 * vertices / np.linalg.norm(vertices, axis=1).max(), np.asarray(mesh.faces, np.int32)
+
+
+def film(target: tuple, fit: Fit, size: int = 150) -> list[UInt8[np.ndarray, "h w 3"]]:
+    """The target beside the fit on its way, in one turn of the camera; then one more quarter with the result."""
+    from PIL import Image, ImageDraw, ImageFont  # Not needed to render.
+
+    vertices, faces, colours = target
+    rest = max(len(fit.history) // 4, 1)
+    shapes = np.concatenate([fit.history, np.repeat(fit.history[-1:], rest, axis=0)])
+    azimuth = 0.6 + jnp.arange(len(shapes)) * (2.0 * jnp.pi / len(shapes))
+    cameras = orbit(_DISTANCE, 0.3, azimuth, 0.40)
+    left = draw(np.broadcast_to(vertices, (len(shapes), *vertices.shape)), faces, cameras, size, colours)
+    right = draw(shapes, fit.faces, cameras, size)
+    font, frames = ImageFont.load_default(12), []
+    for pair in np.concatenate([left, right], axis=2):
+        picture = Image.fromarray(pair)
+        for column, label in enumerate(("target", "fit to its silhouettes")):
+            place = ((column + 0.5) * size, size - 4)
+            ImageDraw.Draw(picture).text(place, label, fill=(90, 90, 90), font=font, anchor="ms")
+        frames.append(np.asarray(picture))
+    return frames
+
+
+def write_gif(path: Path, frames: list[UInt8[np.ndarray, "h w 3"]], seconds: float = 0.12) -> None:
+    """An endless GIF of 64 colours."""
+    from PIL import Image  # Not needed to render.
+
+    # One palette for all, from the middle and the last frame: colours that changed would flicker.
+    palette = Image.fromarray(np.concatenate([frames[len(frames) // 2], frames[-1]])).quantize(64)
+    pictures = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=int(1000 * seconds), loop=0)
+
+
+def write_obj(path: Path, vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]) -> None:
+    """A Wavefront OBJ file."""
+    lines = [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in vertices] + [f"f {a} {b} {c}" for a, b, c in faces + 1]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def scores(target: tuple, vertices: Array, faces: Array, views: int, size: int) -> dict[str, float]:
+    """What a shape is worth beside the target: silhouettes that were fitted, silhouettes that were not, distance."""
+    others = ring(views, shift_rad=0.2)
+    values = {}
+    for name, cameras in (("fitted views", ring(views)), ("other views", others)):
+        both = (masks_of(*shape, cameras, size) for shape in (target[:2], (vertices, faces)))
+        values[f"silhouette IoU, {name}"] = float(jnp.mean(soft_iou(*both)))
+    values["Chamfer distance"] = chamfer(seen_points(*target[:2], others), seen_points(vertices, faces, others))
+    return values
+
+
+def parse() -> argparse.Namespace:
+    """Flags of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m render.demo", description="Fits a sphere to silhouettes.")
+    parser.add_argument("--output", default="out", help="folder for demo.gif and fit.obj")
+    parser.add_argument("--mesh", help="target, any file that trimesh reads; default: a cow")
+    parser.add_argument("--steps", type=int, default=400, help="of Adam")
+    parser.add_argument("--views", type=int, default=16, help="silhouettes")
+    parser.add_argument("--size", type=int, default=96, help="their side in pixels")
+    parser.add_argument("--level", type=int, default=4, help="of the icosphere: 10 * 4^level + 2 vertices")
+    parser.add_argument("--frames", type=int, default=32, help="states that the film shows on the way")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Flags in, files and numbers out."""
+    flags, began = parse(), time.perf_counter()
+    target = (*read_mesh(flags.mesh), None) if flags.mesh else cow()
+    cameras = ring(flags.views)
+    masks = masks_of(*target[:2], cameras, flags.size)
+
+    def report(step: int, loss: float) -> None:
+        print(f"\rstep {step}/{flags.steps}  loss {loss:.3f}", end="", flush=True)
+
+    fit = fit_silhouettes(masks, cameras, level=flags.level, steps=flags.steps, frames=flags.frames, report=report)
+    shapes = fit.history[0], fit.vertices
+    before, after = (scores(target, shape, fit.faces, flags.views, flags.size) for shape in shapes)
+    print("\n" + "\n".join(f"{name:30s} {before[name]:.4f} -> {after[name]:.4f}" for name in before))
+    output = Path(flags.output)
+    output.mkdir(parents=True, exist_ok=True)
+    write_gif(output / "demo.gif", film(target, fit))
+    write_obj(output / "fit.obj", fit.vertices, fit.faces)
+    print(f"wrote {output / 'demo.gif'} and {output / 'fit.obj'} in {time.perf_counter() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
