@@ -49,7 +49,7 @@ _COW = (
 _MELT = 0.012
 # Strength of the smoothing S: displacements spread over about the square root of it in edges.
 _SMOOTHNESS = 30.0
-# Squared NDC, first and last: borders of about 3 and of 1/2 pixel at 96 pixels.
+# Squared NDC, first and last: borders of about 3 / 2 and of 1 / 4 pixel at 96 pixels.
 _SIGMAS = (1e-3, 3e-5)
 # Weight of the mean of 1 - cos between neighbouring faces.
 _BENDING = 0.006
@@ -334,11 +334,11 @@ def film(target: tuple, fit: Fit, size: int = 150) -> list[UInt8[np.ndarray, "h 
 
 
 def write_gif(path: Path, frames: list[UInt8[np.ndarray, "h w 3"]], seconds: float = 0.12) -> None:
-    """An endless GIF of 64 colours."""
+    """An endless GIF of 128 colours."""
     from PIL import Image  # Not needed to render.
 
     # One palette for all, from the middle and the last frame: colours that changed would flicker.
-    palette = Image.fromarray(np.concatenate([frames[len(frames) // 2], frames[-1]])).quantize(64)
+    palette = Image.fromarray(np.concatenate([frames[len(frames) // 2], frames[-1]])).quantize(128)
     pictures = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=int(1000 * seconds), loop=0)
 
