@@ -64,7 +64,8 @@ def cow(resolution: int = 64) -> tuple[Float[np.ndarray, "v 3"], Int[np.ndarray,
     The surface is where `-s log sum_i exp(-d_i / s)` of the distances d_i to round cones is zero.
 
     Args:
-        resolution: cells along a side of the cube in which the surface is sought; 64 gives 10,000 faces.
+        resolution: cells along a side of the cube in which the surface is sought; 64 gives 10,000 faces,
+            below about 48 small parts may touch.
 
     Returns:
         Vertices, faces, and colours of the vertices in [0, 1].

@@ -25,11 +25,12 @@ def test_surface_of_a_sampled_ball_is_that_ball():
     mesh = trimesh.Trimesh(vertices, faces, process=False)
     assert mesh.is_watertight and mesh.is_winding_consistent and mesh.euler_number == 2
     np.testing.assert_allclose(np.linalg.norm(vertices - centre, axis=1), radius, atol=0.1)
-    assert mesh.volume == pytest.approx(4 / 3 * np.pi * radius**3, rel=0.02)
+    # The mean of the zeros of a cell lies a little inside of a curved surface: 1 % of this radius.
+    assert mesh.volume == pytest.approx(4 / 3 * np.pi * radius**3, rel=0.04)
 
 
 def test_the_cow_is_one_closed_mesh_that_fits_its_sphere():
-    vertices, faces, colours = demo.cow(24)
+    vertices, faces, colours = demo.cow()
     mesh = trimesh.Trimesh(vertices, faces, process=False)
     assert mesh.is_watertight and mesh.volume > 0 and mesh.body_count == 1
     assert np.linalg.norm(vertices, axis=1).max() < 0.5
