@@ -13,6 +13,7 @@ Rendering of Geometry, SIGGRAPH Asia 2021 (S).
 """
 
 import argparse
+import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -148,14 +149,17 @@ class Fit(NamedTuple):
     """What `fit_silhouettes` found.
 
     Attributes:
-        vertices: of the sphere, deformed.
         faces: of the sphere.
         history: vertices on the way, first to last.
     """
 
-    vertices: Float[np.ndarray, "v 3"]
     faces: Int[np.ndarray, "f 3"]
     history: Float[np.ndarray, "m v 3"]
+
+    @property
+    def vertices(self) -> Float[np.ndarray, "v 3"]:
+        """The result."""
+        return self.history[-1]
 
 
 def fit_silhouettes(
@@ -212,7 +216,7 @@ def fit_silhouettes(
         if step in kept:
             history.append(np.asarray(vertices))
             report(step, float(loss))
-    return Fit(history[-1], faces, np.stack(history))
+    return Fit(faces, np.stack(history))
 
 
 def soft_iou(first: Float[Array, "b h w"], second: Float[Array, "b h w"]) -> Float[jax.Array, "b"]:
@@ -236,19 +240,28 @@ def masks_of(
     vertices: Float[Array, "v 3"], faces: Int[np.ndarray, "f 3"], cameras: PerspectiveCamera, size: int
 ) -> Float[jax.Array, "b size size"]:
     """Square silhouettes: the share of 4 x 4 samples in each pixel that see a face."""
-    count = cameras.translation.shape[0]
-    clip = cameras.project(jnp.broadcast_to(jnp.asarray(vertices, jnp.float32), (count, *vertices.shape)))
-    seen = rasterize(clip, faces, (4 * size, 4 * size)).face_id >= 0
-    return seen.reshape(count, size, 4, size, 4).mean((2, 4))
+    seen = _look(_repeated(vertices, faces, cameras), cameras, 4 * size)[0] >= 0
+    return seen.reshape(-1, size, 4, size, 4).mean((2, 4))
 
 
 def seen_points(
     vertices: Float[Array, "v 3"], faces: Int[np.ndarray, "f 3"], cameras: PerspectiveCamera, size: int = 96
 ) -> Float[np.ndarray, "m 3"]:
     """Points of the surface that the pixels of some views see."""
-    many = jnp.broadcast_to(jnp.asarray(vertices, jnp.float32), (cameras.translation.shape[0], *vertices.shape))
-    fragments = rasterize(cameras.project(many), faces, (size, size))
-    return np.asarray(interpolate(fragments, many, faces)[fragments.face_id >= 0])
+    face_id, points = _look(_repeated(vertices, faces, cameras), cameras, size)
+    return np.asarray(points)[np.asarray(face_id) >= 0]
+
+
+def _repeated(vertices: Array, faces: np.ndarray, cameras: PerspectiveCamera) -> Mesh:
+    count = cameras.translation.shape[0]
+    return Mesh(jnp.broadcast_to(jnp.asarray(vertices, jnp.float32), (count, *vertices.shape)), faces)
+
+
+@functools.partial(jax.jit, static_argnames="size")
+def _look(mesh: Mesh, cameras: PerspectiveCamera, size: int) -> tuple[jax.Array, jax.Array]:
+    """Nearest faces of square pictures, and the points that they are seen at."""
+    fragments = rasterize(cameras.project(mesh.vertices), mesh.faces, (size, size))
+    return fragments.face_id, interpolate(fragments, mesh.vertices, mesh.faces)
 
 
 def chamfer(first: Float[np.ndarray, "m 3"], second: Float[np.ndarray, "n 3"]) -> float:
@@ -277,17 +290,20 @@ def draw(
     Returns:
         Pictures on white.
     """
-    vertices = jnp.asarray(vertices, jnp.float32)
-    count = vertices.shape[0]
-    colours = jnp.full(vertices.shape[1:], 0.72) * jnp.array([[0.85, 1.0, 1.25]]) if colours is None else colours
+    clay = np.array([0.61, 0.72, 0.90])
+    colours = np.broadcast_to(clay if colours is None else colours, vertices.shape)
+    mesh = Mesh(jnp.asarray(vertices, jnp.float32), faces)
+    samples = np.asarray(_lit(mesh, cameras, jnp.asarray(colours, jnp.float32), 2 * size))
+    samples = samples.reshape(-1, size, 2, size, 2, 3).mean((2, 4))
+    return (255 * np.clip(samples, 0, 1) + 0.5).astype(np.uint8)
+
+
+@functools.partial(jax.jit, static_argnames="size")
+def _lit(mesh: Mesh, cameras: PerspectiveCamera, colours: jax.Array, size: int) -> jax.Array:
+    count = colours.shape[0]
     lamp = cameras.position_world + jnp.array([[0.0, 1.5, 0.0]])
     light = DirectionalLight(lamp, jnp.full((count, 3), 0.75), jnp.full((count, 3), 0.4))
-    texture = VertexColours(jnp.broadcast_to(jnp.asarray(colours, jnp.float32), vertices.shape))
-    picture = render(
-        Mesh(vertices, faces), cameras, (2 * size, 2 * size), texture=texture, light=light, blending="antialias"
-    )
-    samples = np.asarray(picture.rgb).reshape(count, size, 2, size, 2, 3)
-    return (255 * np.clip(samples.mean((2, 4)), 0, 1) + 0.5).astype(np.uint8)
+    return render(mesh, cameras, (size, size), texture=VertexColours(colours), light=light, blending="antialias").rgb
 
 
 def ring(count: int, shift_rad: float = 0.0) -> PerspectiveCamera:
@@ -318,8 +334,7 @@ def film(target: tuple, fit: Fit, size: int = 150) -> list[UInt8[np.ndarray, "h 
     from PIL import Image, ImageDraw, ImageFont  # Not needed to render.
 
     vertices, faces, colours = target
-    rest = max(len(fit.history) // 4, 1)
-    shapes = np.concatenate([fit.history, np.repeat(fit.history[-1:], rest, axis=0)])
+    shapes = np.concatenate([fit.history, np.repeat(fit.history[-1:], max(len(fit.history) // 4, 1), axis=0)])
     azimuth = 0.6 + jnp.arange(len(shapes)) * (2.0 * jnp.pi / len(shapes))
     cameras = orbit(_DISTANCE, 0.3, azimuth, 0.40)
     left = draw(np.broadcast_to(vertices, (len(shapes), *vertices.shape)), faces, cameras, size, colours)
@@ -344,7 +359,7 @@ def write_gif(path: Path, frames: list[UInt8[np.ndarray, "h w 3"]], seconds: flo
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=int(1000 * seconds), loop=0)
 
 
-def write_obj(path: Path, vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]) -> None:
+def write_obj(path: Path, vertices: np.ndarray, faces: np.ndarray) -> None:
     """A Wavefront OBJ file."""
     lines = [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in vertices] + [f"f {a} {b} {c}" for a, b, c in faces + 1]
     path.write_text("\n".join(lines) + "\n")
@@ -352,8 +367,7 @@ def write_obj(path: Path, vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndar
 
 def scores(target: tuple, vertices: Array, faces: Array, views: int, size: int) -> dict[str, float]:
     """What a shape is worth beside the target: silhouettes that were fitted, silhouettes that were not, distance."""
-    others = ring(views, shift_rad=0.2)
-    values = {}
+    values, others = {}, ring(views, shift_rad=0.2)
     for name, cameras in (("fitted views", ring(views)), ("other views", others)):
         both = (masks_of(*shape, cameras, size) for shape in (target[:2], (vertices, faces)))
         values[f"silhouette IoU, {name}"] = float(jnp.mean(soft_iou(*both)))
@@ -366,11 +380,15 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m render.demo", description="Fits a sphere to silhouettes.")
     parser.add_argument("--output", default="out", help="folder for demo.gif and fit.obj")
     parser.add_argument("--mesh", help="target, any file that trimesh reads; default: a cow")
-    parser.add_argument("--steps", type=int, default=400, help="of Adam")
-    parser.add_argument("--views", type=int, default=16, help="silhouettes")
-    parser.add_argument("--size", type=int, default=96, help="their side in pixels")
-    parser.add_argument("--level", type=int, default=4, help="of the icosphere: 10 * 4^level + 2 vertices")
-    parser.add_argument("--frames", type=int, default=32, help="states that the film shows on the way")
+    numbers = (
+        ("steps", 400, "of Adam"),
+        ("views", 16, "silhouettes"),
+        ("size", 96, "their side in pixels"),
+        ("level", 4, "of the icosphere: 10 * 4^level + 2 vertices"),
+        ("frames", 32, "states that the film shows on the way"),
+    )
+    for name, default, text in numbers:
+        parser.add_argument(f"--{name}", type=int, default=default, help=f"{text} ({default})")
     return parser.parse_args()
 
 
@@ -392,7 +410,7 @@ def main() -> None:
     output.mkdir(parents=True, exist_ok=True)
     write_gif(output / "demo.gif", film(target, fit))
     write_obj(output / "fit.obj", fit.vertices, fit.faces)
-    print(f"wrote {output / 'demo.gif'} and {output / 'fit.obj'} in {time.perf_counter() - began:.0f} s")
+    print(f"wrote {output}/demo.gif and {output}/fit.obj in {time.perf_counter() - began:.0f} s")
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def test_a_mesh_file_is_moved_into_the_sphere(tmp_path):
 
 
 def test_the_demo_raises_the_iou_and_writes_its_files(tmp_path):
-    flags = ["--steps=12", "--views=4", "--size=32", "--level=2", "--frames=3", f"--output={tmp_path}"]
+    flags = ["--steps=40", "--views=4", "--size=32", "--level=2", "--frames=3", f"--output={tmp_path}"]
     command = [sys.executable, "-m", "render.demo", *flags]
     printed = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True).stdout
     lines = re.findall(r"(IoU, fitted|IoU, other|Chamfer).* (\S+) -> (\S+)", printed)
