@@ -13,6 +13,7 @@ from PIL import Image
 
 from benchmarks.render_pictures import PAGE, run_page
 from render import demo, icosphere
+from render.cow import cow, surface_nets
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,7 +22,7 @@ def test_surface_of_a_sampled_ball_is_that_ball():
     centre, radius = np.array([9.2, 10.1, 11.3]), 6.0
     # Unequal sides: axes that are mixed up would show.
     points = np.stack(np.meshgrid(*(np.arange(n) for n in (20, 22, 24)), indexing="ij"), axis=-1)
-    vertices, faces = demo.surface_nets(np.linalg.norm(points - centre, axis=-1) - radius)
+    vertices, faces = surface_nets(np.linalg.norm(points - centre, axis=-1) - radius)
     mesh = trimesh.Trimesh(vertices, faces, process=False)
     assert mesh.is_watertight and mesh.is_winding_consistent and mesh.euler_number == 2
     np.testing.assert_allclose(np.linalg.norm(vertices - centre, axis=1), radius, atol=0.1)
@@ -30,7 +31,7 @@ def test_surface_of_a_sampled_ball_is_that_ball():
 
 
 def test_the_cow_is_one_closed_mesh_that_fits_its_sphere():
-    vertices, faces, colours = demo.cow()
+    vertices, faces, colours = cow()
     mesh = trimesh.Trimesh(vertices, faces, process=False)
     assert mesh.is_watertight and mesh.volume > 0 and mesh.body_count == 1
     assert np.linalg.norm(vertices, axis=1).max() < 0.5
