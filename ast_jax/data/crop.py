@@ -247,8 +247,31 @@ def crop_camera(camera: PerspectiveCamera, boxes: list[Box], image_size: tuple[i
     Returns:
       The cameras of the squares.
     """
+    centre, ratio = _box_frames(boxes, image_size)
+    return dataclasses.replace(camera, focal=camera.focal * ratio, principal=(camera.principal - centre) * ratio)
+
+
+def crop_keypoints(
+    keypoints_ndc: Float[np.ndarray, "b p 3"], boxes: list[Box], image_size: tuple[int, int]
+) -> Float[np.ndarray, "b p 3"]:
+    """Key points of the squares, from those of the pictures that they were cut out of; see `crop_camera`.
+
+    Args:
+      keypoints_ndc: x, y in NDC of the pictures, and visible.
+      boxes: one per picture, in its pixels.
+      image_size: height and width of the pictures, px.
+
+    Returns:
+      x, y in NDC of the squares, and visible, as it was.
+    """
+    centre, ratio = _box_frames(boxes, image_size)
+    moved = (keypoints_ndc[..., :2] - centre[:, None]) * ratio[:, None]
+    return np.concatenate([moved, keypoints_ndc[..., 2:]], axis=-1).astype(np.float32)
+
+
+def _box_frames(boxes: list[Box], image_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Centres of the squares in NDC of the pictures, and picture sides over square sides; ``[b, 2]`` each."""
     height, width = image_size
     left, top, side = np.array([(box.left, box.top, box.side) for box in boxes], np.float32).reshape(-1, 3).T
     centre = np.stack([2 * (left + side / 2) / width - 1, 1 - 2 * (top + side / 2) / height], -1)
-    ratio = np.asarray([[width, height]], np.float32) / side[:, None]
-    return dataclasses.replace(camera, focal=camera.focal * ratio, principal=(camera.principal - centre) * ratio)
+    return centre, np.asarray([[width, height]], np.float32) / side[:, None]

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from render import PerspectiveCamera
+from render import OrthographicCamera, PerspectiveCamera
 
 Array = jax.Array | np.ndarray
 
@@ -20,7 +20,7 @@ class Batch:
       image: what the model sees; RGB in [0, 1] over the background colour, cropped to the object.
       target_images: the supervising views in their own frame, RGB in [0, 1] over the same background.
       target_masks: their masks in [0, 1].
-      camera: the cameras of the supervising views, leading axes ``[b, s]``.
+      camera: the cameras of the supervising views, leading axes ``[b, s]``; meaningless where the source knows none.
       keypoints_ndc: x, y in NDC of the supervising views, and visible (0 or 1).
       index: the number of each sample in its data set.
     """
@@ -28,6 +28,6 @@ class Batch:
     image: Float[Array, "b h w 3"]
     target_images: Float[Array, "b s i j 3"]
     target_masks: Float[Array, "b s i j"]
-    camera: PerspectiveCamera
+    camera: PerspectiveCamera | OrthographicCamera
     keypoints_ndc: Float[Array, "b s p 3"]
     index: Int[Array, "b"] | Shaped[Array, "b"]

@@ -4,12 +4,14 @@ The draws come before the samples are dealt out to processes, so that the global
 for any number of processes, and the step alone is the state of the data.
 """
 
+import dataclasses
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import grain
+import jax
 import numpy as np
 from jaxtyping import Float, UInt8
 from ml_collections import ConfigDict
@@ -27,6 +29,8 @@ from ast_jax.data.crop import (
     Box,
     area_downsample,
     composite,
+    crop_camera,
+    crop_keypoints,
     crop_rgba,
     crop_to_mask,
     object_box,
@@ -34,7 +38,7 @@ from ast_jax.data.crop import (
 )
 from ast_jax.data.example import Batch
 from ast_jax.data.store import SPLITS, ObjectRecord, load_index, load_object
-from render import PerspectiveCamera
+from render import OrthographicCamera, PerspectiveCamera
 
 PADDING = 0.1
 DATA_DEFAULTS = {
@@ -42,6 +46,7 @@ DATA_DEFAULTS = {
     "render_size": 64,
     "num_target_views": 1,
     "background": (1.0, 1.0, 1.0),
+    "input_crop": "object",
     "crop_padding": PADDING,
     "augment": {},
 }
@@ -61,8 +66,10 @@ class DataSource:
         ``image_size``: side of the model's input, px. ``render_size``: side of the supervising views, px; at
         most the stored size, of which it is an area average. ``num_target_views``: 1 supervises with the
         input view alone, n with n - 1 further views of the same object. ``background``: RGB in [0, 1].
-        ``crop_padding``: margin about the object in the input, fraction of its longer side. ``augment``: see
-        ``ast_jax.data.augment``.
+        ``input_crop``: "object" shows the model the object as large as it gets, "frame" the whole stored square,
+        as the protocols that crop to an annotated box want it; a random crop then moves the first supervising
+        view and its camera, too. ``crop_padding``: margin about the object in the input, fraction of its longer
+        side, for "object". ``augment``: see ``ast_jax.data.augment``.
 
     Raises:
       ValueError: a file is missing or broken, or the config does not fit the data; the message says which.
@@ -87,7 +94,7 @@ class DataSource:
         self.views: dict[str, np.ndarray] = stacked
         self.mirror_order = mirror_order(self.meta.get("keypoint_names", []), stacked["keypoints_ndc"].shape[1])
         self.config = checked_config(config, self.images.shape[1], min(counts))
-        self.boxes = self._find_boxes()
+        self.boxes = self._find_boxes() if self.config["input_crop"] == "object" else self._whole_frames()
         self.targets = self._shrink(self.config["render_size"])
 
     def __len__(self) -> int:
@@ -132,6 +139,14 @@ class DataSource:
             small[sample] = np.round(np.clip(mean, 0, 1) * 255)
         return small
 
+    @property
+    def camera_kind(self) -> str:
+        """One of ``store.CAMERAS``."""
+        return self.meta.get("camera", "perspective")
+
+    def _whole_frames(self) -> list[Box]:
+        return [Box(0.0, 0.0, float(self.images.shape[1]))] * len(self)
+
     def _find_boxes(self) -> list[Box]:
         boxes = []
         for sample, image in enumerate(self.images):
@@ -172,6 +187,8 @@ def checked_config(config: ConfigDict | dict, stored_size: int | None = None, vi
     full["background"] = tuple(float(c) for c in full["background"])
     if len(full["background"]) != 3 or not all(0 <= c <= 1 for c in full["background"]):
         raise ValueError(f"background: expected three numbers in [0, 1], got {full['background']}.")
+    if full["input_crop"] not in ("object", "frame"):
+        raise ValueError(f"input_crop={full['input_crop']!r}: choose 'object' or 'frame'.")
     for name in ("image_size", "render_size", "num_target_views"):
         if full[name] < 1:
             raise ValueError(f"{name}: must be at least 1, is {full[name]}.")
@@ -305,19 +322,41 @@ def make_batch(source: DataSource, draws: list[Draw], config: dict) -> Batch:
     views = np.array([draw.views for draw in draws])
     stored = {name: array[views] for name, array in source.views.items()}
     keypoints = stored.pop("keypoints_ndc")
-    camera, keypoints = mirrored_views(PerspectiveCamera(**stored), keypoints, draws, source.mirror_order)
+    camera, targets = PerspectiveCamera(**stored), _premultiplied(source.targets[views])
     boxes = [source.boxes[draw.views[0]].moved(*draw.jitter) for draw in draws]
     inputs = crop_rgba(_premultiplied(source.images[views[:, 0]]), boxes, config["image_size"])
+    if config["input_crop"] == "frame" and any(draw.jitter != (0.0, 0.0, 1.0) for draw in draws):
+        targets, camera, keypoints = _crop_first_view(targets, camera, keypoints, boxes, source.images.shape[1])
     inputs = mirrored_pictures(recoloured(inputs, draws), draws)
-    targets = mirrored_pictures(recoloured(_premultiplied(source.targets[views]), draws), draws)
+    targets = mirrored_pictures(recoloured(targets, draws), draws)
+    camera, keypoints = mirrored_views(camera, keypoints, draws, source.mirror_order)
     return Batch(
         image=composite(inputs, config["background"]),
         target_images=composite(targets, config["background"]),
         target_masks=np.ascontiguousarray(targets[..., 3]),
-        camera=camera,
+        camera=_as_kind(camera, source.camera_kind),
         keypoints_ndc=keypoints,
         index=views[:, 0].astype(np.int32),
     )
+
+
+def _crop_first_view(targets, camera: PerspectiveCamera, keypoints, boxes: list[Box], frame_size: int):
+    """The first supervising view through the boxes that the input is cut with, given in pixels of the stored frame."""
+    size = targets.shape[2]
+    scaled = [Box(*(value * size / frame_size for value in dataclasses.astuple(box))) for box in boxes]
+    targets, keypoints = targets.copy(), keypoints.copy()
+    targets[:, 0] = crop_rgba(targets[:, 0], scaled, size)
+    keypoints[:, 0] = crop_keypoints(keypoints[:, 0], scaled, (size, size))
+    first = crop_camera(jax.tree.map(lambda x: x[:, 0], camera), scaled, (size, size))
+    camera = jax.tree.map(lambda all_views, new: np.concatenate([new[:, None], all_views[:, 1:]], 1), camera, first)
+    return targets, camera, keypoints
+
+
+def _as_kind(camera: PerspectiveCamera, kind: str) -> PerspectiveCamera | OrthographicCamera:
+    """The stored numbers as the camera that they belong to."""
+    if kind != "orthographic":
+        return camera
+    return OrthographicCamera(camera.rotation, camera.translation, scale=camera.focal, principal=camera.principal)
 
 
 def _premultiplied(rgba: UInt8[np.ndarray, "*b h w 4"]) -> Float[np.ndarray, "*b h w 4"]:

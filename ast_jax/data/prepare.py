@@ -1,7 +1,6 @@
 """From meshes to a data set on disk: views, masks, cameras, and the 3D truth to evaluate with."""
 
 import json
-import os
 import zlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from ast_jax.data.meshes import LazyMesh
 from ast_jax.data.near_duplicates import cluster_shapes, join_labels, shape_fingerprint, split_by_group
 from ast_jax.data.normalise import drop_transparent, normalise
 from ast_jax.data.occupancy import solid_occupancy
+from ast_jax.data.records import MANIFEST, claim_folder, write_text
 from ast_jax.data.source_mesh import SourceMesh
 from ast_jax.data.store import ObjectRecord, load_object, object_path, save_index, save_object
 from ast_jax.data.surface import sample_outer_surface
@@ -26,8 +26,6 @@ OCCUPANCY_SIDE = 32
 SKIN_SIDE = 64
 # Categories of hollow bodies with windows, often modelled without a floor.
 ENCLOSED_CATEGORIES = ("car",)
-MANIFEST = "manifest.jsonl"
-SETTINGS = "settings.json"
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ def prepare_objects(
     )
     _check_settings(settings)
     root = Path(root)
-    _claim_folder(root, settings)
+    claim_folder(root, asdict(settings))
     done = _read_manifest(root)
     entries, skipped = {}, []
     painter = _Painter(settings)
@@ -132,20 +130,6 @@ def _check_settings(settings: ViewSettings) -> None:
         raise ValueError(f"distance={settings.distance}: must exceed 0.6, the object reaches 0.5 from the origin.")
     if not 0 < settings.fov_deg < 180:
         raise ValueError(f"fov_deg={settings.fov_deg}: must be between 0 and 180.")
-
-
-def _claim_folder(root: Path, settings: ViewSettings) -> None:
-    """Leave the settings in a fresh folder; refuse one that was begun with others."""
-    path = root / SETTINGS
-    wanted = json.loads(json.dumps(asdict(settings)))
-    if path.is_file():
-        found = json.loads(path.read_text())
-        differing = [f"{k}={found.get(k)}" for k in wanted if wanted[k] != found.get(k)]
-        if differing:
-            raise ValueError(f"{root}: was begun with {', '.join(differing)}; choose another folder or delete it.")
-        return
-    root.mkdir(parents=True, exist_ok=True)
-    _write_text(path, json.dumps(wanted, indent=1) + "\n")
 
 
 class _Painter:
@@ -217,7 +201,7 @@ def _finish(root, entries, settings, category, split_fractions, keypoint_names, 
     splits = {name: [ids[k] for k in rows] for name, rows in positions.items()}
     side = {object_id: name for name, members in splits.items() for object_id in members}
     lines = [{**entry, "cluster": int(c), "split": side[entry["object_id"]]} for entry, c in zip(entries, groups)]
-    _write_text(root / MANIFEST, "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines))
+    write_text(root / MANIFEST, "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines))
     index = {
         "category": category,
         **asdict(settings),
@@ -261,9 +245,3 @@ def _read_manifest(root: Path) -> dict[str, dict]:
 def _append_manifest(root: Path, entry: dict) -> None:
     with open(root / MANIFEST, "a") as file:
         file.write(json.dumps(entry, sort_keys=True) + "\n")
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)

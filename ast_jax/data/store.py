@@ -5,7 +5,7 @@ Nothing is ever unpickled: the arrays are plain, the index is JSON.
 
 import json
 import os
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -13,23 +13,34 @@ import numpy as np
 FORMAT_NAME = "ast-jax-dataset"
 FORMAT_VERSION = 1
 SPLITS = ("train", "val", "test")
+# What the four camera arrays mean: a pinhole, parallel rays, or nothing (the model has to find the camera itself).
+CAMERAS = ("perspective", "orthographic", "unknown")
+
+
+# Stored as packed bits.
+_BITS = {"occupancy", "query_inside"}
 
 
 @dataclass(frozen=True)
 class ObjectRecord:
-    """Everything known of one object, ``n`` rendered views and its 3D truth.
+    """Everything known of one object: ``n`` views, and as much of its 3D truth as the source has.
+
+    A view is a picture in its own frame: cameras and key points are those of the stored square.
 
     Args:
       images: uint8 ``[n, h, w, 4]`` RGBA, colour not multiplied by alpha, alpha is the mask.
       rotation: float32 ``[n, 3, 3]``, world to view, ``x_view = R x_world + t``.
       translation: float32 ``[n, 3]``.
-      focal: float32 ``[n, 2]``, ``x_ndc = focal_x * x_view / depth + principal_x``.
+      focal: float32 ``[n, 2]``: ``x_ndc = focal_x * x_view / depth + principal_x`` of perspective cameras,
+        ``x_ndc = focal_x * x_view + principal_x`` of orthographic ones; the index says which, under ``camera``.
       principal: float32 ``[n, 2]``, NDC.
-      occupancy: bool ``[32, 32, 32]`` indexed x, y, z over the cube [-0.5, 0.5]^3, solid inside.
+      keypoints_ndc: float32 ``[n, p, 3]``: x, y in NDC and visible (0 or 1); p may be 0.
+      occupancy: bool ``[r, r, r]`` indexed x, y, z over the cube [-0.5, 0.5]^3, solid inside; usually r = 32.
       surface_points: float32 ``[m, 3]``, uniform on the outer surface.
       surface_normals: float32 ``[m, 3]``, unit length.
-      keypoints_ndc: float32 ``[n, p, 3]``: x, y in NDC and visible (0 or 1); p may be 0.
       vertices, faces: the normalised mesh itself, float32 ``[v, 3]`` and int32 ``[f, 3]``.
+      query_points, query_inside: float32 ``[m, 3]`` places in the cube, and whether they lie inside the object.
+      box_share: float32 ``[n]``, longer side of the annotated bounding box as a fraction of the stored square.
     """
 
     images: np.ndarray
@@ -37,12 +48,15 @@ class ObjectRecord:
     translation: np.ndarray
     focal: np.ndarray
     principal: np.ndarray
-    occupancy: np.ndarray
-    surface_points: np.ndarray
-    surface_normals: np.ndarray
     keypoints_ndc: np.ndarray
-    vertices: np.ndarray
-    faces: np.ndarray
+    occupancy: np.ndarray | None = None
+    surface_points: np.ndarray | None = None
+    surface_normals: np.ndarray | None = None
+    vertices: np.ndarray | None = None
+    faces: np.ndarray | None = None
+    query_points: np.ndarray | None = None
+    query_inside: np.ndarray | None = None
+    box_share: np.ndarray | None = None
 
 
 def object_path(root: str | Path, object_id: str) -> Path:
@@ -55,7 +69,9 @@ def save_object(root: str | Path, object_id: str, record: ObjectRecord) -> None:
     path = object_path(root, object_id)
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {f.name: getattr(record, f.name) for f in fields(record)}
-    arrays["occupancy"] = np.packbits(record.occupancy)
+    arrays = {name: array for name, array in arrays.items() if array is not None}
+    for name in _BITS & set(arrays):
+        arrays[name] = np.packbits(arrays[name])
     partial = path.with_suffix(".partial.npz")
     np.savez_compressed(partial, **arrays)
     os.replace(partial, path)
@@ -70,12 +86,15 @@ def load_object(root: str | Path, object_id: str) -> ObjectRecord:
     path = object_path(root, object_id)
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {f.name: file[f.name] for f in fields(ObjectRecord)}
+            arrays = {f.name: file[f.name] for f in fields(ObjectRecord) if f.name in file or f.default is MISSING}
     except Exception as error:  # flipped bytes can raise anything: zlib, zip, the header's parser
         raise ValueError(f"{path}: not a readable object of this data set ({error}); prepare it again.") from error
-    bits = np.unpackbits(arrays["occupancy"])
-    side = round(len(bits) ** (1 / 3))
-    arrays["occupancy"] = bits.reshape(side, side, side).astype(bool)
+    if "occupancy" in arrays:
+        bits = np.unpackbits(arrays["occupancy"])
+        side = round(len(bits) ** (1 / 3))
+        arrays["occupancy"] = bits.reshape(side, side, side).astype(bool)
+    if "query_inside" in arrays:
+        arrays["query_inside"] = np.unpackbits(arrays["query_inside"])[: len(arrays["query_points"])].astype(bool)
     return ObjectRecord(**arrays)
 
 

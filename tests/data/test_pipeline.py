@@ -19,7 +19,7 @@ from ast_jax.data.pipeline import (
     make_batches,
 )
 from ast_jax.data.store import object_path, save_index, save_object
-from render import orbit, rasterize
+from render import OrthographicCamera, orbit, rasterize
 
 PLAIN = {"image_size": 12, "render_size": 16}
 BUSY = {**PLAIN, "num_target_views": 3, "augment": {"flip": True, "crop": 0.1, "colour": 0.3}}
@@ -249,3 +249,25 @@ def test_odd_objects_are_named(tmp_path, record):
 def test_defaults_are_complete():
     assert checked_config({})["image_size"] == 64
     assert checked_config({})["augment"] == {"flip": False, "crop": 0.0, "colour": 0.0}
+
+
+def test_frame_crops_move_picture_camera_and_key_points_together(tmp_path, record):
+    """A point of the object keeps its place in the picture: the camera of the crop projects it there."""
+    save_object(tmp_path, "a", record)
+    save_index(tmp_path, {"camera": "orthographic", "keypoint_names": [], "splits": {"train": ["a"]}})
+    config = {"image_size": 16, "render_size": 16, "input_crop": "frame"}
+    source = DataSource(tmp_path, "train", config)
+    still = make_batch(source, [Draw((1,))], source.config)
+    moved = make_batch(source, [Draw((1,), jitter=(0.1, -0.05, 1.2))], source.config)
+    assert isinstance(still.camera, OrthographicCamera)
+    np.testing.assert_array_equal(still.image, still.target_images[:, 0])
+    np.testing.assert_array_equal(moved.image, moved.target_images[:, 0])
+    points = np.random.default_rng(0).normal(size=(1, 7, 3)).astype(np.float32)
+    before, after = (
+        np.asarray(jax.tree.map(lambda x: x[:, 0], batch.camera).project(points))[0, :, :2] for batch in (still, moved)
+    )
+    # The frame is 16 px; the box has side 16 / 1.2, its centre moves by 1.6 px right and 0.8 px up.
+    centre = np.array([2 * (8 + 1.6) / 16 - 1, 1 - 2 * (8 - 0.8) / 16])
+    np.testing.assert_allclose(after, (before - centre) * 1.2, atol=1e-5)
+    expected = (still.keypoints_ndc[0, 0, :, :2] - centre) * 1.2
+    np.testing.assert_allclose(moved.keypoints_ndc[0, 0, :, :2], expected, atol=1e-5)

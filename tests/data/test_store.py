@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from dataclasses import fields
 
@@ -11,6 +12,9 @@ def test_an_object_comes_back_as_it_was(tmp_path, record):
     save_object(tmp_path, "a", record)
     loaded = load_object(tmp_path, "a")
     for f in fields(ObjectRecord):
+        if getattr(record, f.name) is None:
+            assert getattr(loaded, f.name) is None
+            continue
         expected, actual = getattr(record, f.name), getattr(loaded, f.name)
         assert actual.dtype == expected.dtype
         np.testing.assert_array_equal(actual, expected)
@@ -64,3 +68,14 @@ def test_index(tmp_path):
     (tmp_path / "dataset.json").write_text('{"format": ')
     with pytest.raises(ValueError, match="not valid JSON"):
         load_index(tmp_path)
+
+
+def test_truth_is_optional_and_bits_come_back(tmp_path, record):
+    bare = dataclasses.replace(record, occupancy=None, surface_points=None, vertices=None, faces=None)
+    inside = np.arange(13) % 3 == 0
+    points = np.arange(39, dtype=np.float32).reshape(13, 3)
+    save_object(tmp_path, "a", dataclasses.replace(bare, query_points=points, query_inside=inside))
+    loaded = load_object(tmp_path, "a")
+    assert loaded.occupancy is None and loaded.vertices is None and loaded.box_share is None
+    np.testing.assert_array_equal(loaded.query_inside, inside)
+    np.testing.assert_array_equal(loaded.query_points, points)

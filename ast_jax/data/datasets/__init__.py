@@ -1,0 +1,43 @@
+"""Published data sets, one file each: ``read(options) -> Collection``. A new one gets a line in ``DATASETS``."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ast_jax.data.records import Collection
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What a reader may be asked for.
+
+    Args:
+      source: the download: a folder, or an archive where the reader says so.
+      category: of several in one download: name or id; empty where there is only one.
+      image_size: side of the stored square pictures, px.
+      variant: of the protocol, where there are several; empty for the reader's default.
+      seed: of what the reader chooses by chance.
+    """
+
+    source: Path
+    category: str = ""
+    image_size: int = 64
+    variant: str = ""
+    seed: int = 0
+
+
+Reader = Callable[[ReadOptions], Collection]
+DATASETS: dict[str, Reader] = {}
+
+
+def read_dataset(name: str, options: ReadOptions) -> Collection:
+    """List a data set.
+
+    Raises:
+      ValueError: unknown name, or nothing of the kind at ``options.source``; the message says what belongs there.
+    """
+    if name not in DATASETS:
+        raise ValueError(f"dataset={name!r}: choose one of {', '.join(sorted(DATASETS))}.")
+    if not options.source.exists():
+        raise ValueError(f"{options.source}: there is nothing; --source is the download, see docs/data.md.")
+    return DATASETS[name](options)

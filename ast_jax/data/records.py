@@ -1,0 +1,179 @@
+"""From a published data set to the one format on disk: each object is read when it is written, bad ones are named."""
+
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ast_jax.data.contact_sheet import save_contact_sheet
+from ast_jax.data.store import CAMERAS, SPLITS, ObjectRecord, load_object, object_path, save_index, save_object
+
+MANIFEST = "manifest.jsonl"
+SETTINGS = "settings.json"
+_SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+
+
+@dataclass(frozen=True)
+class LazyRecord:
+    """One object of a source, read when it is needed.
+
+    Args:
+      object_id: unique; letters, digits and ``. _ + -``, for it names a file.
+      split: ``train``, ``val`` or ``test``.
+      load: reads it; raises a ValueError that names the file where that is missing or broken.
+      provenance: goes into the manifest: where the object comes from.
+    """
+
+    object_id: str
+    split: str
+    load: Callable[[], ObjectRecord]
+    provenance: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A data set as its source lists it.
+
+    Args:
+      category: what the objects are.
+      camera: one of ``store.CAMERAS``.
+      records: in the order of the source.
+      keypoint_names: ``left`` and ``right`` in a name tell which key points swap in the mirror.
+      expected: number of objects of each split as published, where that is known.
+      problems: what is wrong with the source as a whole or leaves objects out: missing files by name, counts.
+      settings: further facts for ``dataset.json``, such as the padding of the boxes.
+    """
+
+    category: str
+    camera: str
+    records: tuple[LazyRecord, ...]
+    keypoint_names: tuple[str, ...] = ()
+    expected: dict[str, int] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+    settings: dict = field(default_factory=dict)
+
+
+def prepare_records(
+    collection: Collection, root: str | Path, *, on_error: str = "skip", progress: bool = False
+) -> dict:
+    """Write ``dataset.json``, ``objects/``, ``manifest.jsonl`` and ``contact.png``.
+
+    Objects that are already there are not read again. The same source gives the same bytes.
+
+    Args:
+      collection: what to write.
+      root: folder of the data set.
+      on_error: ``skip`` leaves a bad object out and names it under ``skipped``, ``raise`` stops there.
+      progress: show a bar.
+
+    Returns:
+      The index as written to ``dataset.json``.
+
+    Raises:
+      ValueError: two objects of one name, settings other than those of the objects there, a bad object with
+        ``on_error="raise"``, or no good object at all.
+    """
+    if on_error not in ("skip", "raise"):
+        raise ValueError(f"on_error={on_error!r}: choose 'skip' or 'raise'.")
+    check_collection(collection)
+    root = Path(root)
+    facts = {"category": collection.category, "camera": collection.camera, **collection.settings}
+    claim_folder(root, facts)
+    skipped, lines = list(collection.problems), []
+    if skipped and on_error == "raise":
+        raise ValueError(skipped[0])
+    for item in tqdm(collection.records, desc=f"prepare {collection.category}", disable=not progress):
+        try:
+            _write_once(root, item)
+        except ValueError as error:
+            if on_error == "raise":
+                raise
+            skipped.append(f"{item.object_id}: {error}")
+            continue
+        lines.append({"object_id": item.object_id, "split": item.split, **item.provenance})
+    if not lines:
+        reason = " ".join(skipped[:3]) or "The source lists none."
+        raise ValueError(f"{root}: no object could be prepared. {reason}")
+    write_text(root / MANIFEST, "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines))
+    splits = {name: [line["object_id"] for line in lines if line["split"] == name] for name in SPLITS}
+    index = {**facts, "keypoint_names": list(collection.keypoint_names), "splits": splits, "skipped": skipped}
+    save_index(root, index)
+    save_contact_sheet(root, [line["object_id"] for line in lines])
+    return index
+
+
+def check_collection(collection: Collection) -> None:
+    """Raises a ValueError where names, splits or the kind of camera are not those of the format."""
+    if collection.camera not in CAMERAS:
+        raise ValueError(f"camera={collection.camera!r}: choose one of {', '.join(CAMERAS)}.")
+    seen: set[str] = set()
+    for item in collection.records:
+        if item.object_id in seen:
+            raise ValueError(f"object_id={item.object_id!r} comes twice; every object needs its own.")
+        if not _SAFE_ID.fullmatch(item.object_id):
+            raise ValueError(f"object_id={item.object_id!r}: only letters, digits and . _ + - can name a file.")
+        if item.split not in SPLITS:
+            raise ValueError(f"{item.object_id}: split={item.split!r}, choose one of {', '.join(SPLITS)}.")
+        seen.add(item.object_id)
+
+
+def check_record(record: ObjectRecord, num_keypoints: int | None = None) -> None:
+    """Raises a ValueError where the arrays of a record do not fit together or are not finite.
+
+    Args:
+      record: what a loader made.
+      num_keypoints: how many the collection names, or None.
+    """
+    count = len(record.images)
+    if record.images.dtype != np.uint8 or record.images.ndim != 4 or record.images.shape[3] != 4:
+        raise ValueError(f"images are {record.images.dtype} {record.images.shape}, expected uint8 [n, h, w, 4].")
+    if not count or record.images.shape[1] != record.images.shape[2]:
+        raise ValueError(f"images are {record.images.shape}, expected at least one square picture.")
+    shapes = {"rotation": (3, 3), "translation": (3,), "focal": (2,), "principal": (2,)}
+    for name, shape in shapes.items():
+        if getattr(record, name).shape != (count, *shape):
+            raise ValueError(f"{name} is {getattr(record, name).shape}, expected {(count, *shape)}.")
+    if num_keypoints is not None and record.keypoints_ndc.shape != (count, num_keypoints, 3):
+        raise ValueError(f"keypoints are {record.keypoints_ndc.shape}, expected {(count, num_keypoints, 3)}.")
+    for name in (*shapes, "keypoints_ndc"):
+        if not np.isfinite(getattr(record, name)).all():
+            raise ValueError(f"{name} has a number that is not finite.")
+
+
+def claim_folder(root: Path, wanted: dict) -> None:
+    """Leave the settings in a fresh folder; refuse one that was begun with others."""
+    path = root / SETTINGS
+    wanted = json.loads(json.dumps(wanted))
+    if path.is_file():
+        found = json.loads(path.read_text())
+        differing = [f"{k}={found.get(k)}" for k in wanted if wanted[k] != found.get(k)]
+        if differing:
+            raise ValueError(f"{root}: was begun with {', '.join(differing)}; choose another folder or delete it.")
+        return
+    root.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(wanted, indent=1) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file as a whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    os.replace(partial, path)
+
+
+def _write_once(root: Path, item: LazyRecord) -> None:
+    """Read and save one object, unless it is there already and readable."""
+    if object_path(root, item.object_id).is_file():
+        try:
+            load_object(root, item.object_id)
+            return
+        except ValueError:
+            pass  # cut short by a crash; read it again
+    record = item.load()
+    check_record(record)
+    save_object(root, item.object_id, record)
