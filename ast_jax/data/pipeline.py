@@ -334,7 +334,7 @@ def make_batch(source: DataSource, draws: list[Draw], config: dict) -> Batch:
         image=composite(inputs, config["background"]),
         target_images=composite(targets, config["background"]),
         target_masks=np.ascontiguousarray(targets[..., 3]),
-        camera=_as_kind(camera, source.camera_kind),
+        camera=camera_of(source.camera_kind, camera.rotation, camera.translation, camera.focal, camera.principal),
         keypoints_ndc=keypoints,
         index=views[:, 0].astype(np.int32),
     )
@@ -352,11 +352,11 @@ def _crop_first_view(targets, camera: PerspectiveCamera, keypoints, boxes: list[
     return targets, camera, keypoints
 
 
-def _as_kind(camera: PerspectiveCamera, kind: str) -> PerspectiveCamera | OrthographicCamera:
-    """The stored numbers as the camera that they belong to."""
-    if kind != "orthographic":
-        return camera
-    return OrthographicCamera(camera.rotation, camera.translation, scale=camera.focal, principal=camera.principal)
+def camera_of(kind: str, rotation, translation, focal, principal) -> PerspectiveCamera | OrthographicCamera:
+    """The stored numbers of any leading axes as the camera that they belong to; ``kind`` is one of ``CAMERAS``."""
+    if kind == "orthographic":
+        return OrthographicCamera(rotation, translation, scale=focal, principal=principal)
+    return PerspectiveCamera(rotation, translation, focal, principal)
 
 
 def _premultiplied(rgba: UInt8[np.ndarray, "*b h w 4"]) -> Float[np.ndarray, "*b h w 4"]:
