@@ -13,6 +13,7 @@ from PIL import Image
 from ast_jax import export
 from ast_jax.data.pipeline import DataSource, evaluation_batch
 from ast_jax.data.sources import data_root
+from ast_jax.evaluation.prediction import Predicted
 from ast_jax.evaluation.protocol import (
     constant_predictor,
     evaluate_mean_shape,
@@ -21,6 +22,7 @@ from ast_jax.evaluation.protocol import (
 )
 from ast_jax.evaluation.summary import COLUMNS, Evaluation, format_table, summarize
 from ast_jax.model import Model
+from ast_jax.model.camera import most_probable
 from ast_jax.training.checkpoint import load_model
 from ast_jax.training.metrics import read_metrics
 
@@ -54,13 +56,18 @@ def write_summary(workdir: str | Path) -> list[Path]:
 
 
 def make_predictor(model: Model) -> Callable:
-    """``images -> (vertices, texels)``, compiled; for `evaluate_predictions`."""
+    """``images -> Predicted``, compiled; for `evaluate_predictions`."""
     graphdef, params = nnx.split(model)
 
     @jax.jit
     def predict(params, image):
         prediction = nnx.merge(graphdef, params)(image)
-        return prediction.vertices, prediction.texels
+        camera = prediction.camera
+        if camera is not None:
+            camera = most_probable(camera, prediction.camera_logits)
+        return Predicted(
+            prediction.vertices, prediction.texels, camera, prediction.rotation, prediction.keypoints_world
+        )
 
     return lambda image: predict(params, jax.numpy.asarray(image, jax.numpy.float32))
 
@@ -107,12 +114,12 @@ def _object_row(source: DataSource, index: int, predict: Callable, faces, ours: 
     truth = source.truth(index)
     views = evenly_spaced_views(len(truth.images), min(UNSEEN_VIEWS + 1, len(truth.images)))
     batch = evaluation_batch(source, index, views)
-    vertices, texels = predict(batch.image[:1])
-    texels = None if texels is None else texels[0]
+    answer = predict(batch.image[:1])[0]
+    vertices, texels = answer.vertices, answer.texels
     cameras = jax.tree.map(lambda x: x[1:, 0], batch.camera)
     background = tuple(source.config["background"])
     options = dict(texels=texels, image_size=_PICTURE_SIZE, background=background)
-    drawn = export.draw_views(vertices[0], faces, cameras, **options)
+    drawn = export.draw_views(vertices, faces, cameras, **options)
     compared = [
         (f"view {view}", picture, _to_bytes(target))
         for view, picture, target in zip(views[1:], drawn, batch.target_images[1:, 0])
@@ -120,11 +127,11 @@ def _object_row(source: DataSource, index: int, predict: Callable, faces, ours: 
     row = export.ObjectRow(
         name=source.ids[index],
         picture=_to_bytes(batch.image[0]),
-        glb=export.encode_glb(vertices[0], faces, texels=texels),
+        glb=export.encode_glb(vertices, faces, texels=texels),
         views=compared,
         metrics={COLUMNS[name][0]: float(values[index]) for name, values in ours.metrics.items()},
     )
-    return row, vertices[0], texels
+    return row, vertices, texels
 
 
 def _strip(row: export.ObjectRow) -> np.ndarray:

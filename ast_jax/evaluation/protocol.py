@@ -1,34 +1,16 @@
-"""The one protocol that every method and baseline of a table goes through.
+"""One call for all metrics of one method on one split, and the baselines that need no picture."""
 
-Each object is predicted from several of its views. A prediction is compared with the solid, with the surface,
-with the silhouette of the view it came from, and with the silhouettes and pictures of all other views.
-"""
-
-from collections.abc import Callable
-from functools import partial
-
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Int
 
-from ast_jax.data.pipeline import DataSource, evaluation_batch
-from ast_jax.evaluation.image2d import mask_iou, psnr
-from ast_jax.evaluation.shape3d import (
-    mesh_occupancy,
-    sample_surface,
-    surface_scores,
-    voxel_iou,
-)
+from ast_jax.data.pipeline import DataSource
+from ast_jax.evaluation.prediction import Predict, constant_predictor
+from ast_jax.evaluation.protocols.freeshapes import DEFAULT_NUM_VIEWS, NUM_POINTS, evenly_spaced_views, freeshapes
+from ast_jax.evaluation.run import evaluate
+from ast_jax.evaluation.shape3d import voxel_iou
 from ast_jax.evaluation.summary import Evaluation
-from render import FaceTexels, Mesh, PerspectiveCamera, rasterize, render
 
-Array = jax.Array | np.ndarray
-# Pictures [b, h, w, 3] in [0, 1] -> vertices [b, v, 3] and texels [b, f, t, t, 3] or None.
-Predict = Callable[[np.ndarray], tuple[Array, Array | None]]
-
-DEFAULT_NUM_VIEWS = 5
-_NUM_POINTS = 10_000
+__all__ = ["constant_predictor", "evaluate_mean_shape", "evaluate_predictions", "evenly_spaced_views"]
 
 
 def evaluate_predictions(
@@ -37,10 +19,10 @@ def evaluate_predictions(
     source: DataSource,
     *,
     num_views: int = DEFAULT_NUM_VIEWS,
-    num_points: int = _NUM_POINTS,
+    num_points: int = NUM_POINTS,
     resolution: int = 32,
 ) -> Evaluation:
-    """All metrics of one method on one split.
+    """All metrics of one method on one split, by the protocol ``freeshapes``.
 
     Args:
       predict: from ``num_views`` pictures of one object to as many shapes, in object space.
@@ -57,43 +39,7 @@ def evaluate_predictions(
     Raises:
       ValueError: more input views than an object has, or a prediction that is not finite.
     """
-    rows = []
-    for index in range(len(source.ids)):
-        truth = source.truth(index)
-        chosen = evenly_spaced_views(len(truth.images), num_views)
-        views = evaluation_batch(source, index, list(range(len(truth.images))))
-        vertices, texels = predict(views.image[chosen])
-        vertices = np.asarray(vertices, np.float32)
-        if not np.isfinite(vertices).all():
-            raise ValueError(f"predict: a vertex of {source.ids[index]} is not finite; the model has diverged.")
-        row = _compare_shapes(vertices, faces, truth, num_points, resolution)
-        background = source.config["background"]
-        row |= _compare_views(Mesh(vertices, faces), texels, views, chosen, background)
-        rows.append({name: np.mean(values) for name, values in row.items()})
-    return Evaluation(tuple(source.ids), {name: np.array([row[name] for row in rows]) for name in rows[0]})
-
-
-def evenly_spaced_views(num_views: int, count: int) -> list[int]:
-    """``count`` of the views 0 .. ``num_views`` - 1, the first among them, at (nearly) equal steps.
-
-    Raises:
-      ValueError: there are not so many views.
-    """
-    if not 1 <= count <= num_views:
-        raise ValueError(f"num_views={count}: the objects have 1 to {num_views} views; choose in this range.")
-    return [i * num_views // count for i in range(count)]
-
-
-def constant_predictor(vertices: Float[np.ndarray, "v 3"]) -> Predict:
-    """The baseline that answers every picture with one shape, such as the template.
-
-    Args:
-      vertices: of the shape, object units.
-
-    Returns:
-      a function for `evaluate_predictions`.
-    """
-    return lambda image: (np.broadcast_to(vertices[None], (len(image), *vertices.shape)), None)
+    return evaluate(freeshapes(num_views, num_points, resolution), predict, faces, source)
 
 
 def evaluate_mean_shape(train: DataSource, source: DataSource) -> Evaluation:
@@ -117,53 +63,3 @@ def evaluate_mean_shape(train: DataSource, source: DataSource) -> Evaluation:
     shape = mean >= levels[int(np.argmax(scores))]
     values = [voxel_iou(shape, source.truth(i).occupancy) for i in range(len(source.ids))]
     return Evaluation(tuple(source.ids), {"iou_3d": np.array(values)})
-
-
-def _compare_shapes(vertices, faces, truth, num_points: int, resolution: int) -> dict[str, list[float]]:
-    """Metrics in object space, one value per prediction."""
-    row = {"iou_3d": [], "chamfer_l1": [], "f_score": []}
-    for seed, points in enumerate(vertices):
-        row["iou_3d"].append(voxel_iou(mesh_occupancy(points, faces, resolution), truth.occupancy))
-        surface = sample_surface(points, faces, num_points, seed)
-        chamfer, f = surface_scores(surface, truth.surface_points)
-        row["chamfer_l1"].append(chamfer)
-        row["f_score"].append(f)
-    return row
-
-
-def _compare_views(mesh: Mesh, texels, views, chosen: list[int], background) -> dict[str, np.ndarray]:
-    """Metrics in the image, over all (prediction, view) pairs that count."""
-    camera = jax.tree.map(lambda x: x[:, 0], views.camera)
-    masks, targets = views.target_masks[:, 0], views.target_images[:, 0]
-    num_inputs, num_views = len(chosen), len(masks)
-    rgb, covered = _render_pairs(mesh, camera, texels, masks.shape[1:], np.asarray(background, np.float32))
-    is_seen = np.zeros((num_inputs, num_views), bool)
-    is_seen[np.arange(num_inputs), chosen] = True
-    overlap = mask_iou(np.asarray(covered), np.tile(masks, (num_inputs, 1, 1)) > 0.5)
-    overlap = overlap.reshape(num_inputs, num_views)
-    row = {"mask_iou_seen": overlap[is_seen], "mask_iou_unseen": overlap[~is_seen]}
-    if rgb is not None:
-        unseen = ~is_seen.reshape(-1)
-        view = np.tile(np.arange(num_views), num_inputs)[unseen]
-        row["psnr_unseen"] = psnr(np.asarray(rgb)[unseen], targets[view], masks[view] > 0.5)
-    return row
-
-
-@partial(jax.jit, static_argnames="image_size")
-def _render_pairs(
-    mesh: Mesh,
-    camera: PerspectiveCamera,
-    texels: Float[Array, "b f t t 3"] | None,
-    image_size: tuple[int, int],
-    background: Float[Array, "3"],
-) -> tuple[Float[jax.Array, "n h w 3"] | None, Bool[jax.Array, "n h w"]]:
-    """Every mesh from every camera with hard edges: the pictures of the first mesh come first."""
-    num_meshes, num_cameras = mesh.vertices.shape[0], camera.translation.shape[0]
-    cameras = jax.tree.map(lambda x: jnp.concatenate([x] * num_meshes), camera)
-    repeated = Mesh(jnp.repeat(mesh.vertices, num_cameras, axis=0), mesh.faces)
-    if texels is None:
-        return None, rasterize(cameras.project(repeated.vertices), mesh.faces, image_size).face_id >= 0
-    texture = FaceTexels(jnp.repeat(texels, num_cameras, axis=0))
-    # The soft coverage that comes along is not used, so it is not computed either.
-    result = render(repeated, cameras, image_size, texture=texture, blending="hard", background=background)
-    return result.rgb, result.face_id >= 0

@@ -7,12 +7,14 @@ import trimesh
 
 from ast_jax.data.pipeline import DataSource
 from ast_jax.data.store import ObjectRecord, save_index, save_object
+from ast_jax.evaluation.prediction import Predicted
 from ast_jax.evaluation.protocol import (
     constant_predictor,
     evaluate_mean_shape,
     evaluate_predictions,
     evenly_spaced_views,
 )
+from ast_jax.evaluation.run import CHUNK
 from ast_jax.evaluation.shape3d import mesh_occupancy, sample_surface, voxel_iou
 from render import orbit, rasterize
 
@@ -76,16 +78,17 @@ def _evaluate(source, predict, num_views=2):
 
 
 def test_true_shapes_get_full_marks(sources):
-    answers = iter([_box(extents) for extents in EXTENTS.values()])
     seen_shapes = []
 
     def predict(image):
         seen_shapes.append(image.shape)
         # 0.3 where the truth is 0.2: 20 dB.
-        return np.repeat(next(answers)[None], 2, axis=0), np.full((2, 12, 2, 2, 3), 0.3, np.float32)
+        vertices = np.stack([_box(extents) for extents in EXTENTS.values()]).repeat(2, axis=0)
+        vertices = np.concatenate([vertices, np.zeros((len(image) - 4, 8, 3), np.float32)])
+        return Predicted(vertices, np.full((len(image), 12, 2, 2, 3), 0.3, np.float32))
 
     result = _evaluate(sources[1], predict)
-    assert result.object_ids == ("bar", "cube") and seen_shapes == [(2, 24, 24, 3)] * 2
+    assert result.object_ids == ("bar", "cube") and seen_shapes == [(CHUNK, 24, 24, 3)]
     np.testing.assert_array_equal(result.metrics["iou_3d"], 1.0)
     np.testing.assert_array_equal(result.metrics["mask_iou_seen"], 1.0)
     np.testing.assert_array_equal(result.metrics["mask_iou_unseen"], 1.0)
@@ -111,7 +114,7 @@ def test_every_input_view_is_predicted_and_averaged(sources):
     right, wrong = _box(EXTENTS["cube"]), _box((0.25, 0.25, 0.25))
 
     def predict(image):
-        return np.stack([right, wrong, wrong, right]), None
+        return Predicted(np.stack([right, wrong, wrong, right] * (len(image) // 4)))
 
     both = _evaluate(sources[1], predict, num_views=4)
     only_wrong = _evaluate(sources[1], constant_predictor(wrong), num_views=4)
@@ -132,7 +135,7 @@ def test_mean_shape_beats_no_single_object(sources):
 
 def test_diverged_predictions_are_an_error(sources):
     with pytest.raises(ValueError, match="bar is not finite"):
-        _evaluate(sources[1], lambda image: (np.full((2, 8, 3), np.nan, np.float32), None))
+        _evaluate(sources[1], lambda image: Predicted(np.full((len(image), 8, 3), np.nan, np.float32)))
 
 
 def test_evenly_spaced_views():

@@ -1,0 +1,148 @@
+"""Evaluation in chunks of objects: any number of processes share them, and what is done is not done again."""
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+from jaxtyping import Int
+from tqdm import tqdm
+
+from ast_jax.data.pipeline import DataSource, evaluation_batch
+from ast_jax.evaluation.prediction import Predict
+from ast_jax.evaluation.protocols.base import Item, Protocol
+from ast_jax.evaluation.summary import Evaluation
+
+CHUNK = 16  # objects
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which chunks are ours: those whose number is ``index`` modulo ``count``."""
+
+    index: int = 0
+    count: int = 1
+
+
+def evaluate(
+    protocol: Protocol,
+    predict: Predict,
+    faces: Int[np.ndarray, "f 3"],
+    source: DataSource,
+    folder: str | Path | None = None,
+    *,
+    stamp: dict | None = None,
+    seed: int = 0,
+    share: Share = Share(),
+    progress: bool = False,
+) -> Evaluation | None:
+    """All metrics of a protocol on one split.
+
+    Args:
+      protocol: what to measure.
+      predict: the method.
+      faces: of the predicted meshes.
+      source: the split.
+      folder: of the results; chunks that are there already, with the same stamp, are kept. None: keep nothing.
+      stamp: what the results depend on (checkpoint, step, ...), for JSON.
+      seed: of views and of sampled points; the same seed gives the same numbers, for any number of processes.
+      share: of this process.
+      progress: show a bar.
+
+    Returns:
+      The evaluation; None while chunks of other processes are missing.
+
+    Raises:
+      ValueError: the data lacks what the protocol needs, or a prediction is not finite.
+    """
+    shelf = _Shelf(folder, {**(stamp or {}), "seed": seed, "objects": len(source.ids)})
+    starts = range(0, len(source.ids), CHUNK)
+    ours = [start for number, start in enumerate(starts) if number % share.count == share.index]
+    for start in tqdm(ours, unit="chunk", disable=not progress):
+        if not shelf.has(start):
+            indices = range(start, min(start + CHUNK, len(source.ids)))
+            rows = _measure(protocol, predict, faces, source, indices, seed)
+            shelf.put(start, {name: np.stack([row[name] for row in rows]) for name in rows[0]})
+    if not all(shelf.has(start) for start in starts):
+        return None
+    chunks = [shelf.get(start) for start in starts]
+    measured = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+    ids = tuple(source.ids)
+    return protocol.finish(ids, measured) if protocol.finish else Evaluation(ids, measured)
+
+
+def _measure(protocol: Protocol, predict, faces, source: DataSource, indices: range, seed: int) -> list[dict]:
+    """Predict all views of a chunk at once, then measure its objects, one per thread."""
+    rngs = [np.random.default_rng([seed, index]) for index in indices]
+    counts = [int(np.diff(source.first_sample[index : index + 2])[0]) for index in indices]
+    views = [protocol.choose_views(count, rng) for count, rng in zip(counts, rngs)]
+    images = [np.asarray(evaluation_batch(source, i, chosen).image) for i, chosen in zip(indices, views)]
+    answers = _in_batches(predict, np.concatenate(images), CHUNK)
+    ends = np.cumsum([0, *map(len, views)])
+
+    def one(k: int) -> dict:
+        truth, predicted = source.truth(indices[k]), answers[ends[k] : ends[k + 1]]
+        _check(protocol, source.ids[indices[k]], truth, predicted)
+        return protocol.measure(Item(source, indices[k], tuple(views[k]), predicted, faces, truth))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(one, range(len(indices))))
+
+
+def _in_batches(predict: Predict, images: np.ndarray, size: int):
+    """Answers to many pictures in batches of one size, so that one program is compiled."""
+    padded = np.concatenate([images, np.repeat(images[:1], -len(images) % size, axis=0)])
+    parts = [jax.device_get(predict(padded[i : i + size])) for i in range(0, len(padded), size)]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(images)], *parts)
+
+
+def _check(protocol: Protocol, object_id: str, truth, predicted) -> None:
+    missing = [name for name in protocol.needs if getattr(truth, name) is None]
+    if missing:
+        raise ValueError(f"{object_id}: has no {', '.join(missing)}; another protocol fits this data set.")
+    if not np.isfinite(predicted.vertices).all():
+        raise ValueError(f"predict: a vertex of {object_id} is not finite; the model has diverged.")
+
+
+class _Shelf:
+    """The measured chunks: in a folder that other processes see, too, or in memory."""
+
+    def __init__(self, folder: str | Path | None, stamp: dict):
+        self._folder = None if folder is None else Path(folder)
+        self._memory: dict[int, dict[str, np.ndarray]] = {}
+        if self._folder is not None:
+            self._claim(json.loads(json.dumps(stamp)))
+
+    def has(self, start: int) -> bool:
+        return start in self._memory or (self._folder is not None and self._path(start).is_file())
+
+    def get(self, start: int) -> dict[str, np.ndarray]:
+        if start not in self._memory:
+            with np.load(self._path(start), allow_pickle=False) as file:
+                self._memory[start] = {name: file[name] for name in file.files}
+        return self._memory[start]
+
+    def put(self, start: int, arrays: dict[str, np.ndarray]) -> None:
+        self._memory[start] = arrays
+        if self._folder is not None:
+            partial = self._folder / f"{os.getpid()}_{start}.partial.npz"
+            np.savez(partial, **arrays)
+            os.replace(partial, self._path(start))
+
+    def _path(self, start: int) -> Path:
+        return self._folder / f"chunk_{start:06d}.npz"
+
+    def _claim(self, stamp: dict) -> None:
+        """Keep the chunks of the same evaluation, remove those of another."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / "stamp.json"
+        if path.is_file() and json.loads(path.read_text()) == stamp:
+            return
+        for old in self._folder.glob("chunk_*.npz"):
+            old.unlink(missing_ok=True)
+        partial = path.with_name(f"{os.getpid()}_stamp.partial")
+        partial.write_text(json.dumps(stamp, indent=1) + "\n")
+        os.replace(partial, path)
