@@ -132,7 +132,7 @@ def attach(screen: ScreenFaces, face_id: Int[Array, "b *k h w"], pixels: tuple[j
     return Fragments(face_id, barycentric, depth)
 
 
-@jax.custom_vjp
+@jax.custom_jvp
 def _columns_at(table: jax.Array, index: jax.Array) -> list[jax.Array]:
     """Columns of a table `[m, c]` at rows of any shape.
 
@@ -142,16 +142,10 @@ def _columns_at(table: jax.Array, index: jax.Array) -> list[jax.Array]:
     return [table[:, column].at[index].get(mode="promise_in_bounds") for column in range(table.shape[1])]
 
 
-def _columns_forward(table, index):
-    return _columns_at(table, index), (table, index)
-
-
-def _columns_backward(saved, cotangent):
-    table, index = saved
-    return jnp.zeros_like(table).at[index].add(jnp.stack(cotangent, axis=-1), mode="promise_in_bounds"), None
-
-
-_columns_at.defvjp(_columns_forward, _columns_backward)
+@_columns_at.defjvp
+def _columns_tangent(primals, tangents):
+    rows = tangents[0].at[primals[1]].get(mode="promise_in_bounds")
+    return _columns_at(*primals), [rows[..., column] for column in range(rows.shape[-1])]
 
 
 def no_fragments(batch: int, image_size: tuple[int, int], dtype, layers: int | None = None) -> Fragments:
