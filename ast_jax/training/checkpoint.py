@@ -131,6 +131,13 @@ def load_model(workdir: str | Path) -> tuple[Model, ConfigDict]:
     return nnx.merge(graphdef, restored["params"]), config
 
 
+def latest_step(workdir: str | Path) -> int | None:
+    """Step of the newest checkpoint of a run, or None; nothing is loaded."""
+    folder = Path(workdir).absolute() / "checkpoints"
+    latest = orbax.training.Checkpointer(folder).latest if folder.is_dir() else None
+    return None if latest is None else latest.step
+
+
 def init_params(params: dict, init_from: str) -> dict:
     """Start from the weights of another run where names and shapes fit, and say what did not.
 

@@ -1,0 +1,80 @@
+"""The protocols of NMR and SoftRas, of Unicorn, and of Occupancy Networks, on ShapeNet."""
+
+import numpy as np
+from jaxtyping import Float
+
+from ast_jax.evaluation.nmr_voxels import nmr_occupancy
+from ast_jax.evaluation.point_iou import point_iou, points_inside
+from ast_jax.evaluation.protocols.base import Item, Protocol, all_views, first_view, one_random_view
+from ast_jax.evaluation.published import NMR_SHAPENET, UNICORN_SHAPENET
+from ast_jax.evaluation.shape3d import sample_surface_with_normals, surface_metrics, voxel_iou
+
+# Points on each surface, as in the evaluations of Unicorn and of Occupancy Networks.
+NUM_POINTS = 100_000
+
+
+def in_true_frame(item: Item) -> Float[np.ndarray, "b v 3"]:
+    """The predicted vertices in the object space of the truth.
+
+    A method that finds the camera itself has an object space of its own: from there to the view by its own camera,
+    and back by the true one, ``R^T (view - t)``, as Unicorn does.
+    """
+    vertices = np.asarray(item.predicted.vertices, np.float64)
+    if item.predicted.camera is None:
+        return vertices
+    view = np.asarray(item.predicted.camera.view(item.predicted.vertices), np.float64)
+    chosen = list(item.views)
+    return (view - item.truth.translation[chosen][:, None]) @ item.truth.rotation[chosen].astype(np.float64)
+
+
+def _measure_nmr(item: Item) -> dict[str, float]:
+    solids = [nmr_occupancy(vertices, item.faces) for vertices in in_true_frame(item)]
+    return {"iou_nmr": float(np.mean([voxel_iou(solid, item.truth.occupancy) for solid in solids]))}
+
+
+def _measure_unicorn(item: Item) -> dict[str, float]:
+    points, _ = sample_surface_with_normals(in_true_frame(item)[0], item.faces, NUM_POINTS, item.index)
+    row = surface_metrics(points, item.truth.surface_points.astype(np.float64), with_icp=True)
+    return {name: row[name] for name in ("chamfer_l1_icp", "chamfer_l1")}
+
+
+def _measure_occnet(item: Item) -> dict[str, float]:
+    vertices = in_true_frame(item)[0]
+    points, normals = sample_surface_with_normals(vertices, item.faces, NUM_POINTS, item.index)
+    row = surface_metrics(
+        points,
+        item.truth.surface_points.astype(np.float64),
+        normals=normals,
+        target_normals=item.truth.surface_normals.astype(np.float64),
+    )
+    inside = points_inside(item.truth.query_points, vertices, item.faces)
+    scores = {"iou_points": point_iou(inside, item.truth.query_inside)}
+    return scores | {name: row[name] for name in ("chamfer_l1", "normal_consistency")}
+
+
+NMR = Protocol(
+    description="3D IoU of 32^3 voxels in NMR's way, every one of the 24 views as input, mean over views and objects",
+    choose_views=all_views,
+    measure=_measure_nmr,
+    columns=("iou_nmr",),
+    published=NMR_SHAPENET,
+    needs=("occupancy",),
+    note="Published rows are means over the 13 classes: evaluate each class, then average. SoftRas's code measures on val.",
+)
+UNICORN = Protocol(
+    description="Chamfer-L1 of 100k points before and after ICP, one random view of each test object",
+    choose_views=one_random_view,
+    measure=_measure_unicorn,
+    columns=("chamfer_l1_icp", "chamfer_l1"),
+    published=UNICORN_SHAPENET,
+    needs=("surface_points",),
+    note="Published tables print ten times this. Their random views depend on the state of a generator; ours on --seed.",
+)
+OCCNET = Protocol(
+    description="IoU at the stored points, Chamfer-L1 and normal consistency of 100k points, view 0 of each test object",
+    choose_views=first_view,
+    measure=_measure_occnet,
+    columns=("iou_points", "chamfer_l1", "normal_consistency"),
+    needs=("query_points", "query_inside", "surface_points", "surface_normals"),
+    note="Published tables print ten times the Chamfer distance.",
+)
