@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from ast_jax.data.pipeline import DataSource
 from ast_jax.data.sources import data_root
 from ast_jax.evaluation.protocols import PROTOCOLS, Protocol
-from ast_jax.evaluation.run import Share, evaluate
+from ast_jax.evaluation.run import WHOLE, Share, evaluate
 from ast_jax.evaluation.summary import Evaluation, format_latex, format_table, summarize
 from ast_jax.summary import make_predictor
 from ast_jax.training.checkpoint import latest_step, load_model
@@ -23,7 +23,7 @@ def run_protocol(
     root: str = "",
     split: str = "test",
     seed: int = 0,
-    share: Share = Share(),
+    share: Share = WHOLE,
     progress: bool = False,
 ) -> list[Path]:
     """Evaluate the newest checkpoint of a run; a call that was interrupted goes on where it stopped.

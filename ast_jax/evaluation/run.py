@@ -27,6 +27,9 @@ class Share:
     count: int = 1
 
 
+WHOLE = Share()
+
+
 def evaluate(
     protocol: Protocol,
     predict: Predict,
@@ -36,7 +39,7 @@ def evaluate(
     *,
     stamp: dict | None = None,
     seed: int = 0,
-    share: Share = Share(),
+    share: Share = WHOLE,
     progress: bool = False,
 ) -> Evaluation | None:
     """All metrics of a protocol on one split.

@@ -179,7 +179,8 @@ AST = _transfer_protocol(
     pooled=True,
     columns=("mask_iou", "pck_05", "pck_10", "pck_15", "psnr", "ssim"),
     description="mask IoU at 0.5, PCK by transfer between 10,000 pairs (both ways, fraction of the crop, pooled)",
-    note="No number of the paper is quoted: its tables were not at hand. AST's released code measures PSNR and SSIM on the first 32 pictures only, and 100 pairs by default.",
+    note="No number of the AST paper is quoted: its tables were not at hand. The released code measures PSNR and SSIM on"
+    " the first 32 pictures only, and 100 pairs by default.",
 )
 UNICORN = _transfer_protocol(
     "unicorn",
@@ -192,7 +193,8 @@ UMR = _transfer_protocol(
     "umr",
     pooled=False,
     columns=("mask_iou", "pck_10", "pck_15"),
-    description="PCK by transfer between 10,000 pairs through all projected vertices, fraction of the box, mean over key points",
+    description="PCK by transfer between 10,000 pairs through all projected vertices, fraction of the box, mean over"
+    " key points",
     published=CUB_MASKS,
     needs=("box_share",),
     note="UMR's published mask IoU is the soft one: see cub_cmr.",

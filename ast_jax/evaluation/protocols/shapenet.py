@@ -59,7 +59,8 @@ NMR = Protocol(
     columns=("iou_nmr",),
     published=NMR_SHAPENET,
     needs=("occupancy",),
-    note="Published rows are means over the 13 classes: evaluate each class, then average. SoftRas's code measures on val.",
+    note="Published rows are means over the 13 classes: evaluate each class, then average. SoftRas's code measures on"
+    " val.",
 )
 UNICORN = Protocol(
     description="Chamfer-L1 of 100k points before and after ICP, one random view of each test object",
@@ -68,10 +69,11 @@ UNICORN = Protocol(
     columns=("chamfer_l1_icp", "chamfer_l1"),
     published=UNICORN_SHAPENET,
     needs=("surface_points",),
-    note="Published tables print ten times this. Their random views depend on the state of a generator; ours on --seed.",
+    note="Published tables print ten times this. Their random views depend on the state of a generator, ours on"
+    " --seed.",
 )
 OCCNET = Protocol(
-    description="IoU at the stored points, Chamfer-L1 and normal consistency of 100k points, view 0 of each test object",
+    description="IoU at the stored points, Chamfer-L1 and normal consistency of 100k points; view 0 of each object",
     choose_views=first_view,
     measure=_measure_occnet,
     columns=("iou_points", "chamfer_l1", "normal_consistency"),
