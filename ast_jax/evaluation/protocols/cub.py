@@ -179,7 +179,7 @@ AST = _transfer_protocol(
     pooled=True,
     columns=("mask_iou", "pck_05", "pck_10", "pck_15", "psnr", "ssim"),
     description="mask IoU at 0.5, PCK by transfer between 10,000 pairs (both ways, fraction of the crop, pooled)",
-    note="No number of the AST paper is quoted: its tables were not at hand. The released code measures PSNR and SSIM on"
+    note="No number of the AST paper is quoted: its tables were not at hand. Its code measures PSNR and SSIM on"
     " the first 32 pictures only, and 100 pairs by default.",
 )
 UNICORN = _transfer_protocol(
