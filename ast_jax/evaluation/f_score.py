@@ -10,7 +10,7 @@ from ast_jax.evaluation.nearest import Nearest, match_points
 # 2 % of the side of the cube that holds the objects. Tatarchenko et al. (CVPR 2019) take 1 %, which asks for
 # some 100 000 points: with 10 000 the spacing of the samples is itself about 1 %.
 F_SCORE_THRESHOLD = 0.02
-# Chen et al., DIB-R, NeurIPS 2019, tables of the supplement; their objects fit the cube of side 0.9.
+# Chen et al., DIB-R, NeurIPS 2019, released evaluation; there the objects fit a cube of side 0.9.
 DIBR_THRESHOLDS = (0.01, 0.02, 0.03, 0.04, 0.05)
 
 

@@ -147,10 +147,8 @@ def _f32(array: np.ndarray) -> np.ndarray:
 
 
 def _to_motion(params) -> Motion:
-    rotation = np.linalg.qr(np.asarray(_rotation(params["six"]), np.float64).T)
-    # qr gives the columns up to sign; the sign is that of the diagonal of its triangle.
-    orthonormal = rotation[0] * np.sign(np.diag(rotation[1]))
-    return Motion(np.asarray(params["scale"], np.float64), orthonormal.T, np.asarray(params["shift"], np.float64))
+    left, _, right = np.linalg.svd(np.asarray(_rotation(params["six"]), np.float64))  # orthonormal in double too
+    return Motion(np.asarray(params["scale"], np.float64), left @ right, np.asarray(params["shift"], np.float64))
 
 
 def _combine(start: Motion, motion: Motion, origin: np.ndarray) -> Motion:
