@@ -1,81 +1,27 @@
-"""How close a predicted shape is to the true one. All on the CPU in float64."""
+"""How close a predicted shape is to the true one: all surface metrics from one search. On the CPU in float64."""
+
+from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
-from scipy.spatial import cKDTree
+from jaxtyping import Float
 
-from ast_jax.data.occupancy import solid_occupancy
+from ast_jax.evaluation.chamfer import chamfer_l1, chamfer_l2, normal_consistency
+from ast_jax.evaluation.f_score import DIBR_THRESHOLDS, F_SCORE_THRESHOLD, f_score, f_scores
+from ast_jax.evaluation.icp import align
+from ast_jax.evaluation.nearest import match_points
+from ast_jax.evaluation.surface import sample_surface, sample_surface_with_normals
+from ast_jax.evaluation.voxel_iou import mesh_occupancy, voxel_iou
 
-# 2 % of the side of the cube that holds the objects. Tatarchenko et al. (CVPR 2019) take 1 %, which asks for
-# some 100 000 points: with 10 000 the spacing of the samples is itself about 1 %.
-F_SCORE_THRESHOLD = 0.02
-
-
-def voxel_iou(a: Bool[np.ndarray, "x y z"], b: Bool[np.ndarray, "x y z"]) -> float:
-    """Intersection over union of two solids: ``|a and b| / |a or b|``; 1 if both are empty.
-
-    Args:
-      a: occupied voxels.
-      b: occupied voxels of the same grid.
-
-    Returns:
-      a value in [0, 1].
-
-    Source: Choy et al., 3D-R2N2, ECCV 2016; at 32^3 as in NMR and SoftRas.
-    """
-    union = np.count_nonzero(a | b)
-    return np.count_nonzero(a & b) / union if union else 1.0
-
-
-def mesh_occupancy(
-    vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], resolution: int = 32
-) -> Bool[np.ndarray, "r r r"]:
-    """The solid inside a mesh, by the same function that made the truth of the data sets.
-
-    Args:
-      vertices: object units; the grid covers [-0.5, 0.5]^3.
-      faces: any winding, holes up to a voxel.
-      resolution: voxels per side.
-
-    Returns:
-      occupied voxels, indexed x, y, z.
-
-    Raises:
-      ValueError: no face, or a vertex that is not finite.
-    """
-    return solid_occupancy(np.asarray(vertices, np.float64), faces, resolution)
-
-
-def sample_surface(
-    vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], num_points: int, seed: int
-) -> Float[np.ndarray, "m 3"]:
-    """Points uniform by area on all faces of a mesh.
-
-    ``p = (1 - sqrt(u)) a + sqrt(u) (1 - w) b + sqrt(u) w c`` on the face a, b, c; u, w uniform in [0, 1].
-
-    Args:
-      vertices: object units.
-      faces: at least one with area.
-      num_points: how many.
-      seed: the same seed gives the same points.
-
-    Returns:
-      the points, float64.
-
-    Raises:
-      ValueError: the mesh has no area or a vertex that is not finite.
-
-    Source: Osada et al., Shape distributions, ACM TOG 2002, section 4.2.
-    """
-    corners = np.asarray(vertices, np.float64)[faces]
-    first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    areas = np.linalg.norm(np.cross(first, second), axis=1)
-    if not (np.isfinite(areas).all() and areas.sum() > 0.0):
-        raise ValueError("vertices: the mesh has no area or a vertex that is not finite; nothing to sample.")
-    rng = np.random.default_rng(seed)
-    chosen = rng.choice(len(areas), num_points, p=areas / areas.sum())
-    root, other = np.sqrt(rng.random((num_points, 1))), rng.random((num_points, 1))
-    return corners[chosen, 0] + root * ((1.0 - other) * first[chosen] + other * second[chosen])
+__all__ = [
+    "chamfer_l1",
+    "f_score",
+    "mesh_occupancy",
+    "sample_surface",
+    "sample_surface_with_normals",
+    "surface_metrics",
+    "surface_scores",
+    "voxel_iou",
+]
 
 
 def surface_scores(
@@ -93,42 +39,53 @@ def surface_scores(
     Returns:
       Chamfer-L1 in object units, F-score in [0, 1].
     """
-    to_target, to_points = cKDTree(target).query(points)[0], cKDTree(points).query(target)[0]
-    chamfer = 0.5 * float(to_target.mean() + to_points.mean())
-    precision, recall = float((to_target < threshold).mean()), float((to_points < threshold).mean())
-    return chamfer, 2.0 * precision * recall / max(precision + recall, np.finfo(float).tiny)
+    nearest = match_points(points, target)
+    score = f_scores(points, target, (threshold,), nearest=nearest)[0]
+    return chamfer_l1(points, target, nearest=nearest), float(score)
 
 
-def chamfer_l1(points: Float[np.ndarray, "m 3"], target: Float[np.ndarray, "n 3"]) -> float:
-    """Mean distance between two point sets, both ways: ``(mean_a min_b |a - b| + mean_b min_a |a - b|) / 2``.
-
-    Args:
-      points: on the predicted surface.
-      target: on the true surface.
-
-    Returns:
-      a distance in object units; papers often print ten times this.
-
-    Source: Mescheder et al., Occupancy Networks, CVPR 2019, section 4; Unicorn and AST use the same.
-    """
-    return surface_scores(points, target)[0]
-
-
-def f_score(
+def surface_metrics(
     points: Float[np.ndarray, "m 3"],
     target: Float[np.ndarray, "n 3"],
-    threshold: float = F_SCORE_THRESHOLD,
-) -> float:
-    """Harmonic mean of precision and recall, the shares of points with a counterpart within the threshold.
+    *,
+    normals: Float[np.ndarray, "m 3"] | None = None,
+    target_normals: Float[np.ndarray, "n 3"] | None = None,
+    thresholds: Sequence[float] = DIBR_THRESHOLDS,
+    with_icp: bool = False,
+) -> dict[str, float]:
+    """Every surface metric of one prediction.
 
     Args:
-      points: on the predicted surface.
+      points: on the predicted surface, object units.
       target: on the true surface.
-      threshold: object units.
+      normals: of the predicted points; without either normals there is no normal consistency.
+      target_normals: of the true points.
+      thresholds: of the F-scores, object units.
+      with_icp: also after `icp.align`, under the same names with ``_icp`` behind.
 
     Returns:
-      a value in [0, 1].
+      ``chamfer_l1``, ``chamfer_l2``, ``normal_consistency`` and one ``f_score@<threshold>`` each.
 
-    Source: Knapitsch et al., Tanks and Temples, 2017; Tatarchenko et al., CVPR 2019.
+    Raises:
+      ValueError: a set is empty or has a coordinate that is not finite.
     """
-    return surface_scores(points, target, threshold)[1]
+    nearest = match_points(points, target)
+    row = {
+        "chamfer_l1": chamfer_l1(points, target, nearest=nearest),
+        "chamfer_l2": chamfer_l2(points, target, nearest=nearest),
+    }
+    scores = f_scores(points, target, thresholds, nearest=nearest)
+    row |= {f"f_score@{threshold:g}": float(score) for threshold, score in zip(thresholds, scores)}
+    if normals is not None and target_normals is not None:
+        row["normal_consistency"] = normal_consistency(points, normals, target, target_normals, nearest=nearest)
+    if with_icp:
+        motion = align(points, target)
+        moved = surface_metrics(
+            motion.move(points),
+            target,
+            normals=None if normals is None else motion.turn(normals),
+            target_normals=target_normals,
+            thresholds=thresholds,
+        )
+        row |= {f"{name}_icp": value for name, value in moved.items()}
+    return row

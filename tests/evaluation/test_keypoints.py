@@ -1,9 +1,17 @@
-"""PCK by hand: errors in pixels over the longer side of the mask's bounding box."""
+"""PCK by hand and against loops over pictures and key points, in each of its three meanings."""
 
 import numpy as np
 import pytest
 
-from ast_jax.evaluation.keypoints import pck
+from ast_jax.evaluation.keypoints import (
+    pck,
+    pck_transfer,
+    pck_transfer_pooled,
+    transfer_keypoints,
+    transfer_pairs,
+    visible_vertices,
+)
+from render import rasterize
 
 
 def _masks():
@@ -40,3 +48,103 @@ def test_empty_mask():
     masks[1] = 0.0
     with pytest.raises(ValueError, match="number 1 is empty"):
         pck(np.zeros((2, 1, 2)), np.ones((2, 1, 3)), masks)
+
+
+def _random_pairs(seed=0, b=6, p=7, v=25):
+    rng = np.random.default_rng(seed)
+    source, target = rng.uniform(-1, 1, (2, b, p, 3))
+    source[..., 2], target[..., 2] = rng.random((2, b, p)) < 0.7
+    points = rng.uniform(-1, 1, (2, b, v, 2))
+    return source, target, points[0], points[1], rng.random((b, v)) < 0.4
+
+
+def _transfer_loop(keypoints, source_points, target_points, usable):
+    moved = np.zeros(keypoints[..., :2].shape)
+    for i, image in enumerate(keypoints):
+        for k, (x, y, _) in enumerate(image):
+            best = min(((x - u) ** 2 + (y - w) ** 2, n) for n, (u, w) in enumerate(source_points[i]) if usable[i, n])
+            moved[i, k] = target_points[i, best[1]]
+    return moved
+
+
+def test_transfer_equals_loops_over_usable_points():
+    source, _, at_source, at_target, usable = _random_pairs()
+    moved = transfer_keypoints(source, at_source, at_target, usable)
+    np.testing.assert_array_equal(moved, _transfer_loop(source, at_source, at_target, usable))
+    everything = transfer_keypoints(source, at_source, at_target)
+    np.testing.assert_array_equal(everything, _transfer_loop(source, at_source, at_target, usable | True))
+    assert not np.array_equal(moved, everything)
+
+
+def test_both_transfer_measures_equal_loops():
+    source, target, _, _, _ = _random_pairs()
+    rng = np.random.default_rng(1)
+    moved = target[..., :2] + rng.normal(scale=0.12, size=target[..., :2].shape)
+    share = rng.uniform(0.4, 1.0, len(target))
+    per_point, pooled = {t: [] for t in (0.05, 0.1, 0.15)}, {t: [] for t in (0.05, 0.1, 0.15)}
+    for threshold in per_point:
+        for k in range(source.shape[1]):
+            hits = []
+            for i in range(len(source)):
+                if source[i, k, 2] and target[i, k, 2]:
+                    error_px = np.hypot(*(moved[i, k] - target[i, k, :2])) * 128 / 2  # a picture of 128 pixels
+                    hits.append(error_px <= threshold * share[i] * 128)
+                    pooled[threshold].append(error_px <= threshold * 128)
+            if hits:
+                per_point[threshold].append(np.mean(hits))
+    boxes = pck_transfer(moved, source, target, box_share=share, thresholds=tuple(per_point))
+    np.testing.assert_allclose(boxes, [np.mean(x) for x in per_point.values()])
+    crops = pck_transfer_pooled(moved, source, target)
+    np.testing.assert_allclose(crops, [np.mean(x) for x in pooled.values()])
+    assert np.all(crops[1:] > boxes[1:]) and 0.0 < boxes[0] < crops[-1] < 1.0
+
+
+def test_mask_and_box_give_the_same_for_a_square_picture():
+    masks = np.zeros((3, 64, 64), bool)
+    masks[0, 3:19, 5:21], masks[1, 10:60, 4:20], masks[2] = True, True, True
+    rng = np.random.default_rng(0)
+    target = np.concatenate([rng.uniform(-1, 1, (3, 9, 2)), np.ones((3, 9, 1))], axis=-1)
+    predicted = target[..., :2] + rng.normal(scale=0.1, size=(3, 9, 2))
+    by_box = pck(predicted, target, box_share=np.array([16, 50, 64]) / 64)
+    np.testing.assert_array_equal(pck(predicted, target, masks), by_box)
+    with pytest.raises(ValueError, match="give exactly one"):
+        pck(predicted, target)
+    with pytest.raises(ValueError, match="give exactly one"):
+        pck(predicted, target, masks, box_share=np.ones(3))
+
+
+def test_pairs_are_those_of_the_published_recipe():
+    first, second = [], []
+    while len(first) < 11:
+        np.random.seed(len(first) + 123)
+        order = np.random.permutation(np.arange(0, 9))
+        first, second = first + order[:4].tolist(), second + order[-4:].tolist()
+    pairs = transfer_pairs(9, 11)
+    np.testing.assert_array_equal(pairs, list(zip(first, second))[:11])
+    assert (pairs[:, 0] != pairs[:, 1]).all()
+    with pytest.raises(ValueError, match="at least two pictures"):
+        transfer_pairs(1, 5)
+
+
+def test_visible_vertices_of_two_squares_one_behind_the_other():
+    """The smaller square is hidden in the first picture; in the second it is in front, within the larger one."""
+    square = np.array([[-1.0, -1, 0, 1], [1, -1, 0, 1], [1, 1, 0, 1], [-1, 1, 0, 1]])
+    clip = np.concatenate([square * [0.8, 0.8, 1, 1], square * [0.4, 0.4, 1, 1]])
+    corners = np.array([[0, 1, 2], [0, 2, 3]])
+    faces = np.concatenate([corners, corners + 4]).astype(np.int32)
+    depth = np.array([[1.0] * 4 + [2.0] * 4, [2.0] * 4 + [1.0] * 4])
+    face_id = np.asarray(rasterize(np.stack([clip, clip]), faces, (16, 16), vertex_depth=depth).face_id)
+    visible = visible_vertices(face_id, faces, 9)
+    np.testing.assert_array_equal(visible[0], [True] * 4 + [False] * 5)
+    np.testing.assert_array_equal(visible[1], [True] * 8 + [False])
+    assert not visible_vertices(np.full((1, 4, 4), -1), faces, 8).any()
+
+
+def test_nothing_to_transfer_by_and_nothing_visible():
+    source, target, at_source, at_target, usable = _random_pairs()
+    usable[2] = False
+    with pytest.raises(ValueError, match="picture 2 of the batch has no usable point"):
+        transfer_keypoints(source, at_source, at_target, usable)
+    source[..., 2] = 0.0
+    assert np.isnan(pck_transfer_pooled(target[..., :2], source, target)).all()
+    assert np.isnan(pck_transfer(target[..., :2], source, target, box_share=np.ones(len(source)))).all()
