@@ -9,7 +9,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "cub_cmr": cub.CMR,
     "cub_umr": cub.UMR,
     "cub_unicorn": cub.UNICORN,
-    "freeshapes": freeshapes(),
+    "freeshapes": freeshapes(num_views=0),
     "shapenet_nmr": shapenet.NMR,
     "shapenet_occnet": shapenet.OCCNET,
     "shapenet_unicorn": shapenet.UNICORN,
