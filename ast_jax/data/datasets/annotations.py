@@ -1,4 +1,4 @@
-"""The files that a user writes beside the own photographs: cameras and key points."""
+"""The files that a user writes beside the own photographs, cameras and key points; and names of objects."""
 
 import csv
 from dataclasses import dataclass, field
@@ -135,3 +135,9 @@ def _from_csv(path: Path) -> Keypoints:
     if not all(np.isfinite(array).all() for array in points.values()):
         raise ValueError(f"{path}: a number is not finite.")
     return Keypoints(names, points)
+
+
+def safe_id(text: str) -> str:
+    """A path or name as an object id: ``__`` for ``/``, ``_`` for what cannot be in a file's name."""
+    name = "".join(c if c.isascii() and (c.isalnum() or c in "._+-") else "_" for c in text.replace("/", "__"))
+    return name if name[:1].isalnum() else "x" + name

@@ -11,6 +11,7 @@ from ast_jax.data.coco_masks import segmentation_mask
 from ast_jax.data.crop import Box
 from ast_jax.data.cutout import Cutout, record_of
 from ast_jax.data.datasets import ReadOptions
+from ast_jax.data.datasets.annotations import safe_id
 from ast_jax.data.images import read_rgb
 from ast_jax.data.near_duplicates import split_by_group
 from ast_jax.data.records import Collection, LazyRecord
@@ -109,7 +110,7 @@ def _list_file(
     splits = _splits(path, [item["image_id"] for item in chosen], options.seed)
     records = [
         LazyRecord(
-            f"{path.stem}_{item['id']}",
+            safe_id(f"{path.stem}_{item['id']}"),
             split,
             partial(_load, path, images[item["image_id"]], item, num_keypoints, options.image_size),
             {"image": images[item["image_id"]]["file_name"], "annotation": item["id"]},

@@ -20,7 +20,7 @@ from ast_jax.data.archives import read_lines, source_folder
 from ast_jax.data.crop import object_box
 from ast_jax.data.cutout import Cutout, record_of
 from ast_jax.data.datasets import ReadOptions
-from ast_jax.data.datasets.annotations import Keypoints, make_camera, read_cameras, read_keypoints
+from ast_jax.data.datasets.annotations import Keypoints, make_camera, read_cameras, read_keypoints, safe_id
 from ast_jax.data.images import IMAGE_SUFFIXES
 from ast_jax.data.near_duplicates import split_by_group
 from ast_jax.data.photo import load_photo
@@ -122,19 +122,13 @@ def _group(pictures: list[Path], root: Path, by_folder: bool) -> dict[str, list[
     for path in pictures:
         key = _key(path, root)
         if by_folder and "/" in key:
-            groups.setdefault(_safe(key.rpartition("/")[0]), []).append(path)
+            groups.setdefault(safe_id(key.rpartition("/")[0]), []).append(path)
             continue
-        name = _safe(key.rpartition(".")[0])
+        name = safe_id(key.rpartition(".")[0])
         if name in groups:
             raise ValueError(f"{path}: {groups[name][0]} has the same name ({name}); rename one of them.")
         groups[name] = [path]
     return groups
-
-
-def _safe(key: str) -> str:
-    """A path as an object id: ``__`` for ``/``, ``_`` for what cannot be in a file's name."""
-    name = "".join(c if c.isascii() and (c.isalnum() or c in "._+-") else "_" for c in key.replace("/", "__"))
-    return name if name[0].isalnum() else "x" + name
 
 
 def _read_splits(root: Path, groups: dict[str, list[Path]]) -> dict[str, str] | None:
@@ -143,11 +137,11 @@ def _read_splits(root: Path, groups: dict[str, list[Path]]) -> dict[str, str] | 
     if not paths:
         return None
     names = {name: name for name in groups}
-    names |= {_safe(_key(path, root)): name for name, files in groups.items() for path in files}
+    names |= {safe_id(_key(path, root)): name for name, files in groups.items() for path in files}
     splits: dict[str, str] = {}
     for split, path in paths.items():
         for line in read_lines(path):
-            name = names.get(_safe(line.removeprefix("./").removeprefix(f"{IMAGE_FOLDER}/").rstrip("/")))
+            name = names.get(safe_id(line.removeprefix("./").removeprefix(f"{IMAGE_FOLDER}/").rstrip("/")))
             if name is None:
                 raise ValueError(f"{path}: {line!r} is no picture or sub-folder of {root}.")
             if splits.setdefault(name, split) != split:

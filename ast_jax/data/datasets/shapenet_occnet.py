@@ -38,9 +38,10 @@ CAMERA_SIDE = 137
 OCCUPANCY_SIDE = 32
 # ShapeNetCore.v1, by its README: +Y is up and +X is the front. Ours is +Z: (x, y, z) -> (-z, y, x).
 TURN = rotation_y(-90.0)
-# Largest difference of a channel from the background's colour, of 255, that is still background: above the noise of
-# these JPEGs on white, below the light grey of most white objects.
-BACKGROUND_TOLERANCE = 12
+# Background differs from its colour by at most this, of 255: in brightness, above the noise of JPEG on white and below
+# the light grey of most white objects; in hue, far above the colours that JPEG smears over an outline.
+BRIGHTNESS_TOLERANCE, HUE_TOLERANCE = 12, 60
+LUMA = np.array([0.299, 0.587, 0.114])  # JPEG's, ITU-R BT.601
 # Connected parts of the object smaller than this, px, are noise of the compression.
 MIN_PART = 4
 MASK_FOLDERS = ("mask_choy2016", "img_choy2016_mask", "mask")
@@ -131,11 +132,13 @@ def plain_mask(rgb: UInt8[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "h w"]:
     Raises:
       ValueError: the corners differ in colour, or nothing stands out.
     """
-    corners = rgb[[0, 0, -1, -1], [0, -1, 0, -1]].astype(int)
-    background = np.median(corners, axis=0)
-    if np.abs(corners - background).max() > BACKGROUND_TOLERANCE:
+    background = np.median(rgb[[0, 0, -1, -1], [0, -1, 0, -1]], axis=0)
+    difference = rgb - background
+    brightness = difference @ LUMA
+    hue = np.abs(difference - brightness[..., None]).max(-1)
+    distinct = (np.abs(brightness) > BRIGHTNESS_TOLERANCE) | (hue > HUE_TOLERANCE)
+    if distinct[[0, 0, -1, -1], [0, -1, 0, -1]].any():
         raise ValueError("its background is not of one colour and there is no folder of masks.")
-    distinct = np.abs(rgb.astype(int) - background).max(-1) > BACKGROUND_TOLERANCE
     labels, count = ndimage.label(distinct, structure=np.ones((3, 3)))
     large = np.bincount(labels.ravel(), minlength=count + 1) >= MIN_PART
     large[0] = False
