@@ -54,9 +54,7 @@ def record_of(cutouts: Sequence[Cutout], size: int) -> ObjectRecord:
     for cutout in cutouts:
         image = cut_rgba(_rgba(cutout), [cutout.box], size)[0]
         if image[..., 3].max() <= 127:
-            raise ValueError(
-                "the mask has no pixel within the square about the object; the two do not belong together."
-            )
+            raise ValueError("no pixel of the mask lies in the square about the object; give a mask that fits it.")
         images.append(image)
         keypoints.append(_keypoints_of(cutout))
         cameras.append(_camera_of(cutout))

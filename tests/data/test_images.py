@@ -23,11 +23,12 @@ def save(picture, path, **options):
 
 @pytest.mark.parametrize("mode, suffix", [("RGB", "png"), ("P", "png"), ("CMYK", "tif"), ("CMYK", "jpg")])
 def test_colour_modes(tmp_path, mode, suffix):
-    stored = Image.fromarray(colours()).convert(mode)
+    stored = Image.fromarray(colours())
+    stored = stored.quantize(256) if mode == "P" else stored.convert(mode)
     options = {"quality": 98} if suffix == "jpg" else {}
     found = read_image(save(stored, tmp_path / f"a.{suffix}", **options))
     assert found.shape == (HEIGHT, WIDTH, 3) and found.dtype == np.uint8
-    assert np.abs(found.astype(int) - colours()).mean() < (12 if mode == "P" else 4)  # a palette has 256 colours
+    assert np.abs(found.astype(int) - colours()).mean() < 4
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "bmp", "webp"])
@@ -68,6 +69,7 @@ def test_exif_orientation(tmp_path, orientation, turn):
     assert np.abs(found.astype(int) - colours()).mean() < 3
 
 
+@pytest.mark.filterwarnings("ignore:Truncated File Read")
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp"])
 def test_every_cut_is_an_error_that_names_the_file(tmp_path, suffix):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)

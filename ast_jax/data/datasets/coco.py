@@ -8,7 +8,7 @@ import numpy as np
 
 from ast_jax.data.archives import load_json, source_folder
 from ast_jax.data.coco_masks import segmentation_mask
-from ast_jax.data.crop import Box
+from ast_jax.data.crop import Box, object_box
 from ast_jax.data.cutout import Cutout, record_of
 from ast_jax.data.datasets import ReadOptions
 from ast_jax.data.datasets.annotations import safe_id
@@ -19,7 +19,7 @@ from ast_jax.data.store import SPLITS, ObjectRecord
 
 PADDING = 0.1
 # Instances whose box is smaller than this on its longer side, px, are left out: too little to see.
-MIN_BOX_SIDE = 32
+MIN_BOX_SIDE = 32.0
 FRACTIONS = (0.8, 0.1, 0.1)
 # variant -> how the names of the annotation files begin
 VARIANTS = {"": ("instances", "annotations", "_annotations"), "keypoints": ("person_keypoints", "keypoints")}
@@ -47,7 +47,10 @@ def read(options: ReadOptions, *, min_box_side: float = MIN_BOX_SIDE) -> Collect
         content = _checked(path)
         kind = _find_category(path, content["categories"], options.category)
         category, names = kind["name"], tuple(kind.get("keypoints", ()))
-        found, skipped = _list_file(path, content, kind["id"], len(names), options, min_box_side)
+        try:
+            found, skipped = _list_file(path, content, kind["id"], len(names), options, min_box_side)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{path}: not COCO's format ({type(error).__name__}: {error}).") from error
         records += found
         problems += skipped
     settings = {"source": "coco", "image_size": options.image_size, "padding": PADDING, "min_box_side": min_box_side}
@@ -172,12 +175,9 @@ def _find_picture(path: Path, name: str) -> Path:
 
 def _square(item: dict, mask: np.ndarray) -> tuple[Box, float]:
     """The square about the annotated box, else about the mask; and the share of it that the box takes."""
-    if "bbox" in item:
-        left, top, width, height = (float(value) for value in item["bbox"])
-    else:
-        rows, columns = (np.flatnonzero((mask > 0.5).any(axis)) for axis in (1, 0))
-        left, top = float(columns[0]), float(rows[0])
-        width, height = columns[-1] + 1 - left, rows[-1] + 1 - top
+    if "bbox" not in item:
+        return object_box(mask, padding=PADDING), 1 / (1 + 2 * PADDING)
+    left, top, width, height = (float(value) for value in item["bbox"])
     longer = max(width, height)
     if not longer > 0:
         raise ValueError("its box is empty.")
