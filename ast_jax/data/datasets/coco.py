@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from ast_jax.data.archives import load_json, source_folder
-from ast_jax.data.coco_masks import segmentation_mask
 from ast_jax.data.crop import Box, object_box
 from ast_jax.data.cutout import Cutout, record_of
 from ast_jax.data.datasets import ReadOptions
 from ast_jax.data.datasets.annotations import safe_id
+from ast_jax.data.datasets.coco_masks import segmentation_mask
 from ast_jax.data.images import read_rgb
 from ast_jax.data.near_duplicates import split_by_group
 from ast_jax.data.records import Collection, LazyRecord

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from ast_jax.data.augment import mirror_order
-from ast_jax.data.coco_masks import segmentation_mask, unpack_counts
 from ast_jax.data.datasets import ReadOptions, coco, read_dataset
+from ast_jax.data.datasets.coco_masks import segmentation_mask, unpack_counts
 from ast_jax.data.records import check_collection, check_record
 
 HEIGHT, WIDTH = 60, 80
