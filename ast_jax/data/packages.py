@@ -12,7 +12,9 @@ import urllib.parse
 import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+
+from ast_jax.data.archives import safe_member, unpack_zip
 
 DEB_MAGIC = b"!<arch>\n"
 AR_HEADER_SIZE = 60
@@ -152,34 +154,15 @@ def unpack_archive(archive: str | Path, target: Path, prefixes: Sequence[str] = 
     archive = Path(archive)
     try:
         if zipfile.is_zipfile(archive):
-            _unpack_zip(archive, target, prefixes)
+            unpack_zip(archive, target, lambda name: _wanted(name, prefixes))
         else:
             _unpack_deb(archive, target, prefixes)
     except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
         raise ValueError(f"{archive}: cannot be unpacked ({error}).") from error
 
 
-def safe_member(archive: str | Path, name: str) -> str:
-    """The path of an archive member, without a leading ``./``.
-
-    Raises:
-      ValueError: an absolute path, or one that climbs with ``..``.
-    """
-    path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts:
-        raise ValueError(f"{archive}: refused, its member {name!r} would be written outside the target folder.")
-    return path.as_posix()
-
-
 def _wanted(name: str, prefixes: Sequence[str]) -> bool:
     return any(name.startswith(prefix) for prefix in prefixes)
-
-
-def _unpack_zip(archive: Path, target: Path, prefixes: Sequence[str]) -> None:
-    with zipfile.ZipFile(archive) as file:
-        for info in file.infolist():
-            if _wanted(safe_member(archive, info.filename), prefixes):
-                file.extract(info, target)
 
 
 def _unpack_deb(archive: Path, target: Path, prefixes: Sequence[str]) -> None:

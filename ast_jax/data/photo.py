@@ -4,8 +4,10 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float
-from PIL import Image, ImageOps
+from PIL import Image
 from scipy import ndimage
+
+from ast_jax.data.images import deep_grey, is_deep, open_picture
 
 HOW_TO = "give --mask FILE (white object on black), or a picture whose alpha channel is the mask"
 # A pixel this far from the background's colour (largest difference of a channel, of 1) may be object: well
@@ -34,10 +36,10 @@ def load_photo(
       ValueError: a file is missing or broken, sizes differ, the mask is empty, or there is no mask and the
         background is not plain; the message says what to do.
     """
-    picture = _open(image_path)
+    picture = open_picture(image_path)
     rgb, alpha = _colour_and_alpha(picture)
     if mask_path is not None:
-        mask = _read_mask(mask_path)
+        mask = read_mask(mask_path)
         if mask.shape != rgb.shape[:2]:
             sizes = " but ".join(f"{w} x {h} px" for h, w in (mask.shape, rgb.shape[:2]))
             raise ValueError(f"{mask_path}: the mask is {sizes} the picture {image_path}; make the sizes equal.")
@@ -93,42 +95,28 @@ def _largest_part(foreground: np.ndarray) -> np.ndarray:
     return labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
 
 
-def _open(path: str | Path) -> Image.Image:
-    """The decoded first frame, upright."""
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file.")
-    try:
-        picture = Image.open(path)
-        picture.load()
-        return ImageOps.exif_transpose(picture)
-    except Exception as error:  # each of pillow's decoders raises what it likes
-        raise ValueError(f"{path}: not a readable picture ({type(error).__name__}: {error}).") from error
-
-
 def _colour_and_alpha(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
     """float32 RGB, and alpha where the picture has it."""
-    if picture.mode.startswith(("I", "F")):  # more than 8 bits; pillow's own conversion would cut them off
-        grey = _deep_grey(picture)
+    if is_deep(picture):
+        grey = deep_grey(picture)
         return np.repeat(grey[..., None], 3, axis=-1), None
     has_alpha = picture.has_transparency_data
     pixels = np.asarray(picture.convert("RGBA" if has_alpha else "RGB"), np.float32) / 255
     return pixels[..., :3], pixels[..., 3] if has_alpha else None
 
 
-def _deep_grey(picture: Image.Image) -> np.ndarray:
-    """16-bit or float grey in [0, 1]; 32-bit integers count as 16-bit, for pillow widens 16-bit files."""
-    values = np.nan_to_num(np.asarray(picture).astype(np.float32))
-    largest = 65535.0 if picture.mode.startswith("I") else max(float(values.max()), 1.0)
-    return np.clip(values / largest, 0.0, 1.0)
-
-
-def _read_mask(path: str | Path) -> np.ndarray:
+def read_mask(path: str | Path) -> Float[np.ndarray, "h w"]:
     """Alpha where it says something, else what is not black in a palette, else brightness.
 
     Brightness counts relative to the brightest pixel, because masks are also stored as 0 and 1 of 255.
+
+    Returns:
+      float32 in [0, 1].
+
+    Raises:
+      ValueError: missing, broken, or no pixel is bright.
     """
-    picture = _open(path)
+    picture = open_picture(path)
     rgb, alpha = _colour_and_alpha(picture)
     if alpha is not None and alpha.min() < alpha.max():
         mask = alpha

@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from jaxtyping import Float
 
+from ast_jax.data.archives import safe_member
 from ast_jax.data.meshes import load_mesh
 from ast_jax.data.normalise import compact, transformed
-from ast_jax.data.packages import safe_member
 from ast_jax.data.source_mesh import SourceMesh
 
 CATALOGUE = "PluginFurnitureCatalog.properties"
