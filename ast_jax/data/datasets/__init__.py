@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from ast_jax.data.records import Collection
@@ -27,7 +28,21 @@ class ReadOptions:
 
 
 Reader = Callable[[ReadOptions], Collection]
-DATASETS: dict[str, Reader] = {}
+
+
+def _reader(module: str) -> Reader:
+    """``read`` of a module of this package, imported when it is called: one data set costs no other's imports."""
+    return lambda options: import_module(f"{__name__}.{module}").read(options)
+
+
+DATASETS: dict[str, Reader] = {
+    name: _reader(name)
+    for name in (
+        "cub",
+        "cub_cmr",
+        "pascal3d",
+    )
+}
 
 
 def read_dataset(name: str, options: ReadOptions) -> Collection:
