@@ -160,14 +160,15 @@ def _canonical(points: np.ndarray, semantics: Semantics) -> np.ndarray:
 def _refined(points: np.ndarray, xy: np.ndarray, weight: np.ndarray, semantics: Semantics) -> tuple[np.ndarray, ...]:
     """Cameras and points by turns, then points, scale, rotation and shift of each picture."""
     for _ in range(RESTARTS):
+        earlier = points
         scale, rotation = _best_start(points, xy, weight)
-        for round_ in range(JOINT_ROUNDS):
+        for _ in range(JOINT_ROUNDS):
             scale, rotation, shift = _cameras(points, xy, weight, scale, rotation, steps=3)
             before = points
             points = _canonical(_points(xy, weight, scale, rotation, shift, semantics.mirror), semantics)
             if np.abs(points - before).max() < TOLERANCE:
                 break
-        if not round_:
+        if np.abs(points - earlier).max() < TOLERANCE:
             break  # other first rotations change nothing any more
     scale, rotation, shift = _cameras(points, xy, weight, *_best_start(points, xy, weight), steps=LAST_STEPS)
     return points, scale, rotation, shift

@@ -1,6 +1,7 @@
 """The annotation caches of CMR and U-CMR: struct arrays ``images`` and ``sfm_anno`` in MATLAB files."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +100,7 @@ def read_split(cache: Cache, split: str, *, with_cameras: bool) -> list[Annotati
 
 
 def mean_keypoints(cache: Cache) -> dict[str, list]:
-    """The mean 3D key points, ``S`` of a camera file, in our axes, for ``dataset.json``; nothing where there are none."""
+    """The mean 3D key points (``S`` of a camera file) in our axes for ``dataset.json``; nothing if there are none."""
     for path in cache.cameras.values():
         try:
             points = FROM_CMR_WORLD @ load_variable(path, "S")
@@ -115,12 +116,13 @@ def _annotation(images: Path, image, camera) -> Annotation:
     if parts.ndim != 2 or parts.shape[1] != 3:
         raise ValueError(f"{image.rel_path}: parts are {parts.T.shape}, expected 3 rows: x, y, visible")
     mask = np.atleast_2d(image.mask) > 0
-    packed = np.packbits(mask)  # thousands of masks stay in memory until they are written
+    # As bits: thousands of masks stay in memory until they are written.
+    packed = partial(_unpacked, np.packbits(mask), mask.shape)
+    return Annotation(images / str(image.rel_path), box, parts, packed, camera and _camera(camera))
 
-    def unpacked(shape: tuple[int, int] = mask.shape) -> np.ndarray:
-        return np.unpackbits(packed, count=shape[0] * shape[1]).reshape(shape)
 
-    return Annotation(images / str(image.rel_path), box, parts, unpacked, camera and _camera(camera))
+def _unpacked(bits: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    return np.unpackbits(bits, count=shape[0] * shape[1]).reshape(shape)
 
 
 def _camera(camera) -> PhotoCamera:
@@ -139,7 +141,7 @@ def _records(annotations: list[Annotation], split: str, variant: str, image_size
             # The split in the name: CMR's halves of the test set share one picture.
             object_id=f"{split}_{number:05d}",
             split=split,
-            load=lambda annotation=annotations[number]: read_annotation(annotation, variant, image_size),
+            load=partial(read_annotation, annotations[number], variant, image_size),
             provenance={"image": "/".join(annotations[number].path.parts[-2:])},
         )
         for number in order

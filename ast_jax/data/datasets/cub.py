@@ -1,9 +1,11 @@
 """CUB-200-2011 as it is published: photographs, boxes, key points, segmentations. Cameras are ours."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from ast_jax.data.annotated import Annotation, PhotoCamera, read_annotation
 from ast_jax.data.datasets import ReadOptions
@@ -41,9 +43,9 @@ class Listing:
     """
 
     names: dict[int, str]
-    boxes: np.ndarray
-    parts: np.ndarray
-    train: np.ndarray
+    boxes: Float[np.ndarray, "n 4"]
+    parts: Float[np.ndarray, "n 15 3"]
+    train: Bool[np.ndarray, "n"]
 
 
 def read(options: ReadOptions) -> Collection:
@@ -69,15 +71,14 @@ def read(options: ReadOptions) -> Collection:
     kept = np.flatnonzero((listing.parts[..., 2] > 0).sum(1) >= MIN_VISIBLE)
     cameras, facts, problems = _cameras(listing, kept) if variant == "cmr" else ([None] * len(kept), {}, ())
     splits = _splits(listing.train[kept], options.seed)
-    numbers = list(listing.names)
-    records = []
+    numbers, records = list(listing.names), []
     for k, camera, split in zip(kept, cameras, splits):
         if variant == "cmr" and camera is None:
             continue
         name = listing.names[numbers[k]]
-        mask = _Segmentation((segmentations / name).with_suffix(".png"))
+        mask = partial(read_segmentation, (segmentations / name).with_suffix(".png"))
         annotation = Annotation(images / name, listing.boxes[k], listing.parts[k], mask, camera)
-        load = _Loader(annotation, variant, image_size)
+        load = partial(read_annotation, annotation, variant, image_size)
         records.append(LazyRecord(f"{numbers[k]:05d}", str(split), load, {"image": name}))
     return Collection(
         category="bird",
@@ -120,24 +121,9 @@ def read_listing(root: Path) -> Listing:
     return Listing(names, boxes, parts, train)
 
 
-@dataclass(frozen=True)
-class _Segmentation:
-    """The mask in a file of grey values, read when it is needed."""
-
-    path: Path
-
-    def __call__(self) -> np.ndarray:
-        return read_image(self.path)[..., 0] > MASK_THRESHOLD
-
-
-@dataclass(frozen=True)
-class _Loader:
-    annotation: Annotation
-    variant: str
-    image_size: int
-
-    def __call__(self):
-        return read_annotation(self.annotation, self.variant, self.image_size)
+def read_segmentation(path: Path) -> Bool[np.ndarray, "h w"]:
+    """Where more than half of the annotators saw the bird; a ValueError that names a bad file."""
+    return read_image(path)[..., 0] > MASK_THRESHOLD
 
 
 def _cameras(listing: Listing, kept: np.ndarray) -> tuple[list[PhotoCamera | None], dict, tuple[str, ...]]:
