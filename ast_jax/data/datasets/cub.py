@@ -153,6 +153,8 @@ def _rows(path: Path, columns: int) -> list[list[str]]:
         rows = [line.split(maxsplit=columns - 1) for line in path.read_text().splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a readable text file ({error}).") from error
+    if not rows:
+        raise ValueError(f"{path}: is empty.")
     for number, row in enumerate(rows, start=1):
         if len(row) != columns or not row[0].isdigit():
             raise ValueError(
@@ -169,16 +171,16 @@ def _by_image(path: Path, names: dict[int, str], count: int, columns: int, *, nu
     """
     rows = _rows(path, 1 + numbered + columns)
     try:
-        table = np.array(rows, np.float64).reshape(len(rows), -1)
+        table = np.array(rows, np.float64)
     except ValueError as error:
         raise ValueError(f"{path}: not a table of numbers ({error}).") from error
     values = np.full((len(names), count, columns), np.nan)
     place = {number: k for k, number in enumerate(names)}
     index = table[:, 1].astype(int) - 1 if numbered else np.zeros(len(rows), int)
-    if len(rows) and not (0 <= index.min() and index.max() < count):
+    if not (0 <= index.min() and index.max() < count):
         raise ValueError(f"{path}: a part number is not within 1 to {count}.")
-    known = np.array([int(number) in place for number in table[:, 0]], bool)
-    values[[place[int(n)] for n in table[known, 0]], index[known]] = table[known, 1 + numbered :]
+    known = np.array([number in place for number in table[:, 0]])
+    values[[place[number] for number in table[known, 0]], index[known]] = table[known, 1 + numbered :]
     missing = np.flatnonzero(np.isnan(values).any((1, 2)))
     if len(missing):
         raise ValueError(f"{path}: says nothing, or too little, of image {list(names)[missing[0]]}.")

@@ -92,7 +92,7 @@ class Photo:
     box: np.ndarray
 
 
-def make_photos(count: int, *, size: tuple[int, int] = (240, 300), scale: float = 95.0, seed: int = 0) -> list[Photo]:
+def make_photos(count: int, *, size: tuple[int, int] = (360, 450), scale: float = 140.0, seed: int = 0) -> list[Photo]:
     """Birds seen from all sides, more or less upright."""
     rng = np.random.default_rng(seed)
     vertices, faces = bird_mesh()
