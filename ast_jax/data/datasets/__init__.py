@@ -39,7 +39,10 @@ DATASETS: dict[str, Reader] = {
     name: _reader(name)
     for name in (
         "coco",
+        "cub",
+        "cub_cmr",
         "folder",
+        "pascal3d",
         "shapenet_dvr",
         "shapenet_nmr",
         "shapenet_occnet",

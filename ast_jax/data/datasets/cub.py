@@ -1,0 +1,187 @@
+"""CUB-200-2011 as it is published: photographs, boxes, key points, segmentations. Cameras are ours."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from ast_jax.data.annotated import Annotation, PhotoCamera, read_annotation
+from ast_jax.data.datasets import ReadOptions
+from ast_jax.data.datasets.cmr_cache import chosen_variant, find_folder
+from ast_jax.data.datasets.cub_cmr import KEYPOINT_NAMES
+from ast_jax.data.frames import PADDING
+from ast_jax.data.images import read_image
+from ast_jax.data.records import Collection, LazyRecord
+from ast_jax.data.structure_from_motion import Semantics, structure_from_motion
+
+# CMR writes "min kp threshold 6", and means more than 6: 11,736 pictures have that many, it has 11,735; 11,684 have
+# more than 7, as many as its threshold 7 leaves.
+MIN_VISIBLE = 7
+# Of CMR's cleaned set; val and test are halves of 5,771, chosen by our own seed.
+EXPECTED = {"train": 5964, "val": 2885, "test": 2886}
+# A segmentation's grey value is the share of annotators who saw the bird there.
+MASK_THRESHOLD = 127
+SEMANTICS = Semantics(
+    mirror=np.array([0, 1, 2, 3, 4, 5, 10, 11, 12, 9, 6, 7, 8, 13, 14]),
+    left=(6, 7, 8),
+    front=(KEYPOINT_NAMES.index("beak"), KEYPOINT_NAMES.index("tail")),
+    up=(KEYPOINT_NAMES.index("back"), KEYPOINT_NAMES.index("belly")),
+)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What the text files say.
+
+    Args:
+      names: image number to path below ``images/``.
+      boxes: ``[n, 4]`` numbers of the first and the last pixels, the first of the picture is 1.
+      parts: ``[n, 15, 3]`` x and y as pixel numbers, visible.
+      train: ``[n]``.
+    """
+
+    names: dict[int, str]
+    boxes: Float[np.ndarray, "n 4"]
+    parts: Float[np.ndarray, "n 15 3"]
+    train: Bool[np.ndarray, "n"]
+
+
+def read(options: ReadOptions) -> Collection:
+    """List CUB-200-2011 out of the official archives.
+
+    Pictures with fewer than 7 visible key points are left out, as by CMR. The test pictures are divided into val and
+    test by chance (``options.seed``).
+
+    Args:
+      options: ``source`` has ``CUB_200_2011/`` and ``segmentations/`` in it. ``variant``: ``cmr`` (default, 256 px,
+        cameras by structure from motion) or ``ast`` (64 px, AST's and Unicorn's squares, no cameras).
+
+    Raises:
+      ValueError: a file is missing or broken; the message names it.
+
+    Source: Wah et al., The Caltech-UCSD Birds-200-2011 Dataset, Caltech CNS-TR-2011-001.
+    """
+    variant, image_size = chosen_variant(options)
+    images = find_folder(options.source, ("CUB_200_2011/images", "images"), "folder of CUB's photographs")
+    folders = ("segmentations", "CUB_200_2011/segmentations")
+    segmentations = find_folder(options.source, folders, "segmentations (segmentations.tgz, unpacked)")
+    listing = read_listing(images.parent)
+    kept = np.flatnonzero((listing.parts[..., 2] > 0).sum(1) >= MIN_VISIBLE)
+    cameras, facts, problems = _cameras(listing, kept) if variant == "cmr" else ([None] * len(kept), {}, ())
+    splits = _splits(listing.train[kept], options.seed)
+    numbers, records = list(listing.names), []
+    for k, camera, split in zip(kept, cameras, splits):
+        if variant == "cmr" and camera is None:
+            continue
+        name = listing.names[numbers[k]]
+        mask = partial(read_segmentation, (segmentations / name).with_suffix(".png"))
+        annotation = Annotation(images / name, listing.boxes[k], listing.parts[k], mask, camera)
+        load = partial(read_annotation, annotation, variant, image_size)
+        records.append(LazyRecord(f"{numbers[k]:05d}", str(split), load, {"image": name}))
+    return Collection(
+        category="bird",
+        camera="orthographic" if variant == "cmr" else "unknown",
+        records=tuple(records),
+        keypoint_names=KEYPOINT_NAMES,
+        expected=EXPECTED,
+        problems=problems,
+        settings={
+            "variant": variant,
+            "image_size": image_size,
+            "box_padding": PADDING,
+            "min_visible": MIN_VISIBLE,
+            "seed": options.seed,
+            **facts,
+        },
+    )
+
+
+def read_listing(root: Path) -> Listing:
+    """The text files of the archive.
+
+    ``bounding_boxes.txt`` has x, y, width, height. Its README does not say where pixels begin; x and y reach down to
+    0, and in pictures 500 px wide x + width is often 499 and rarely more: so x is the number of the first pixel
+    and x + width that of the last one, counted from 0. Key points are taken as counted from 0, too.
+
+    Args:
+      root: the folder ``CUB_200_2011``.
+
+    Raises:
+      ValueError: a file is missing or broken, or says nothing of a picture; the message names it.
+    """
+    names = {int(number): name for number, name in _rows(root / "images.txt", 2)}
+    boxes = _by_image(root / "bounding_boxes.txt", names, 1, 4)[:, 0]
+    # From x, y, width, height counted from 0 to first and last pixel counted from 1.
+    boxes = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1) + 1
+    parts = _by_image(root / "parts" / "part_locs.txt", names, len(KEYPOINT_NAMES), 3, numbered=True)
+    parts[..., :2] += 1
+    train = _by_image(root / "train_test_split.txt", names, 1, 1)[:, 0, 0] > 0
+    return Listing(names, boxes, parts, train)
+
+
+def read_segmentation(path: Path) -> Bool[np.ndarray, "h w"]:
+    """Where more than half of the annotators saw the bird; a ValueError that names a bad file."""
+    return read_image(path)[..., 0] > MASK_THRESHOLD
+
+
+def _cameras(listing: Listing, kept: np.ndarray) -> tuple[list[PhotoCamera | None], dict, tuple[str, ...]]:
+    """A camera for each picture that is kept, facts for the index, and the names of pictures without one."""
+    motion = structure_from_motion(listing.parts[kept], SEMANTICS)
+    cameras = [
+        PhotoCamera(float(motion.scale[k]), motion.trans[k], motion.rotation[k]) if motion.found[k] else None
+        for k in range(len(kept))
+    ]
+    names = list(listing.names.values())
+    problems = tuple(
+        f"{names[kept[k]]}: its key points give no camera; it is left out." for k in np.flatnonzero(~motion.found)
+    )
+    return cameras, {"mean_keypoints": motion.points.round(4).tolist()}, problems
+
+
+def _splits(train: np.ndarray, seed: int) -> np.ndarray:
+    splits = np.where(train, "train", "test").astype(object)
+    others = np.random.default_rng(seed).permutation(np.flatnonzero(~train))
+    splits[others[: len(others) // 2]] = "val"
+    return splits
+
+
+def _rows(path: Path, columns: int) -> list[list[str]]:
+    """The words of each line, which may be separated by spaces within the last one."""
+    try:
+        rows = [line.split(maxsplit=columns - 1) for line in path.read_text().splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a readable text file ({error}).") from error
+    if not rows:
+        raise ValueError(f"{path}: is empty.")
+    for number, row in enumerate(rows, start=1):
+        if len(row) != columns or not row[0].isdigit():
+            raise ValueError(
+                f"{path}: line {number} is {' '.join(row)!r}, expected {columns} words, the first a number."
+            )
+    return rows
+
+
+def _by_image(path: Path, names: dict[int, str], count: int, columns: int, *, numbered: bool = False) -> np.ndarray:
+    """``[n, count, columns]``: what a file of numbers says of each picture, in the order of `names`.
+
+    Args:
+      path: lines of image number, (with ``numbered``: a number from 1 to ``count``,) and the columns.
+    """
+    rows = _rows(path, 1 + numbered + columns)
+    try:
+        table = np.array(rows, np.float64)
+    except ValueError as error:
+        raise ValueError(f"{path}: not a table of numbers ({error}).") from error
+    values = np.full((len(names), count, columns), np.nan)
+    place = {number: k for k, number in enumerate(names)}
+    index = table[:, 1].astype(int) - 1 if numbered else np.zeros(len(rows), int)
+    if not (0 <= index.min() and index.max() < count):
+        raise ValueError(f"{path}: a part number is not within 1 to {count}.")
+    known = np.array([number in place for number in table[:, 0]])
+    values[[place[number] for number in table[known, 0]], index[known]] = table[known, 1 + numbered :]
+    missing = np.flatnonzero(np.isnan(values).any((1, 2)))
+    if len(missing):
+        raise ValueError(f"{path}: says nothing, or too little, of image {list(names)[missing[0]]}.")
+    return values
