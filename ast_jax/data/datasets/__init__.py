@@ -15,14 +15,14 @@ class ReadOptions:
     Args:
       source: the download: a folder, or an archive where the reader says so.
       category: of several in one download: name or id; empty where there is only one.
-      image_size: side of the stored square pictures, px.
+      image_size: side of the stored square pictures, px; 0: that of the data set's protocol.
       variant: of the protocol, where there are several; empty for the reader's default.
       seed: of what the reader chooses by chance.
     """
 
     source: Path
     category: str = ""
-    image_size: int = 64
+    image_size: int = 0
     variant: str = ""
     seed: int = 0
 

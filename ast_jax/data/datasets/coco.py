@@ -53,7 +53,8 @@ def read(options: ReadOptions, *, min_box_side: float = MIN_BOX_SIDE) -> Collect
             raise ValueError(f"{path}: not COCO's format ({type(error).__name__}: {error}).") from error
         records += found
         problems += skipped
-    settings = {"source": "coco", "image_size": options.image_size, "padding": PADDING, "min_box_side": min_box_side}
+    sizes = {"image_size": options.image_size or 128, "min_box_side": min_box_side}
+    settings = {"source": "coco", "padding": PADDING, **sizes}
     return Collection(category, "unknown", tuple(records), names, problems=tuple(problems), settings=settings)
 
 
@@ -115,7 +116,7 @@ def _list_file(
         LazyRecord(
             safe_id(f"{path.stem}_{item['id']}"),
             split,
-            partial(_load, path, images[item["image_id"]], item, num_keypoints, options.image_size),
+            partial(_load, path, images[item["image_id"]], item, num_keypoints, options.image_size or 128),
             {"image": images[item["image_id"]]["file_name"], "annotation": item["id"]},
         )
         for item, split in zip(chosen, splits)

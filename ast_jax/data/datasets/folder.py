@@ -53,7 +53,7 @@ def read(options: ReadOptions) -> Collection:
     cameras, keypoints = read_cameras(root), read_keypoints(root)
     groups = _group(pictures, root, by_folder=cameras is not None)
     splits = _read_splits(root, groups) or _draw_splits(list(groups), options.seed)
-    load = partial(_load, root=root, size=options.image_size, cameras=cameras, keypoints=keypoints)
+    load = partial(_load, root=root, size=options.image_size or 128, cameras=cameras, keypoints=keypoints)
     records = [
         LazyRecord(name, splits[name], partial(load, tuple(paths)), {"files": [_key(p, root) for p in paths]})
         for name, paths in groups.items()
@@ -66,7 +66,7 @@ def read(options: ReadOptions) -> Collection:
         records=tuple(records),
         keypoint_names=keypoints.names,
         problems=tuple(f"{name}: in none of train.txt, val.txt and test.txt." for name in unlisted),
-        settings={"source": "folder", "image_size": options.image_size, "padding": PADDING},
+        settings={"source": "folder", "image_size": options.image_size or 128, "padding": PADDING},
     )
 
 

@@ -58,7 +58,7 @@ def read(options: ReadOptions) -> Collection:
     classes, problems = choose_classes(options.category, present, root)
     load = partial(_load, options=options)
     records, missing = tree_records(root, classes, ("softras_{split}.lst", "{split}.lst"), load)
-    settings = {"source": "shapenet_dvr", "image_size": options.image_size, "points": options.variant or "10000"}
+    settings = {"source": "shapenet_dvr", "image_size": options.image_size or 64, "points": options.variant or "10000"}
     return Collection(
         category_name(options.category, classes),
         "perspective",
@@ -75,7 +75,7 @@ def _load(folder: Path, object_id: str, *, options: ReadOptions) -> ObjectRecord
     cloud = load_npz(folder / "pointcloud.npz", ("points", "normals"))
     rows = choose_points(len(cloud["points"]), object_id, options.seed, options.variant)
     record = ObjectRecord(
-        images=resize_rgba(images, options.image_size),
+        images=resize_rgba(images, options.image_size or 64),
         keypoints_ndc=np.zeros((len(images), 0, 3), np.float32),
         surface_points=turned(cloud["points"][rows], turn),
         surface_normals=turned(cloud["normals"][rows], turn),

@@ -53,13 +53,13 @@ def read(options: ReadOptions) -> Collection:
             if (identifier, split) not in files:
                 missing.append(f"{folder}: {identifier}_{split}_images.npz is not there.")
                 continue
-            records += _list_file(files[identifier, split], identifier, split, options.image_size)
+            records += _list_file(files[identifier, split], identifier, split, options.image_size or 64)
     return Collection(
         category=category_name(options.category, classes),
         camera="perspective",
         records=tuple(records),
         problems=(*problems, *missing),
-        settings={"source": "shapenet_nmr", "image_size": options.image_size, "voxel_cube": VOXEL_CUBE},
+        settings={"source": "shapenet_nmr", "image_size": options.image_size or 64, "voxel_cube": VOXEL_CUBE},
     )
 
 

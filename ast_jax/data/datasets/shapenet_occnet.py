@@ -68,7 +68,8 @@ def read(options: ReadOptions) -> Collection:
     classes, problems = choose_classes(options.category, present, root)
     load = partial(_load, options=options)
     records, missing = tree_records(root, classes, ("{split}.lst",), load)
-    settings = {"source": "shapenet_occnet", "image_size": options.image_size, "points": options.variant or "10000"}
+    size, points = options.image_size or 137, options.variant or "10000"
+    settings = {"source": "shapenet_occnet", "image_size": size, "points": points}
     return Collection(
         category_name(options.category, classes),
         "perspective",
@@ -87,7 +88,7 @@ def _load(folder: Path, object_id: str, *, options: ReadOptions) -> ObjectRecord
     queries = choose_points(len(inside), object_id, options.seed, options.variant)
     surface = choose_points(len(cloud["points"]), object_id, options.seed, options.variant)
     return ObjectRecord(
-        images=resize_rgba(images, options.image_size),
+        images=resize_rgba(images, options.image_size or 137),
         keypoints_ndc=np.zeros((len(images), 0, 3), np.float32),
         occupancy=occupancy_from_binvox(read_binvox(folder / "model.binvox")),
         surface_points=turned(cloud["points"][surface], TURN),
