@@ -72,22 +72,23 @@ def _unpack_tar(archive: Path, target: Path) -> None:
 def source_folder(source: str | Path) -> Path:
     """The folder of a download: itself, or an archive unpacked once into a folder beside it.
 
-    ``data.zip`` becomes ``data.unpacked/``, which counts only when its last file was written.
+    ``data.zip`` becomes ``data.zip.unpacked/``, which counts only when its last file was written.
 
     Raises:
-      ValueError: as ``unpack``; nothing there.
+      ValueError: as ``unpack``; nothing there; the folder holds what another archive of that name had.
     """
     source = Path(source)
     if source.is_dir():
         return source
     if not source.is_file():
         raise ValueError(f"{source}: no such file or folder.")
-    target = source.with_name(source.name.split(".")[0] + ".unpacked")
-    note = {"archive": source.name, "size": source.stat().st_size}
-    marker = target / UNPACKED
-    if not marker.is_file() or load_json(marker) != note:
+    target = source.with_name(source.name + ".unpacked")
+    marker, note = target / UNPACKED, {"archive": source.name, "size": source.stat().st_size}
+    if not marker.is_file():
         unpack(source, target)
         marker.write_text(json.dumps(note) + "\n")
+    elif load_json(marker) != note:
+        raise ValueError(f"{target}: was unpacked from another {source.name}; delete it to unpack this one.")
     return target
 
 

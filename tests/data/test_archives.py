@@ -43,7 +43,7 @@ WRITERS = {"a.zip": write_zip, "a.tar.gz": write_tar}
 def test_good_archives_are_unpacked_once(tmp_path, name):
     path = WRITERS[name](tmp_path / name, {"data/x.txt": b"one", "y.txt": b"two"})
     folder = source_folder(path)
-    assert folder == tmp_path / "a.unpacked"
+    assert folder == tmp_path / f"{name}.unpacked"
     assert (folder / "data/x.txt").read_text() == "one" and (folder / "y.txt").read_text() == "two"
     (folder / "y.txt").unlink()
     assert source_folder(path) == folder and not (folder / "y.txt").exists()  # it was not unpacked again
@@ -51,6 +51,9 @@ def test_good_archives_are_unpacked_once(tmp_path, name):
     source_folder(path)
     assert (folder / "y.txt").exists()
     assert source_folder(folder) == folder
+    WRITERS[name](path, {"z.bin": np.random.default_rng(0).bytes(1000)})
+    with pytest.raises(ValueError, match="was unpacked from another a.*delete it"):
+        source_folder(path)
 
 
 @pytest.mark.parametrize("name", WRITERS)

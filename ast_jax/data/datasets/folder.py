@@ -61,7 +61,7 @@ def read(options: ReadOptions) -> Collection:
     ]
     unlisted = [name for name in groups if name not in splits]
     return Collection(
-        category=options.category or root.name,
+        category=options.category or Path(options.source).name.split(".")[0],
         camera="unknown" if cameras is None else "perspective",
         records=tuple(records),
         keypoint_names=keypoints.names,
