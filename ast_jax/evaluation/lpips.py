@@ -6,17 +6,18 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from ast_jax import perceptual
 from ast_jax.evaluation.batches import map_batches
+from ast_jax.perceptual import PerceptualNetwork
+from ast_jax.perceptual import lpips as lpips_distance
 from ast_jax.perceptual_weights import load_perceptual
 
-_distance = jax.jit(perceptual.lpips)
+_distance = jax.jit(lpips_distance)
 
 
 def lpips(
     image: Float[np.ndarray, "b h w 3"],
     target: Float[np.ndarray, "b h w 3"],
-    network: perceptual.PerceptualNetwork,
+    network: PerceptualNetwork,
     *,
     batch_size: int = 16,
 ) -> Float[np.ndarray, "b"]:
@@ -39,7 +40,7 @@ def lpips(
     return map_batches(lambda a, b: _distance(network, a, b), batch_size, image, target)
 
 
-def load_lpips(name: str = "alexnet", path: str | Path | None = None) -> perceptual.PerceptualNetwork:
+def load_lpips(name: str = "alexnet", path: str | Path | None = None) -> PerceptualNetwork:
     """The network and its LPIPS heads.
 
     Args:

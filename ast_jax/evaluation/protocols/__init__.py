@@ -11,8 +11,8 @@ PROTOCOLS: dict[str, Protocol] = {
     "cub_unicorn": cub.UNICORN,
     "freeshapes": freeshapes(num_views=0),
     "shapenet_nmr": shapenet.NMR,
-    "shapenet_occnet": shapenet.OCCNET,
-    "shapenet_unicorn": shapenet.UNICORN,
+    "shapenet_occnet": shapenet.occnet(),
+    "shapenet_unicorn": shapenet.unicorn(),
 }
 
 __all__ = ["PROTOCOLS", "Item", "Protocol", "freeshapes"]

@@ -39,9 +39,8 @@ def _project(vertices, camera):
 @partial(jax.jit, static_argnames="size")
 def _draw(vertices, faces, camera, texels, size: int):
     black = jnp.zeros(3, vertices.dtype)
-    picture = render(
-        Mesh(vertices, faces), camera, (size, size), texture=FaceTexels(texels), blending="hard", background=black
-    )
+    mesh = Mesh(vertices, jnp.broadcast_to(faces, (len(vertices), *faces.shape)))
+    picture = render(mesh, camera, (size, size), texture=FaceTexels(texels), blending="hard", background=black)
     return picture.rgb
 
 
@@ -121,7 +120,7 @@ def _finish_transfer(ids: tuple[str, ...], measured: dict, *, num_pairs: int, po
     return result
 
 
-def _transfer_errors(keypoints, points, usable: Bool[np.ndarray, "n v"], start, end) -> Float[np.ndarray, "n p"]:
+def _transfer_errors(keypoints, points, usable: Bool[np.ndarray, "b v"], start, end) -> Float[np.ndarray, "n p"]:
     """Distances as fractions of the side of the picture; pairs in parts, for the memory."""
     parts = []
     for first in range(0, len(start), 256):

@@ -1,5 +1,7 @@
 """The protocols of NMR and SoftRas, of Unicorn, and of Occupancy Networks, on ShapeNet."""
 
+from functools import partial
+
 import numpy as np
 from jaxtyping import Float
 
@@ -32,15 +34,15 @@ def _measure_nmr(item: Item) -> dict[str, float]:
     return {"iou_nmr": float(np.mean([voxel_iou(solid, item.truth.occupancy) for solid in solids]))}
 
 
-def _measure_unicorn(item: Item) -> dict[str, float]:
-    points, _ = sample_surface_with_normals(in_true_frame(item)[0], item.faces, NUM_POINTS, item.index)
+def _measure_unicorn(item: Item, num_points: int) -> dict[str, float]:
+    points, _ = sample_surface_with_normals(in_true_frame(item)[0], item.faces, num_points, item.index)
     row = surface_metrics(points, item.truth.surface_points.astype(np.float64), with_icp=True)
     return {name: row[name] for name in ("chamfer_l1_icp", "chamfer_l1")}
 
 
-def _measure_occnet(item: Item) -> dict[str, float]:
+def _measure_occnet(item: Item, num_points: int) -> dict[str, float]:
     vertices = in_true_frame(item)[0]
-    points, normals = sample_surface_with_normals(vertices, item.faces, NUM_POINTS, item.index)
+    points, normals = sample_surface_with_normals(vertices, item.faces, num_points, item.index)
     row = surface_metrics(
         points,
         item.truth.surface_points.astype(np.float64),
@@ -62,21 +64,29 @@ NMR = Protocol(
     note="Published rows are means over the 13 classes: evaluate each class, then average. SoftRas's code measures on"
     " val.",
 )
-UNICORN = Protocol(
-    description="Chamfer-L1 of 100k points before and after ICP, one random view of each test object",
-    choose_views=one_random_view,
-    measure=_measure_unicorn,
-    columns=("chamfer_l1_icp", "chamfer_l1"),
-    published=UNICORN_SHAPENET,
-    needs=("surface_points",),
-    note="Published tables print ten times this. Their random views depend on the state of a generator, ours on"
-    " --seed.",
-)
-OCCNET = Protocol(
-    description="IoU at the stored points, Chamfer-L1 and normal consistency of 100k points; view 0 of each object",
-    choose_views=first_view,
-    measure=_measure_occnet,
-    columns=("iou_points", "chamfer_l1", "normal_consistency"),
-    needs=("query_points", "query_inside", "surface_points", "surface_normals"),
-    note="Published tables print ten times the Chamfer distance.",
-)
+
+
+def unicorn(num_points: int = NUM_POINTS) -> Protocol:
+    """Unicorn's, and with it the part of AST's code for data with 3D truth."""
+    return Protocol(
+        description="Chamfer-L1 of 100k points before and after ICP, one random view of each test object",
+        choose_views=one_random_view,
+        measure=partial(_measure_unicorn, num_points=num_points),
+        columns=("chamfer_l1_icp", "chamfer_l1"),
+        published=UNICORN_SHAPENET,
+        needs=("surface_points",),
+        note="Published tables print ten times this. Their random views depend on the state of a generator, ours on"
+        " --seed.",
+    )
+
+
+def occnet(num_points: int = NUM_POINTS) -> Protocol:
+    """That of Occupancy Networks."""
+    return Protocol(
+        description="IoU at the stored points, Chamfer-L1 and normal consistency of 100k points; view 0 of each object",
+        choose_views=first_view,
+        measure=partial(_measure_occnet, num_points=num_points),
+        columns=("iou_points", "chamfer_l1", "normal_consistency"),
+        needs=("query_points", "query_inside", "surface_points", "surface_normals"),
+        note="Published tables print ten times the Chamfer distance.",
+    )
