@@ -20,6 +20,8 @@ from ast_jax.evaluation.protocol import (
     evaluate_predictions,
     evenly_spaced_views,
 )
+from ast_jax.evaluation.protocols import PROTOCOLS, Protocol
+from ast_jax.evaluation.run import evaluate
 from ast_jax.evaluation.summary import COLUMNS, Evaluation, format_table, summarize
 from ast_jax.model import Model
 from ast_jax.model.camera import most_probable
@@ -80,11 +82,18 @@ def evaluate_run(model: Model, config: ConfigDict) -> dict[str, Evaluation]:
     views = config.evaluation.num_views
     shape_kind = {"transformer": "Shape Transformer", "mlp": "MLP on the global feature"}[config.model.shape.kind]
     template = constant_predictor(template_vertices.astype(np.float32))
+    if source.truth(0).occupancy is None:
+        return {shape_kind: evaluate(_picture_protocol(source), make_predictor(model), faces, source)}
     return {
         "template sphere": evaluate_predictions(template, faces, source, num_views=views),
         "mean shape of the training objects": evaluate_mean_shape(DataSource(root, "train", config.data), source),
         shape_kind: evaluate_predictions(make_predictor(model), faces, source, num_views=views),
     }
+
+
+def _picture_protocol(source: DataSource) -> Protocol:
+    """What can be measured of photographs without 3D truth: silhouettes, and key points where there are any."""
+    return PROTOCOLS["cub_cmr" if source.camera_kind != "unknown" else "cub_ast"]
 
 
 def write_figures(workdir: Path, model: Model, config: ConfigDict, rows: dict[str, Evaluation]) -> list[Path]:
@@ -113,25 +122,35 @@ def _object_row(source: DataSource, index: int, predict: Callable, faces, ours: 
     """One object of the gallery: the first view is the input, views spread around the object are compared."""
     truth = source.truth(index)
     views = evenly_spaced_views(len(truth.images), min(UNSEEN_VIEWS + 1, len(truth.images)))
+    # A photograph has no other view: it is compared with itself.
+    compared = views[1:] or views
     batch = evaluation_batch(source, index, views)
-    answer = predict(batch.image[:1])[0]
-    vertices, texels = answer.vertices, answer.texels
-    cameras = jax.tree.map(lambda x: x[1:, 0], batch.camera)
+    answers = predict(batch.image[:1])
+    vertices, texels = answers.vertices[0], None if answers.texels is None else answers.texels[0]
+    cameras = jax.tree.map(lambda x: x[-len(compared) :, 0], batch.camera)
+    cameras = answers.camera if views == compared and answers.camera is not None else cameras
     background = tuple(source.config["background"])
     options = dict(texels=texels, image_size=_PICTURE_SIZE, background=background)
     drawn = export.draw_views(vertices, faces, cameras, **options)
-    compared = [
+    pairs = [
         (f"view {view}", picture, _to_bytes(target))
-        for view, picture, target in zip(views[1:], drawn, batch.target_images[1:, 0])
+        for view, picture, target in zip(compared, drawn, batch.target_images[-len(compared) :, 0])
     ]
     row = export.ObjectRow(
         name=source.ids[index],
         picture=_to_bytes(batch.image[0]),
         glb=export.encode_glb(vertices, faces, texels=texels),
-        views=compared,
-        metrics={COLUMNS[name][0]: float(values[index]) for name, values in ours.metrics.items()},
+        views=pairs,
+        metrics={
+            COLUMNS[name][0]: float(values[index]) for name, values in ours.metrics.items() if _per_object(ours, name)
+        },
     )
     return row, vertices, texels
+
+
+def _per_object(evaluation: Evaluation, name: str) -> bool:
+    """Whether a metric has one value for each object, and not for pairs or key points."""
+    return evaluation.metrics[name].shape == (len(evaluation.object_ids),) and name not in evaluation.units
 
 
 def _strip(row: export.ObjectRow) -> np.ndarray:

@@ -24,6 +24,7 @@ flags.DEFINE_string("category", "", "Name or id, where the source has several; f
 flags.DEFINE_string("root", None, "Folder of the data set, made if need be.")
 flags.DEFINE_string("source", None, "The download; a folder of meshes; for FreeShapes a .deb, .zip or folder.")
 flags.DEFINE_bool("check", False, "Look the download over, write check.png, make nothing.")
+flags.DEFINE_string("output", ".", "Check: folder that gets check.png.")
 flags.DEFINE_string("variant", "", "Of the protocol, where a data set has several: cub_cmr has cmr and ast.")
 flags.DEFINE_integer("image_size", 0, "Pixels per side; 0: 64, or what the data set's protocol wants.")
 flags.DEFINE_integer("num_views", 24, "Rendered: views at equal steps of azimuth.")
@@ -56,7 +57,7 @@ def _collection():
 
 def _check() -> int:
     report = check_download(_collection())
-    sheet = save_report(report, ".")
+    sheet = save_report(report, FLAGS.output)
     print(*report.lines, *(f"PROBLEM {problem}" for problem in report.problems[:50]), sep="\n")
     print(f"{len(report.problems)} problems; look at {sheet}" if sheet else f"{len(report.problems)} problems")
     return 1 if report.problems else 0

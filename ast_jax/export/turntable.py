@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
-from render import FaceTexels, Mesh, PerspectiveCamera, VertexColours, orbit, render, vertex_normals
+from render import Camera, FaceTexels, Mesh, VertexColours, orbit, render, vertex_normals
 
 Array = jax.Array | np.ndarray
 Colour = tuple[float, float, float]
@@ -29,7 +29,7 @@ _SHARP = 1e-8
 def draw_views(
     vertices: Float[Array, "v 3"],
     faces: Int[np.ndarray, "f 3"],
-    cameras: PerspectiveCamera,
+    cameras: Camera,
     *,
     texels: Float[Array, "f t t 3"] | None = None,
     colour: Colour | None = None,
@@ -80,7 +80,7 @@ def _draw(mesh, camera, texture, image_size, supersample, background) -> jax.Arr
     return jnp.round(jnp.clip(mean, 0, 1) * 255).astype(jnp.uint8)
 
 
-def _clay(mesh: Mesh, camera: PerspectiveCamera) -> VertexColours:
+def _clay(mesh: Mesh, camera: Camera) -> VertexColours:
     """Grey, lit by a lamp at the camera: ``0.25 + 0.6 |n . d|``, d towards the eye; chosen by eye."""
     normals = vertex_normals(mesh.vertices, mesh.faces)
     eye = -jnp.einsum("bji,bj->bi", camera.rotation, camera.translation)

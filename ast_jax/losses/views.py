@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from render import FaceTexels, Mesh, PerspectiveCamera, render, soft_coverage
+from render import Camera, FaceTexels, Mesh, render, soft_coverage
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class ViewSettings:
 def render_views(
     vertices: Float[Array, "b v 3"],
     faces: Int[np.ndarray, "f 3"],
-    camera: PerspectiveCamera,
+    camera: Camera,
     settings: ViewSettings,
     *,
     texels: Float[Array, "b f t t 3"] | None = None,
@@ -84,7 +84,7 @@ def render_views(
     )(vertices, camera, texels, jnp.asarray(settings.sigma, jnp.float32))
 
 
-def project_points(points_world: Float[Array, "b p 3"], camera: PerspectiveCamera) -> Float[Array, "n p 2"]:
+def project_points(points_world: Float[Array, "b p 3"], camera: Camera) -> Float[Array, "n p 2"]:
     """NDC of each object's points in each of its ``s`` views, ``n = b * s``."""
     views = camera.translation.shape[1]
     flat_camera = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), camera)

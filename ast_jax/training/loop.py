@@ -54,6 +54,7 @@ def train(
     if config.batch_size % mesh.size:
         raise ValueError(f"config.batch_size={config.batch_size} must be a multiple of the {mesh.size} devices.")
     source = DataSource(data_root(config.data), "train", config.data)
+    check_cameras(source, config)
     save_config(workdir, config, allow_change=allow_config_change)
     graphdef, params = make_model(config)
     optimizer = make_optimizer(config, num_steps)
@@ -87,6 +88,17 @@ def train(
         checkpoints.wait()
         writer.close()
     return int(state.step)
+
+
+def check_cameras(source: DataSource, config: ConfigDict) -> None:
+    """Raises a ValueError when the config wants cameras that the data set does not know."""
+    losses = dict(config.stage.shape.losses) | dict(config.stage.joint.losses)
+    wants = config.model.camera.kind == "given" or config.model.camera.predict or losses.get("camera", 0)
+    if source.camera_kind == "unknown" and wants:
+        raise ValueError(
+            f"{source.root}: knows no cameras; set config.model.camera.kind=candidates and config.model.camera.predict="
+            "False, and take the loss 'camera' out."
+        )
 
 
 def _run(

@@ -15,6 +15,8 @@ from ast_jax.training.stages import make_stages
 FOLDER = Path(__file__).resolve().parents[2] / "configs"
 VARIANTS = {
     "quickstart": (None, "tiny"),
+    "cub": (None, "ast", "cmr,size=tiny"),
+    "shapenet": (None, "02691156,shape=mlp,steps=9"),
     "freeshapes": ("aircraft", "chair,shape=mlp", "car,steps=9"),
 }
 
@@ -35,7 +37,7 @@ def test_config_builds(name, arg):
     config = _load(name, arg)
     assert make_stages(config)
     size = config.data.image_size
-    predict = lambda image: Model(config.model, rngs=nnx.Rngs(0))(image)  # noqa: E731
-    prediction = jax.eval_shape(predict, jax.ShapeDtypeStruct((2, size, size, 3), np.float32))
-    assert prediction.vertices.shape[0] == 2 and prediction.vertices.shape[2] == 3
+    predict = lambda image: Model(config.model, rngs=nnx.Rngs(0))(image).vertices  # noqa: E731
+    vertices = jax.eval_shape(predict, jax.ShapeDtypeStruct((2, size, size, 3), np.float32))
+    assert vertices.shape[0] == 2 and vertices.shape[2] == 3
     assert config.to_json()

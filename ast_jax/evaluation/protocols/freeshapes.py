@@ -11,7 +11,7 @@ from ast_jax.evaluation.image2d import mask_iou, psnr
 from ast_jax.evaluation.prediction import Array
 from ast_jax.evaluation.protocols.base import Item, Protocol
 from ast_jax.evaluation.shape3d import mesh_occupancy, sample_surface, surface_scores, voxel_iou
-from render import FaceTexels, Mesh, PerspectiveCamera, rasterize, render
+from render import Camera, FaceTexels, Mesh, rasterize, render
 
 DEFAULT_NUM_VIEWS = 5
 NUM_POINTS = 10_000
@@ -89,7 +89,7 @@ def _compare_views(mesh: Mesh, texels, views, chosen: tuple[int, ...], backgroun
 @partial(jax.jit, static_argnames="image_size")
 def _render_pairs(
     mesh: Mesh,
-    camera: PerspectiveCamera,
+    camera: Camera,
     texels: Float[Array, "b f t t 3"] | None,
     image_size: tuple[int, int],
     background: Float[Array, "3"],

@@ -1,0 +1,68 @@
+"""From a published archive to the row of a table, by the commands of docs/data.md."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.data.datasets.cub_writer import make_photos, write_official
+from tests.launch.test_train import _run
+
+
+@pytest.fixture(scope="module")
+def cub(tmp_path_factory):
+    """The official archive, small."""
+    root = tmp_path_factory.mktemp("download")
+    write_official(root, make_photos(14, size=(90, 120), scale=40.0), [True] * 8 + [False] * 6)
+    return root
+
+
+@pytest.mark.parametrize("variant, protocols", [("cmr", ("cub_cmr", "cub_umr")), ("ast", ("cub_ast",))])
+def test_cub_from_the_archive_to_the_row(cub, tmp_path, variant, protocols):
+    data, run = tmp_path / "data", tmp_path / "run"
+    command = ["launch.prepare_data", "--dataset=cub", f"--source={cub}", f"--variant={variant}", "--image_size=32"]
+    made = _run(*command, f"--root={data}")
+    assert made.returncode == 0 and "14 objects" in made.stdout, made.stderr[-2000:]
+    trained = _run(
+        "launch.train", f"--config=configs/cub.py:{variant},size=tiny", f"--workdir={run}", f"--config.data.root={data}"
+    )
+    assert trained.returncode == 0, trained.stderr[-2000:]
+    for protocol in protocols:
+        result = _run("launch.evaluate", f"--checkpoint={run}", f"--protocol={protocol}")
+        assert result.returncode == 0, result.stderr[-2000:]
+        metrics = json.loads((run / "evaluation" / protocol / "metrics.json").read_text())
+        assert metrics["objects"] == 3
+        assert all(0 <= metrics["metrics"][name]["mean"] for name in metrics["metrics"])
+        assert (run / "evaluation" / protocol / "table.tex").read_text().count(r"\\") >= 2
+
+
+def test_a_download_is_looked_over(cub, tmp_path):
+    command = ["launch.prepare_data", "--check", "--dataset=cub", f"--source={cub}", f"--output={tmp_path}"]
+    result = _run(*command)
+    # All is there, but it is not the 11,735 pictures that were published.
+    assert result.returncode == 1 and "train: 8 objects of 5964" in result.stdout, result.stdout + result.stderr[-2000:]
+    assert "14 of 14 sampled objects read well" in result.stdout
+    sheet = np.asarray(Image.open(tmp_path / "check.png"))
+    assert sheet.shape == (2 * 128, 8 * 128, 3)
+    (next((cub / "CUB_200_2011" / "images").rglob("*.jpg"))).write_bytes(b"\xff\xd8 cut off")
+    again = _run(*command)
+    assert "13 of 14 sampled objects read well" in again.stdout and ".jpg" in again.stdout
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--dataset=cub", "--source=nowhere", "--root=x"], "nowhere: there is nothing"),
+        (["--dataset=cub", "--source=."], "--root"),
+        (["--dataset=cubs", "--root=x"], "cubs"),
+    ],
+)
+def test_wrong_flags_are_named(flags, message):
+    result = _run("launch.prepare_data", *flags)
+    assert result.returncode != 0 and message in result.stderr + result.stdout and "Traceback" not in result.stderr
+
+
+def test_unknown_protocols_are_named(tmp_path):
+    result = _run("launch.evaluate", f"--checkpoint={tmp_path}", "--protocol=cub")
+    assert result.returncode == 1 and "cub_ast" in result.stderr
