@@ -1,15 +1,18 @@
 """A finished run under a published protocol: JSON, Markdown and LaTeX beside the rows of the literature."""
 
+import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from ast_jax.data.pipeline import DataSource
 from ast_jax.data.sources import data_root
+from ast_jax.evaluation.features import load_extractor, set_distances
 from ast_jax.evaluation.protocols import PROTOCOLS, Protocol
 from ast_jax.evaluation.run import WHOLE, Share, evaluate
-from ast_jax.evaluation.summary import Evaluation, format_latex, format_table, summarize
+from ast_jax.evaluation.summary import COLUMNS, Evaluation, format_latex, format_table, summarize
 from ast_jax.summary import make_predictor
 from ast_jax.training.checkpoint import latest_step, load_model
 
@@ -22,6 +25,8 @@ def run_protocol(
     *,
     root: str = "",
     split: str = "test",
+    features: str = "",
+    features_path: str = "",
     seed: int = 0,
     share: Share = WHOLE,
     progress: bool = False,
@@ -33,6 +38,9 @@ def run_protocol(
       name: of the protocol, see ``PROTOCOLS``.
       root: of the data set; empty: that of the run.
       split: of the data set.
+      features: network whose features compare the set of pictures drawn with the set of photographs:
+        ``inception`` (FID and KID), ``efficientnet_lite0``, ``alexnet``, ``vgg16``; empty: none.
+      features_path: its weights, see ``evaluation.features``.
       seed: of everything random in the protocol.
       share: of this process; the one that finds all chunks done writes the tables.
       progress: show a bar.
@@ -46,6 +54,8 @@ def run_protocol(
     if name not in PROTOCOLS:
         raise ValueError(f"protocol={name!r}: choose one of {', '.join(PROTOCOLS)}.")
     protocol, workdir = PROTOCOLS[name], Path(workdir)
+    if features:
+        protocol = with_set_distance(protocol, features, features_path or None)
     model, config = load_model(workdir)
     data = _data_config(config, protocol, root)
     source = DataSource(data_root(data), split, data)
@@ -64,6 +74,26 @@ def run_protocol(
     if result is None:
         return []
     return _write(folder, protocol, stamp | {"seed": seed}, f"{workdir.name} ({config.model.shape.kind})", result)
+
+
+def with_set_distance(protocol: Protocol, network: str, path: str | None) -> Protocol:
+    """The protocol, with distances between the sets of pictures besides; see `evaluation.features.set_distances`.
+
+    Raises:
+      ValueError: this protocol draws no pictures, or there are no weights; the message says how to get them.
+    """
+    load_extractor(network, path)  # a missing file is said before the work, not after it
+
+    def finish(ids: tuple[str, ...], measured: dict) -> Evaluation:
+        if "picture" not in measured:
+            raise ValueError(f"features={network}: this protocol draws no pictures, or the model has no texture.")
+        result = protocol.finish(ids, measured)
+        drawn, true = (measured[name].astype(np.float32) / 255 for name in ("picture", "target"))
+        result.totals.update(set_distances(drawn, true, network, path))
+        return result
+
+    names = tuple(name for name in COLUMNS if name in ("fid", "kid") or name.endswith(f"_{network}"))
+    return dataclasses.replace(protocol, finish=finish, columns=(*protocol.columns, *names))
 
 
 def _data_config(config: ConfigDict, protocol: Protocol, root: str) -> ConfigDict:

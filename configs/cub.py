@@ -43,6 +43,7 @@ def _cmr(config: ConfigDict) -> dict:
     config.model.encoder.name = "resnet18"
     config.model.encoder.token_levels = (-2, -1)
     config.model.num_keypoints = 15
+    config.model.shape.radius = 0.7  # CMR's unit: key points are up to 2 apart
     config.model.camera.predict = True
     return dict(iou=1.0, keypoint=5.0, camera=1.0, laplacian=0.05, normal=0.01)
 

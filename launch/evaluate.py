@@ -14,6 +14,8 @@ _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder of the run (the --
 _PROTOCOL = flags.DEFINE_string("protocol", "", "See docs/evaluation.md; empty: own metrics and report.")
 _ROOT = flags.DEFINE_string("root", "", "Data set to evaluate on; empty: that of the run.")
 _SPLIT = flags.DEFINE_string("split", "test", "Of the data set.")
+_FEATURES = flags.DEFINE_string("features", "", "Also compare the sets of pictures: inception is FID and KID.")
+_WEIGHTS = flags.DEFINE_string("features_path", "", "Weights for --features=inception.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of all that a protocol leaves to chance.")
 _SHARD = flags.DEFINE_string("shard", "", "i/n: this process does every n-th chunk; empty: jax's processes share.")
 
@@ -31,6 +33,7 @@ def main(argv: list[str]) -> None:
 
     files = run_protocol(
         _CHECKPOINT.value, _PROTOCOL.value, root=_ROOT.value, split=_SPLIT.value, seed=_SEED.value,
+        features=_FEATURES.value, features_path=_WEIGHTS.value,
         share=_share(_SHARD.value), progress=sys.stderr.isatty(),
     )  # fmt: skip
     print("\n  ".join(["wrote", *map(str, files)]) if files else "done with this share; others are still at work")

@@ -29,6 +29,10 @@ COLUMNS = {
     "ssim": ("SSIM ↑", 3),
     "psnr_unseen": ("PSNR, other views ↑", 2),
     "camera_error_deg": ("camera error, deg ↓", 1),
+    "fid": ("FID ↓", 2),
+    "kid": ("KID ↓", 4),
+    **{f"frechet_{name}": (f"Fréchet distance, {name} ↓", 2) for name in ("efficientnet_lite0", "alexnet", "vgg16")},
+    **{f"kernel_{name}": (f"kernel distance, {name} ↓", 4) for name in ("efficientnet_lite0", "alexnet", "vgg16")},
 }
 _NUM_RESAMPLES = 2000
 # Resamples weighed at once: bounds the memory for ten thousand pairs of pictures.
@@ -47,12 +51,14 @@ class Evaluation:
       metrics: name -> values of the entries, ``[n]`` or ``[n, p]``.
       weights: name -> weights of the entries, of the same shape; one where a name is missing.
       units: name -> the objects that each entry depends on, ``[n, k]``; entry i is object i where it is missing.
+      totals: name -> what only the whole set has, without an interval, such as the FID.
     """
 
     object_ids: tuple[str, ...]
     metrics: dict[str, Float[np.ndarray, "n *p"]]
     weights: dict[str, Float[np.ndarray, "n *p"]] = field(default_factory=dict)
     units: dict[str, Int[np.ndarray, "n k"]] = field(default_factory=dict)
+    totals: dict[str, float] = field(default_factory=dict)
 
     def mean(self, name: str) -> float:
         """The mean of a metric; NaN if nothing has any weight."""
@@ -112,9 +118,9 @@ def summarize(evaluation: Evaluation) -> dict[str, dict[str, float]]:
       evaluation: of at least one object.
 
     Returns:
-      metric -> ``mean``, ``low``, ``high``.
+      metric -> ``mean``, ``low``, ``high``; numbers of the whole set have only a ``mean``.
     """
-    summary = {}
+    summary = {name: {"mean": value} for name, value in evaluation.totals.items()}
     for name in evaluation.metrics:
         low, high = evaluation.interval(name)
         summary[name] = {"mean": evaluation.mean(name), "low": low, "high": high}
@@ -178,14 +184,17 @@ def format_latex(
 
 def _present(rows: Mapping[str, Evaluation], columns: tuple[str, ...] | None) -> list[str]:
     wanted = COLUMNS if columns is None else columns
-    return [name for name in wanted if any(name in row.metrics for row in rows.values())]
+    return [name for name in wanted if any(name in row.metrics or name in row.totals for row in rows.values())]
 
 
 def _cell(value: dict[str, float], digits: int) -> str:
-    return f"{value['mean']:.{digits}f} [{value['low']:.{digits}f}, {value['high']:.{digits}f}]"
+    interval = f" [{value['low']:.{digits}f}, {value['high']:.{digits}f}]" if "low" in value else ""
+    return f"{value['mean']:.{digits}f}{interval}"
 
 
 def _latex_cell(value: dict[str, float], digits: int) -> str:
+    if "low" not in value:
+        return f"{value['mean']:.{digits}f}"
     return rf"{value['mean']:.{digits}f} {{\scriptsize [{value['low']:.{digits}f}, {value['high']:.{digits}f}]}}"
 
 

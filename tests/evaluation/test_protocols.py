@@ -6,8 +6,10 @@ import jax
 import numpy as np
 import pytest
 
+from ast_jax.benchmark import with_set_distance
 from ast_jax.data.pipeline import DataSource
 from ast_jax.data.store import ObjectRecord, save_index, save_object
+from ast_jax.evaluation import features
 from ast_jax.evaluation.nmr_voxels import nmr_occupancy
 from ast_jax.evaluation.point_iou import points_inside
 from ast_jax.evaluation.prediction import Predicted
@@ -208,3 +210,20 @@ def test_tables_put_the_literature_beside_ours():
     latex = format_latex(rows, protocol.columns, protocol.published)
     assert r"my\_run & 0.5000 {\scriptsize [0.5000, 0.5000]} \\" in latex and r"$\uparrow$" in latex
     assert "↑" not in latex and latex.count("&") == 2 + len(protocol.published)
+
+
+def test_sets_of_pictures_are_compared_where_asked(source, monkeypatch):
+    """Colours that differ by 7 of 255: not zero, and less than for a wrong colour."""
+
+    def extract(image):
+        return np.asarray(image).mean(axis=(1, 2)) * [1.0, 1.1, 0.9] + np.asarray(image)[:, 20:23, 30, 0]
+
+    monkeypatch.setitem(features._LOADERS, "alexnet", lambda name, path: (None, lambda _, image: extract(image)))
+    monkeypatch.setattr(features.jax, "jit", lambda function: function)
+    protocol = with_set_distance(PROTOCOLS["cub_ast"], "alexnet", None)
+    result = evaluate(protocol, _oracle(source), FACES, source)
+    assert 0 < result.totals["frechet_alexnet"] < 0.1
+    table = format_table({"ours": result}, protocol.columns)
+    assert "Fréchet distance, alexnet ↓" in table and "FID" not in table
+    with pytest.raises(ValueError, match="FID and KID need the file"):
+        with_set_distance(PROTOCOLS["cub_ast"], "inception", None)

@@ -87,7 +87,12 @@ def _measure_transfer(item: Item) -> dict:
         rgb = np.asarray(_draw(vertices, item.faces, camera, np.asarray(item.predicted.texels), size))
         target = _over_black(batch.target_images[:, 0], mask, item.source.config["background"])
         row |= {"psnr": psnr(rgb, target)[0], "ssim": ssim(rgb, target)[0]}
+        row |= {"picture": _to_bytes(rgb[0]), "target": _to_bytes(target[0])}
     return row
+
+
+def _to_bytes(image) -> np.ndarray:
+    return np.round(np.clip(np.asarray(image), 0, 1) * 255).astype(np.uint8)
 
 
 def _over_black(images, masks, background) -> Float[np.ndarray, "b h w 3"]:
