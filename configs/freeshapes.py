@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from configs import common
 
-CATEGORIES = ("aircraft", "car", "chair", "sofa", "table")
+CATEGORIES = ("aircraft", "animal", "bed", "bird", "cabinet", "car", "chair", "ship", "sofa", "table", "truck")
 
 
 def get_config(arg: str | None = None) -> ConfigDict:

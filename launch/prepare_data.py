@@ -28,6 +28,7 @@ flags.DEFINE_string("output", ".", "Check: folder that gets check.png.")
 flags.DEFINE_string("variant", "", "Of the protocol, where a data set has several: cub_cmr has cmr and ast.")
 flags.DEFINE_integer("image_size", 0, "Pixels per side; 0: 64, or what the data set's protocol wants.")
 flags.DEFINE_integer("num_views", 24, "Rendered: views at equal steps of azimuth.")
+flags.DEFINE_enum("view_layout", "ring", ["ring", "random"], "Rendered: random views to test with, by --seed.")
 flags.DEFINE_float("fov_deg", 30.0, "Rendered: vertical field of view; 22 fits the bounding sphere tightly.")
 flags.DEFINE_integer("supersample", 4, "Rendered: samples per pixel and axis.")
 flags.DEFINE_float("shading", 0.3, "Rendered: 0 is the bare texture, 1 the strongest light and shade.")
@@ -37,7 +38,7 @@ flags.DEFINE_bool("enclosed", None, "Solids: glass is wall, open below is filled
 flags.DEFINE_list("split", ["0.7", "0.1", "0.2"], "Rendered: fractions of train, val, test.")
 flags.DEFINE_enum("on_error", "skip", ["skip", "raise"], "What to do with an object that cannot be read.")
 flags.DEFINE_integer("seed", 0, "Chooses liveries, hues, surface points and splits.")
-PASSED_ON = ("num_views", "fov_deg", "supersample", "shading", "enclosed", "on_error", "seed")
+PASSED_ON = ("num_views", "view_layout", "fov_deg", "supersample", "shading", "enclosed", "on_error", "seed")
 
 
 def main(_: list[str]) -> None:

@@ -3,7 +3,6 @@
 The format: https://www.inivis.com/ac3d/man/ac3dfileformat.html
 """
 
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +36,7 @@ def load_ac3d(
     path: str | Path,
     *,
     texture_folders: Sequence[Path] = (),
-    keep_part: Callable[[str], bool] = lambda name: True,
+    keep_part: Callable[[Part], bool] = lambda part: True,
 ) -> SourceMesh:
     """Read one AC3D file as one mesh.
 
@@ -45,7 +44,7 @@ def load_ac3d(
       path: the file.
       texture_folders: where textures are looked up by their base name, first hit wins; the file's own folder
         comes last.
-      keep_part: tells from the name of an OBJECT whether it belongs to the mesh.
+      keep_part: tells whether an OBJECT of the file belongs to the mesh.
 
     Returns:
       The mesh in the axes and the unit of the file; ``object_id`` is the stem of the file name. A face with
@@ -56,7 +55,7 @@ def load_ac3d(
     """
     path = Path(path)
     colours, parts = read_parts(path)
-    parts = [part for part in parts if len(part.faces) and keep_part(part.name)]
+    parts = [part for part in parts if len(part.faces) and keep_part(part)]
     if not parts:
         raise ValueError(f"{path}: no faces in it.")
     folders = (*texture_folders, path.parent)
@@ -104,7 +103,7 @@ def read_parts(path: Path) -> tuple[list[tuple[tuple[float, float, float], float
 
 
 def _parse_material(line: str) -> tuple[tuple[float, float, float], float]:
-    words = shlex.split(line)
+    words = line.rpartition('"')[2].split()  # some files have no space between the quoted name and "rgb"
     k = words.index("rgb")
     transparency = float(words[words.index("trans") + 1]) if "trans" in words else 0.0
     red, green, blue = (min(max(float(word), 0.0), 1.0) for word in words[k + 1 : k + 4])

@@ -18,7 +18,7 @@ from ast_jax.data.records import MANIFEST, claim_folder, write_text
 from ast_jax.data.source_mesh import SourceMesh
 from ast_jax.data.store import ObjectRecord, load_object, object_path, save_index, save_object
 from ast_jax.data.surface import sample_outer_surface
-from ast_jax.data.views import paint_views, project_keypoints, ring_of_cameras, sample_views
+from ast_jax.data.views import paint_views, project_keypoints, random_cameras, ring_of_cameras, sample_views
 
 NUM_SURFACE_POINTS = 10_000
 OCCUPANCY_SIDE = 32
@@ -41,6 +41,12 @@ class ViewSettings:
     shading: float
     seed: int
     enclosed: bool
+    view_layout: str = "ring"
+
+    def facts(self) -> dict:
+        """For JSON; the usual layout goes without saying, as it did before there was another."""
+        found = asdict(self)
+        return {name: value for name, value in found.items() if (name, value) != ("view_layout", "ring")}
 
 
 def prepare_objects(
@@ -56,6 +62,7 @@ def prepare_objects(
     supersample: int = 4,
     shading: float = 0.3,
     enclosed: bool | None = None,
+    view_layout: str = "ring",
     seed: int = 0,
     split_fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
     keypoint_names: tuple[str, ...] = (),
@@ -77,6 +84,8 @@ def prepare_objects(
       shading: 0 shows the bare texture, 1 is the strongest light and shade.
       enclosed: the objects are bodies such as cars: in the solid, glass counts as wall, and what is open
         below only counts as filled. None: for the category car.
+      view_layout: ``ring``, or ``random``: azimuths and elevations (0 to 60 degrees) drawn by the seed, others for
+        each shape; for test sets with views that no ring contains.
       split_fractions: train, val, test.
       on_error: ``skip`` leaves a bad mesh out and names it under ``skipped``, ``raise`` stops there.
 
@@ -91,11 +100,11 @@ def prepare_objects(
         raise ValueError(f"on_error={on_error!r}: choose 'skip' or 'raise'.")
     enclosed = category in ENCLOSED_CATEGORIES if enclosed is None else enclosed
     settings = ViewSettings(
-        image_size, num_views, elevation_deg, distance, fov_deg, supersample, shading, seed, enclosed
+        image_size, num_views, elevation_deg, distance, fov_deg, supersample, shading, seed, enclosed, view_layout
     )
     _check_settings(settings)
     root = Path(root)
-    claim_folder(root, asdict(settings))
+    claim_folder(root, settings.facts())
     done = _read_manifest(root)
     entries, skipped = {}, []
     painter = _Painter(settings)
@@ -124,6 +133,8 @@ def _check_settings(settings: ViewSettings) -> None:
     for name in ("image_size", "num_views", "supersample"):
         if getattr(settings, name) < 1:
             raise ValueError(f"{name}={getattr(settings, name)}: must be at least 1.")
+    if settings.view_layout not in ("ring", "random"):
+        raise ValueError(f"view_layout={settings.view_layout!r}: choose 'ring' or 'random'.")
     if not 0 <= settings.shading <= 1:
         raise ValueError(f"shading={settings.shading}: must be between 0 and 1.")
     if settings.distance <= 0.6:
@@ -137,7 +148,7 @@ class _Painter:
 
     def __init__(self, settings: ViewSettings):
         self.settings = settings
-        self.camera = ring_of_cameras(settings.num_views, settings.elevation_deg, settings.distance, settings.fov_deg)
+        self.ring = ring_of_cameras(settings.num_views, settings.elevation_deg, settings.distance, settings.fov_deg)
         self._key, self._geometry = None, None
 
     def record(self, mesh: SourceMesh, body: SourceMesh) -> ObjectRecord:
@@ -145,18 +156,18 @@ class _Painter:
         key = (mesh.vertices.tobytes(), mesh.faces.tobytes(), body.faces.tobytes())
         if key != self._key:
             self._key, self._geometry = key, self._measure(mesh, body)
-        samples, occupancy, points, normals = self._geometry
+        camera, samples, occupancy, points, normals = self._geometry
         keypoints = mesh.keypoints if mesh.keypoints is not None else np.zeros((0, 3))
         return ObjectRecord(
             images=paint_views(mesh, samples, self.settings.supersample),
-            rotation=np.asarray(self.camera.rotation, np.float32),
-            translation=np.asarray(self.camera.translation, np.float32),
-            focal=np.asarray(self.camera.focal, np.float32),
-            principal=np.asarray(self.camera.principal, np.float32),
+            rotation=np.asarray(camera.rotation, np.float32),
+            translation=np.asarray(camera.translation, np.float32),
+            focal=np.asarray(camera.focal, np.float32),
+            principal=np.asarray(camera.principal, np.float32),
             occupancy=occupancy,
             surface_points=points.astype(np.float32),
             surface_normals=normals.astype(np.float32),
-            keypoints_ndc=project_keypoints(keypoints, self.camera, samples),
+            keypoints_ndc=project_keypoints(keypoints, camera, samples),
             vertices=mesh.vertices.astype(np.float32),
             faces=mesh.faces.astype(np.int32),
         )
@@ -165,13 +176,17 @@ class _Painter:
         settings = self.settings
         rng = np.random.default_rng([settings.seed, zlib.crc32(mesh.vertices.tobytes())])
         size = settings.image_size * settings.supersample
-        samples = sample_views(mesh, self.camera, size, settings.shading)
+        camera = self.ring
+        if settings.view_layout == "random":
+            views_rng = np.random.default_rng([settings.seed, 1, zlib.crc32(mesh.vertices.tobytes())])
+            camera = random_cameras(settings.num_views, views_rng, settings.distance, settings.fov_deg)
+        samples = sample_views(mesh, camera, size, settings.shading)
         coarse, fine = (
             solid_occupancy(body.vertices, body.faces, side, open_below=settings.enclosed)
             for side in (OCCUPANCY_SIDE, SKIN_SIDE)
         )
         points, normals = sample_outer_surface(mesh.vertices, mesh.faces, fine, NUM_SURFACE_POINTS, rng)
-        return samples, coarse, points, normals
+        return camera, samples, coarse, points, normals
 
 
 def _prepare_one(mesh: SourceMesh, root: Path, painter: _Painter) -> dict:
@@ -204,7 +219,7 @@ def _finish(root, entries, settings, category, split_fractions, keypoint_names, 
     write_text(root / MANIFEST, "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines))
     index = {
         "category": category,
-        **asdict(settings),
+        **settings.facts(),
         "keypoint_names": list(keypoint_names),
         "splits": splits,
         "skipped": skipped,

@@ -21,6 +21,10 @@ SUN = np.array([0.35, 0.8, 0.5]) / np.linalg.norm([0.35, 0.8, 0.5])
 KEYPOINT_DEPTH_TOLERANCE = 0.02
 
 
+# Of random views: from the horizon to well above.
+ELEVATION_RANGE_DEG = (0.0, 60.0)
+
+
 @dataclass(frozen=True)
 class Samples:
     """The surface seen through every covered sample of ``n`` supersampled pictures, in a flat list.
@@ -50,11 +54,27 @@ def ring_of_cameras(
     The defaults with 24 views are those of the Neural Mesh Renderer's data set.
     """
     azimuth = np.arange(num_views) * (2 * np.pi / num_views)
+    return _orbits(np.full(num_views, np.deg2rad(elevation_deg)), azimuth, distance, fov_deg)
+
+
+def random_cameras(
+    num_views: int, rng: np.random.Generator, distance: float = 2.732, fov_deg: float = 30.0
+) -> PerspectiveCamera:
+    """Cameras that look at the origin from random sides: azimuth uniform, elevation uniform in 0 to 60 degrees.
+
+    Views that no training ring contains, to test with.
+    """
+    azimuth = rng.uniform(0.0, 2 * np.pi, num_views)
+    return _orbits(np.deg2rad(rng.uniform(*ELEVATION_RANGE_DEG, num_views)), azimuth, distance, fov_deg)
+
+
+def _orbits(elevation_rad: np.ndarray, azimuth_rad: np.ndarray, distance: float, fov_deg: float) -> PerspectiveCamera:
+    count = len(azimuth_rad)
     camera = orbit(
-        distance=np.full(num_views, distance, np.float32),
-        elevation_rad=np.full(num_views, np.deg2rad(elevation_deg), np.float32),
-        azimuth_rad=azimuth.astype(np.float32),
-        fov_y_rad=np.full(num_views, np.deg2rad(fov_deg), np.float32),
+        distance=np.full(count, distance, np.float32),
+        elevation_rad=elevation_rad.astype(np.float32),
+        azimuth_rad=azimuth_rad.astype(np.float32),
+        fov_y_rad=np.full(count, np.deg2rad(fov_deg), np.float32),
     )
     return jax.tree.map(np.asarray, camera)
 

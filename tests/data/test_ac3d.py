@@ -75,7 +75,7 @@ def test_parts_are_chosen_by_name(tmp_path):
     parts = poly('name "hull"\n', [surface("0x0", CORNERS)]) + poly('name "halo"\n', [surface("0x0", CORNERS, 1)])
     path = write(tmp_path, HEADER + "kids 2\n" + parts)
     assert len(load_ac3d(path).faces) == 4
-    assert len(load_ac3d(path, keep_part=lambda name: name != "halo").faces) == 2
+    assert len(load_ac3d(path, keep_part=lambda part: part.name != "halo").faces) == 2
 
 
 def test_one_child_too_few_at_the_end_is_forgiven(tmp_path):

@@ -189,3 +189,41 @@ def test_splits_hold_groups_together_and_meet_the_quota():
     assert [len(rows) for rows in split_by_group("abc", (0.7, 0.1, 0.2), seed=0).values()] == [1, 1, 1]
     with pytest.raises(ValueError, match="split_fractions"):
         split_by_group("abc", (0.7, 0.1, 0.1), seed=0)
+
+
+def test_the_same_input_gives_the_same_bytes_whatever_the_layout(tmp_path):
+    files = {}
+    for attempt in ("first", "second"):
+        for layout in ("ring", "random"):
+            folder = tmp_path / attempt / layout
+            prepare_objects([box("one"), box("two", (1.0, 3.0, 1.0))], folder, view_layout=layout, seed=5, **SMALL)
+            found = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+            files.setdefault(layout, []).append(found)
+    for first, second in files.values():
+        assert first.keys() == second.keys() and len(first) == 6
+        assert all(first[name] == second[name] for name in first)
+
+
+def test_random_views_see_the_object_from_where_they_say(tmp_path):
+    meshes = [box("one"), box("two", (1.0, 3.0, 1.0))]
+    settings = {**SMALL, "num_views": 12}
+    prepare_objects(meshes, tmp_path / "a", view_layout="random", **settings)
+    prepare_objects(meshes, tmp_path / "b", view_layout="random", **settings, seed=1)
+    one, two, other = (load_object(tmp_path / r, name) for r, name in (("a", "one"), ("a", "two"), ("b", "one")))
+    assert not np.allclose(one.rotation, two.rotation) and not np.allclose(one.rotation, other.rotation)
+    eyes = -np.einsum("nji,nj->ni", one.rotation, one.translation)
+    np.testing.assert_allclose(np.linalg.norm(eyes, axis=1), 2.732, rtol=1e-5)
+    elevation_deg = np.degrees(np.arcsin(eyes[:, 1] / 2.732))
+    assert elevation_deg.min() >= 0 and elevation_deg.max() <= 60 and np.ptp(elevation_deg) > 20
+    for view in range(12):
+        hull = project(one, view, one.vertices.astype(np.float64))
+        rows, columns = np.nonzero(one.images[view, ..., 3] > 127)
+        # Pixels of 1/8 in NDC.
+        np.testing.assert_allclose(
+            (columns.min() / 8 - 1, (columns.max() + 1) / 8 - 1), (hull.min(0)[0], hull.max(0)[0]), atol=0.13
+        )
+        np.testing.assert_allclose(
+            (1 - (rows.max() + 1) / 8, 1 - rows.min() / 8), (hull.min(0)[1], hull.max(0)[1]), atol=0.13
+        )
+    with pytest.raises(ValueError, match="choose 'ring' or 'random'"):
+        prepare_objects(meshes, tmp_path / "c", view_layout="spiral", **SMALL)
