@@ -80,6 +80,7 @@ def data_config() -> ConfigDict:
     data.render_size = 64
     data.num_target_views = 3
     data.background = (1.0, 1.0, 1.0)
+    data.memory_limit_gb = 4.0  # larger sets of pictures are mapped from a temporary file
     data.input_crop = "object"  # "frame": the model sees the stored square as it is
     data.augment = ConfigDict(dict(flip=True, colour=0.2, crop=0.05))
     return data

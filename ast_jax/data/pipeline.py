@@ -5,6 +5,7 @@ for any number of processes, and the step alone is the state of the data.
 """
 
 import dataclasses
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ from ast_jax.data.crop import (
     premultiply,
 )
 from ast_jax.data.example import Batch
-from ast_jax.data.store import SPLITS, ObjectRecord, load_index, load_object
+from ast_jax.data.store import SPLITS, ObjectRecord, load_arrays, load_index, load_object
 from render import OrthographicCamera, PerspectiveCamera
 
 PADDING = 0.1
@@ -48,14 +49,17 @@ DATA_DEFAULTS = {
     "background": (1.0, 1.0, 1.0),
     "input_crop": "object",
     "crop_padding": PADDING,
+    "memory_limit_gb": 4.0,
     "augment": {},
 }
+# What is stored of each view besides its picture.
+VIEW_ARRAYS = ("rotation", "translation", "focal", "principal", "keypoints_ndc")
 # Batches made ahead of the training step, each by its own thread.
 NUM_THREADS = 4
 
 
 class DataSource:
-    """All views of one split in memory, as they are stored.
+    """All views of one split, as they are stored; in memory, or in a file mapped into it where they are many.
 
     A sample is a view; ``source.object_of[sample]`` is its object and ``source.ids`` names the objects.
 
@@ -69,7 +73,8 @@ class DataSource:
         ``input_crop``: "object" shows the model the object as large as it gets, "frame" the whole stored square,
         as the protocols that crop to an annotated box want it; a random crop then moves the first supervising
         view and its camera, too. ``crop_padding``: margin about the object in the input, fraction of its longer
-        side, for "object". ``augment``: see ``ast_jax.data.augment``.
+        side, for "object". ``augment``: see ``ast_jax.data.augment``. ``memory_limit_gb``: pictures that would
+        take more are kept in a temporary file beside the data set.
 
     Raises:
       ValueError: a file is missing or broken, or the config does not fit the data; the message says which.
@@ -84,15 +89,14 @@ class DataSource:
         if not self.ids:
             raise ValueError(f"split={split!r}: no object in it; prepare {self.root} with more objects.")
         with ThreadPoolExecutor() as pool:
-            records = list(pool.map(lambda object_id: _small_record(self.root, object_id), self.ids))
-        self._check_sizes(records)
-        counts = [len(record["images"]) for record in records]
+            records = list(pool.map(lambda object_id: load_arrays(self.root, object_id, VIEW_ARRAYS), self.ids))
+        counts = [len(record["rotation"]) for record in records]
         self.first_sample = np.cumsum([0, *counts])
         self.object_of = np.repeat(np.arange(len(counts)), counts)
-        stacked = {name: np.concatenate([record[name] for record in records]) for name in records[0]}
-        self.images: np.ndarray = stacked.pop("images")
-        self.views: dict[str, np.ndarray] = stacked
-        self.mirror_order = mirror_order(self.meta.get("keypoint_names", []), stacked["keypoints_ndc"].shape[1])
+        self.views = {name: np.concatenate([record[name] for record in records]) for name in VIEW_ARRAYS}
+        self.mirror_order = mirror_order(self.meta.get("keypoint_names", []), self.views["keypoints_ndc"].shape[1])
+        limit = {**DATA_DEFAULTS, **dict(config)}["memory_limit_gb"]
+        self.images = self._read_pictures(limit)
         self.config = checked_config(config, self.images.shape[1], min(counts))
         self.boxes = self._find_boxes() if self.config["input_crop"] == "object" else self._whole_frames()
         self.targets = self._shrink(self.config["render_size"])
@@ -122,17 +126,28 @@ class DataSource:
         """All that is stored of one object, its 3D truth included, read from disk."""
         return load_object(self.root, self.ids[object_index])
 
-    def _check_sizes(self, records: list[dict]) -> None:
-        for object_id, record in zip(self.ids, records):
-            if record["images"].shape[1:] != records[0]["images"].shape[1:]:
-                expected, actual = records[0]["images"].shape[1:], record["images"].shape[1:]
-                raise ValueError(f"{object_id}: pictures are {actual}, those of {self.ids[0]} {expected}.")
+    def _read_pictures(self, limit_gb: float) -> UInt8[np.ndarray, "n h w 4"]:
+        """The pictures of all objects, one after the other."""
+        (first,) = load_arrays(self.root, self.ids[0], ["images"]).values()
+        pictures = _room(self.root, (len(self.object_of), *first.shape[1:]), limit_gb)
+
+        def read(index: int) -> None:
+            (images,) = load_arrays(self.root, self.ids[index], ["images"]).values()
+            if images.shape[1:] != first.shape[1:]:
+                raise ValueError(
+                    f"{self.ids[index]}: pictures are {images.shape[1:]}, those of {self.ids[0]} {first.shape[1:]}."
+                )
+            pictures[slice(*self.first_sample[index : index + 2])] = images
+
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(read, range(len(self.ids))))
+        return pictures
 
     def _shrink(self, size: int) -> UInt8[np.ndarray, "n i i 4"]:
         """The pictures at the size of the supervising views: area averages, colours weighted by alpha."""
         if size == self.images.shape[1]:
             return self.images
-        small = np.empty((len(self), size, size, 4), np.uint8)
+        small = _room(self.root, (len(self), size, size, 4), self.config["memory_limit_gb"])
         for sample, image in enumerate(self.images):
             mean = area_downsample(_premultiplied(image[None]), size)[0]
             mean[..., :3] /= np.maximum(mean[..., 3:], 1e-6)
@@ -159,11 +174,19 @@ class DataSource:
         return boxes
 
 
-def _small_record(root: Path, object_id: str) -> dict:
-    """What training needs of one object."""
-    record = load_object(root, object_id)
-    names = ("images", "rotation", "translation", "focal", "principal", "keypoints_ndc")
-    return {name: getattr(record, name) for name in names}
+def _room(root: Path, shape: tuple[int, ...], limit_gb: float) -> UInt8[np.ndarray, "n h w 4"]:
+    """Room for pictures: in memory, or above the limit in a nameless file, which the system removes with the process.
+
+    The file lies beside the data set, or with the temporary files where that cannot be written to.
+    """
+    if np.prod(shape, dtype=np.int64) <= limit_gb * 1e9:
+        return np.empty(shape, np.uint8)
+    try:
+        file = tempfile.TemporaryFile(dir=root)
+    except OSError:
+        file = tempfile.TemporaryFile()
+    with file:
+        return np.memmap(file, np.uint8, "w+", shape=shape)
 
 
 def checked_config(config: ConfigDict | dict, stored_size: int | None = None, views: int | None = None) -> dict:

@@ -5,6 +5,7 @@ Nothing is ever unpickled: the arrays are plain, the index is JSON.
 
 import json
 import os
+from collections.abc import Collection, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
@@ -83,12 +84,8 @@ def load_object(root: str | Path, object_id: str) -> ObjectRecord:
     Raises:
       ValueError: the file is missing, truncated or not of this format; the message names it.
     """
-    path = object_path(root, object_id)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {f.name: file[f.name] for f in fields(ObjectRecord) if f.name in file or f.default is MISSING}
-    except Exception as error:  # flipped bytes can raise anything: zlib, zip, the header's parser
-        raise ValueError(f"{path}: not a readable object of this data set ({error}); prepare it again.") from error
+    optional = {f.name for f in fields(ObjectRecord) if f.default is not MISSING}
+    arrays = load_arrays(root, object_id, [f.name for f in fields(ObjectRecord)], optional)
     if "occupancy" in arrays:
         bits = np.unpackbits(arrays["occupancy"])
         side = round(len(bits) ** (1 / 3))
@@ -96,6 +93,28 @@ def load_object(root: str | Path, object_id: str) -> ObjectRecord:
     if "query_inside" in arrays:
         arrays["query_inside"] = np.unpackbits(arrays["query_inside"])[: len(arrays["query_points"])].astype(bool)
     return ObjectRecord(**arrays)
+
+
+def load_arrays(
+    root: str | Path, object_id: str, names: Sequence[str], optional: Collection[str] = ()
+) -> dict[str, np.ndarray]:
+    """Some arrays of one object as they are stored; the others are not read.
+
+    Args:
+      root: folder of the data set.
+      object_id: of the object.
+      names: fields of `ObjectRecord`.
+      optional: those of them that may be missing.
+
+    Raises:
+      ValueError: the file is missing, truncated or not of this format; the message names it.
+    """
+    path = object_path(root, object_id)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in names if name in file or name not in optional}
+    except Exception as error:  # flipped bytes can raise anything: zlib, zip, the header's parser
+        raise ValueError(f"{path}: not a readable object of this data set ({error}); prepare it again.") from error
 
 
 def save_index(root: str | Path, index: dict) -> None:

@@ -271,3 +271,14 @@ def test_frame_crops_move_picture_camera_and_key_points_together(tmp_path, recor
     np.testing.assert_allclose(after, (before - centre) * 1.2, atol=1e-5)
     expected = (still.keypoints_ndc[0, 0, :, :2] - centre) * 1.2
     np.testing.assert_allclose(moved.keypoints_ndc[0, 0, :, :2], expected, atol=1e-5)
+
+
+def test_pictures_in_a_file_give_the_same_batches(dataset_root):
+    config = {**BUSY, "render_size": 8, "memory_limit_gb": 0.0}
+    mapped = DataSource(dataset_root, "train", config)
+    assert isinstance(mapped.images, np.memmap) and isinstance(mapped.targets, np.memmap)
+    plain = DataSource(dataset_root, "train", {**config, "memory_limit_gb": 4.0})
+    assert not isinstance(plain.images, np.memmap)
+    for first, second in zip(take(mapped, 2, config), take(plain, 2, config)):
+        for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second)):
+            np.testing.assert_array_equal(a, b)

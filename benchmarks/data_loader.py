@@ -1,0 +1,67 @@
+"""Pictures per second of the loader alone, beside those of the train step that it feeds.
+
+    python -m benchmarks.data_loader --config=configs/quickstart.py --config.data.root=data/quickstart
+
+The ratio says how many times as fast loading is as training; below one, training would wait for data.
+"""
+
+import time
+
+import jax
+from absl import app, flags
+from ml_collections import config_flags
+
+from ast_jax.data.pipeline import DataSource, make_batches
+from ast_jax.data.sources import data_root
+from ast_jax.training.optimizer import make_optimizer
+from ast_jax.training.stages import make_stages
+from ast_jax.training.state import make_model, make_state
+from ast_jax.training.step import make_train_step
+
+_CONFIG = config_flags.DEFINE_config_file("config", "configs/quickstart.py")
+_SECONDS = flags.DEFINE_float("seconds", 10.0, "Of each measurement.")
+
+
+def main(argv: list[str]) -> None:
+    """Flags in, one line out."""
+    del argv
+    config = _CONFIG.value
+    source = DataSource(data_root(config.data), "train", config.data)
+    batches = make_batches(source, config.data, batch_size=config.batch_size, seed=0)
+    batch = next(batches)
+    loading = _rate(lambda: next(batches), config.batch_size)
+    training = _rate(_step_of(config, batch), config.batch_size)
+    print(f"{len(source)} pictures of {source.images.shape[1]} px, batches of {config.batch_size}")
+    print(
+        f"loader {loading:.0f} pictures/s, train step {training:.0f} pictures/s: {loading / training:.1f} times as fast"
+    )
+
+
+def _rate(turn, batch_size: int) -> float:
+    """Pictures per second after a first turn."""
+    turn()
+    start, count = time.perf_counter(), 0
+    while time.perf_counter() - start < _SECONDS.value:
+        turn()
+        count += batch_size
+    return count / (time.perf_counter() - start)
+
+
+def _step_of(config, batch):
+    """A function that trains on the same batch again and again."""
+    graphdef, params = make_model(config)
+    optimizer = make_optimizer(config, 1000)
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    step = make_train_step(graphdef, optimizer, config, make_stages(config)[0], mesh=mesh, num_steps=1000)
+    placed = jax.device_put(batch, jax.NamedSharding(mesh, jax.P("data")))
+    state = [jax.device_put(make_state(params, optimizer), jax.NamedSharding(mesh, jax.P()))]
+
+    def turn():
+        state[0], _ = step(state[0], placed)
+        jax.block_until_ready(state[0].step)
+
+    return turn
+
+
+if __name__ == "__main__":
+    app.run(main)
