@@ -38,7 +38,7 @@ class ColourGather(nnx.Module):
         self.query = linear(dim, _KEY_DIM, rngs=rngs)
         self.key = linear(channels, _KEY_DIM, rngs=rngs)
         self.position = linear(dim, _KEY_DIM, use_bias=False, rngs=rngs)
-        self.log_reach = nnx.Param(jnp.array(math.log(_FIRST_REACH))) if has_places else None
+        self.log_reach = nnx.Param(jnp.array(math.log(_FIRST_REACH), jnp.float32)) if has_places else None
 
     def __call__(
         self,

@@ -83,3 +83,11 @@ def test_an_unknown_loss_is_named(config):
 def test_sigma_shrinks_to_the_published_one(config):
     config.render.sigma_start = 1e-3
     assert [float(sigma_at(p, config.render)) for p in (0.0, 0.5, 1.0)] == pytest.approx([1e-3, 1e-4, 1e-4])
+
+
+def test_no_number_of_the_state_is_weakly_typed(config):
+    """It would not be after the first step, and the whole step would be compiled a second time."""
+    config.model.camera.predict = True  # then the colour gathering has a width of its own
+    _, params = make_model(config)
+    state = make_state(params, make_optimizer(config, 100))
+    assert not [jax.tree_util.keystr(k) for k, x in jax.tree_util.tree_leaves_with_path(state) if x.weak_type]
