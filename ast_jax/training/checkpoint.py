@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from orbax.checkpoint import v1 as orbax
 
 from ast_jax.model import Model
+from ast_jax.training.seal import broken_file, is_sealed, seal
 from ast_jax.training.state import TrainState
 
 CONFIG_FILE = "config.json"
@@ -28,11 +29,16 @@ class Checkpoints:
           workdir: the run.
           keep: how many of the newest to keep.
         """
-        folder = Path(workdir).absolute() / "checkpoints"
-        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._keep = _folder(workdir), keep
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._open()
+
+    def _open(self) -> None:
         self._checkpointer = orbax.training.Checkpointer(
-            folder, preservation_policy=orbax.training.preservation_policies.LatestN(keep)
+            self._folder, preservation_policy=orbax.training.preservation_policies.LatestN(self._keep)
         )
+        self._unsealed: int | None = None
+        self._response = None
 
     def save(self, state: TrainState) -> None:
         """Save in the background; training goes on.
@@ -44,13 +50,25 @@ class Checkpoints:
         if self.latest_step() == step:
             return
         try:
-            self._checkpointer.save_checkpointables_async(step, _checkpointables(state), force=True)
+            self._seal_last()
+            self._response = self._checkpointer.save_checkpointables_async(step, _checkpointables(state), force=True)
+            self._unsealed = step
         except _SAVE_ERRORS as error:
             raise _save_error(error) from error
+
+    def _seal_last(self) -> None:
+        """Wait for the last save and note the checksums of its files."""
+        if self._unsealed is None:
+            return
+        self._response.result()
+        if jax.process_index() == 0:
+            seal(self._folder / str(self._unsealed))
+        self._unsealed = None
 
     def wait(self) -> None:
         """Wait until the last save is on disk; raises what went wrong with it."""
         try:
+            self._seal_last()
             self._checkpointer.close()
         except _SAVE_ERRORS as error:
             raise _save_error(error) from error
@@ -61,15 +79,25 @@ class Checkpoints:
         return None if latest is None else latest.step
 
     def restore(self, state: TrainState) -> TrainState:
-        """The newest checkpoint in the shape and sharding of ``state``; ``state`` itself where there is none.
+        """The newest good checkpoint in the shape and sharding of ``state``; ``state`` itself where there is none.
+
+        Damaged ones are renamed to ``damaged_<step>`` with a warning and never loaded.
 
         Raises:
-          ValueError: the checkpoint belongs to another model.
+          ValueError: the checkpoint belongs to another model, or all are damaged.
         """
-        step = self.latest_step()
-        if step is None:
+        had_some = self.latest_step() is not None
+        restored, damaged = _load_newest(self._checkpointer, _checkpointables(state))
+        if damaged and jax.process_index() == 0:
+            for step in damaged:
+                (self._folder / str(step)).rename(self._folder / f"damaged_{step}")
+        if damaged:
+            self._checkpointer.close()
+            self._open()
+        if restored is None:
+            if had_some:
+                raise ValueError(f"{self._folder}: every checkpoint is damaged; start anew in another --workdir.")
             return state
-        restored = _load(self._checkpointer, step, _checkpointables(state))
         return TrainState(restored["progress"]["step"], restored["params"], restored["opt_state"])
 
 
@@ -118,7 +146,7 @@ def load_model(workdir: str | Path) -> tuple[Model, ConfigDict]:
       ValueError: no run, or no checkpoint there.
     """
     config = load_config(workdir)
-    folder = Path(workdir).absolute() / "checkpoints"
+    folder = _folder(workdir)
     if not folder.is_dir():
         raise ValueError(f"{workdir}: no checkpoint there yet.")
     model = Model(config.model, rngs=nnx.Rngs(config.seed))
@@ -127,13 +155,15 @@ def load_model(workdir: str | Path) -> tuple[Model, ConfigDict]:
     if checkpointer.latest is None:
         raise ValueError(f"{workdir}: no complete checkpoint there yet.")
     wanted = {"params": jax.tree.map(jax.numpy.asarray, nnx.to_pure_dict(params))}
-    restored = _load(checkpointer, checkpointer.latest.step, wanted)
+    restored, _ = _load_newest(checkpointer, wanted)
+    if restored is None:
+        raise ValueError(f"{folder}: every checkpoint is damaged; train again in another --workdir.")
     return nnx.merge(graphdef, restored["params"]), config
 
 
 def latest_step(workdir: str | Path) -> int | None:
     """Step of the newest checkpoint of a run, or None; nothing is loaded."""
-    folder = Path(workdir).absolute() / "checkpoints"
+    folder = _folder(workdir)
     latest = orbax.training.Checkpointer(folder).latest if folder.is_dir() else None
     return None if latest is None else latest.step
 
@@ -167,6 +197,30 @@ def init_params(params: dict, init_from: str) -> dict:
 def _checkpointables(state: TrainState) -> dict:
     """Weights apart from the rest, so that they can be read alone."""
     return {"params": state.params, "opt_state": state.opt_state, "progress": {"step": state.step}}
+
+
+def _folder(workdir: str | Path) -> Path:
+    return Path(workdir).absolute() / "checkpoints"
+
+
+def _load_newest(checkpointer: orbax.training.Checkpointer, like: dict) -> tuple[dict | None, list[int]]:
+    """The newest checkpoint that is good, or None, and the steps of the damaged ones that are newer."""
+    damaged: list[int] = []
+    for step in sorted((checkpoint.step for checkpoint in checkpointer.checkpoints), reverse=True):
+        folder = Path(checkpointer.directory) / str(step)
+        sealed, problem = is_sealed(folder), None
+        if sealed:
+            problem = broken_file(folder)
+        if problem is None:
+            try:
+                return _load(checkpointer, step, like), damaged
+            except ValueError as error:
+                if sealed:  # its files are as they were saved: it is another model's
+                    raise
+                problem = str(error.__cause__ or error).strip().splitlines()[0][:200]
+        logging.warning("%s is damaged (%s); the one before it is taken.", folder, problem)
+        damaged.append(step)
+    return None, damaged
 
 
 def _load(checkpointer: orbax.training.Checkpointer, step: int, like: dict) -> dict:

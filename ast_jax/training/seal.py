@@ -1,0 +1,43 @@
+"""Checksums of a finished checkpoint: TensorStore does not notice a byte that changed within the weights."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+FILE_NAME = "SEAL.json"
+
+
+def seal(folder: Path) -> None:
+    """Note size and SHA-256 of every file below a finished checkpoint."""
+    digests = {str(path.relative_to(folder)): _digest(path) for path in _files(folder)}
+    partial = folder / f"{FILE_NAME}.partial"
+    partial.write_text(json.dumps(digests, indent=1) + "\n")
+    os.replace(partial, folder / FILE_NAME)
+
+
+def is_sealed(folder: Path) -> bool:
+    """Whether the save got as far as its seal; without one nothing is known of the files."""
+    return (folder / FILE_NAME).is_file()
+
+
+def broken_file(folder: Path) -> str | None:
+    """The first file that is not what it was when the checkpoint was sealed, or None if all are."""
+    try:
+        digests = json.loads((folder / FILE_NAME).read_text())
+    except (OSError, ValueError):
+        return FILE_NAME
+    for name, digest in digests.items():
+        path = folder / name
+        if not path.is_file() or _digest(path) != digest:
+            return name
+    return None
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != FILE_NAME)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return f"{path.stat().st_size} {hashlib.file_digest(file, 'sha256').hexdigest()}"

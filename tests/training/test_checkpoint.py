@@ -1,0 +1,107 @@
+"""Checkpoints that were cut short or changed are never loaded; the newest good one is."""
+
+import logging
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from ast_jax.training.checkpoint import Checkpoints, latest_step
+from ast_jax.training.state import make_state
+
+STEPS = (3, 5)
+
+
+def _state(step: int, size: int = 4000):
+    params = {"encoder": {"a": jnp.arange(size, dtype=jnp.float32) + step, "b": jnp.full((3, 5), float(step))}}
+    return make_state(params, optax.adam(1e-3)).__class__(jnp.int32(step), params, optax.adam(1e-3).init(params))
+
+
+@pytest.fixture
+def run(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=3)
+    for step in STEPS:
+        checkpoints.save(_state(step))
+    checkpoints.wait()
+    return tmp_path
+
+
+def _restored_step(run) -> int:
+    state = Checkpoints(run, keep=3).restore(_state(0))
+    expected = _state(int(state.step))
+    for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(expected)):
+        np.testing.assert_array_equal(a, b)
+    return int(state.step)
+
+
+def _largest(folder):
+    return max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+
+
+def _cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x10
+    path.write_bytes(bytes(content))
+
+
+def test_the_newest_is_taken(run):
+    assert _restored_step(run) == 5 == latest_step(run)
+
+
+@pytest.mark.parametrize("harm", [_cut, _flip, lambda path: path.unlink()])
+@pytest.mark.parametrize("sealed", [True, False])
+def test_damage_is_found_and_the_one_before_is_taken(run, harm, sealed, caplog):
+    folder = run / "checkpoints" / "5"
+    if not sealed:
+        (folder / "SEAL.json").unlink()
+        if harm is _flip:
+            pytest.skip("a changed byte within the weights shows only by the seal")
+    harm(_largest(folder / "params"))
+    with caplog.at_level(logging.WARNING):
+        assert _restored_step(run) == 3
+    assert any("checkpoints/5 is damaged" in record.getMessage() for record in caplog.records)
+    # It is out of the way: the run saves step 5 again.
+    assert (run / "checkpoints" / "damaged_5").is_dir()
+    again = Checkpoints(run, keep=3)
+    again.save(_state(5))
+    again.wait()
+    assert _restored_step(run) == 5
+
+
+def test_if_all_are_damaged_nothing_starts_anew_in_silence(run):
+    for step in STEPS:
+        _flip(_largest(run / "checkpoints" / str(step) / "params"))
+    with pytest.raises(ValueError, match="every checkpoint is damaged"):
+        Checkpoints(run).restore(_state(0))
+
+
+def test_another_model_is_said_to_be_one(run):
+    with pytest.raises(ValueError, match="does not fit the model"):
+        Checkpoints(run).restore(_state(0, size=7))
+    assert (run / "checkpoints" / "5").is_dir()
+
+
+def test_a_save_that_was_cut_short_is_not_seen(run):
+    """What orbax had not finished when the process died has a temporary name."""
+    (run / "checkpoints" / "5").rename(run / "checkpoints" / "7.orbax-checkpoint-tmp-1")
+    assert _restored_step(run) == 3
+
+
+def test_nothing_is_unpickled(run):
+    """A pickle among the files is not even opened: it would write a file."""
+    trap = run / "trap"
+
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(trap), "w"))
+
+    for name in ("_METADATA", "weights.pkl"):
+        (run / "checkpoints" / "5" / "params" / name).write_bytes(pickle.dumps(Trap()))
+    assert _restored_step(run) == 3 and not trap.exists()
