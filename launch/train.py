@@ -2,9 +2,11 @@
 
     python -m launch.train --config=configs/quickstart.py --workdir=runs/quickstart
 
-The same command again goes on where it stopped. Every leaf of the config can be overridden:
-``--config.optimizer.learning_rate=1e-4``.
+The same command again goes on where it stopped. SIGTERM and SIGUSR1 save and end with exit code 42. Every leaf of the
+config can be overridden: ``--config.optimizer.learning_rate=1e-4``.
 """
+
+from pathlib import Path
 
 from absl import flags, logging
 from ml_collections import config_flags
@@ -30,6 +32,7 @@ def main(argv: list[str]) -> None:
         from ast_jax.summary import write_summary
 
         write_summary(_WORKDIR.value)
+    (Path(_WORKDIR.value) / runtime.DONE_FILE).write_text(f"{steps}\n")
 
 
 def run() -> None:

@@ -24,6 +24,7 @@ from ast_jax.losses.perceptual import (
 from ast_jax.training.checkpoint import Checkpoints, init_params, save_config
 from ast_jax.training.metrics import MetricWriter
 from ast_jax.training.optimizer import make_optimizer
+from ast_jax.training.preemption import Preempted, StopRequest
 from ast_jax.training.stages import Stage, make_stages, stage_at, total_steps
 from ast_jax.training.state import TrainState, count_parameters, make_model, make_state
 from ast_jax.training.step import TrainStep, make_train_step
@@ -47,6 +48,7 @@ def train(
 
     Raises:
       ValueError: the config, the data or the run do not fit; the message says what to change.
+      Preempted: a scheduler asked the process to stop; the state is saved.
       RuntimeError: losses stay non-finite, or a checkpoint could not be written.
     """
     stages = make_stages(config)
@@ -82,7 +84,8 @@ def train(
     steps = _StepTable(graphdef, optimizer, config, mesh, num_steps)
     writer = MetricWriter(workdir)
     try:
-        state = _run(state, batches, steps, stages, config, mesh, checkpoints, writer)
+        with StopRequest() as stop:
+            state = _run(state, batches, steps, stages, config, mesh, checkpoints, writer, stop)
         checkpoints.save(state)
     finally:
         checkpoints.wait()
@@ -110,14 +113,18 @@ def _run(
     mesh: jax.sharding.Mesh,
     checkpoints: Checkpoints,
     writer: MetricWriter,
+    stop: StopRequest,
 ) -> TrainState:
     by_batch = jax.NamedSharding(mesh, jax.P("data"))
     start, num_steps = int(state.step), total_steps(stages)
     bar = tqdm(total=num_steps, initial=start, unit="step", disable=None, mininterval=1.0, file=sys.stdout)
     meter = _Meter(config.batch_size)
     for step in range(start, num_steps):
-        if step > start and step % config.checkpoint_every == 0:
+        asked = stop.agreed(step)
+        if asked or (step > start and step % config.checkpoint_every == 0):
             checkpoints.save(state)
+        if asked:
+            raise Preempted(f"asked to stop, saved step {step}; the same command goes on from there.")
         with meter.waiting():
             batch = jax.tree.map(lambda x: jax.make_array_from_process_local_data(by_batch, x), next(batches))
         stage = stage_at(stages, step)

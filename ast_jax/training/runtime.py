@@ -9,6 +9,11 @@ from pathlib import Path
 import jax
 from absl import app, logging
 
+from ast_jax.training.preemption import EXIT_CODE, Preempted
+
+# A run that has everything leaves this file; its text is the number of steps.
+DONE_FILE = "DONE"
+
 
 def setup(*, cpu_devices: int = 0) -> jax.sharding.Mesh:
     """Prepare jax for a run and name the devices.
@@ -44,12 +49,17 @@ def _is_worth_reading(record: std_logging.LogRecord) -> bool:
 def run_main(main: Callable[[list[str]], None]) -> None:
     """Run a launch script: a wrong input ends with one line and exit code 1, not with a traceback.
 
+    A run that was asked to stop by a signal, and has saved, ends with exit code 42.
+
     The environment variable ``AST_JAX_TRACEBACK=1`` brings the traceback back.
     """
 
     def guarded(argv: list[str]) -> None:
         try:
             main(argv)
+        except Preempted as stopped:
+            print(stopped, file=sys.stderr)
+            sys.exit(EXIT_CODE)
         except (ValueError, RuntimeError, OSError) as error:
             if os.environ.get("AST_JAX_TRACEBACK"):
                 raise

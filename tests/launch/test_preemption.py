@@ -1,0 +1,37 @@
+"""A run that is asked to stop saves, says so by its exit code, and goes on as if nothing had been."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from ast_jax.training.metrics import read_metrics
+from tests.launch.test_train import ROOT
+
+
+def _command(tmp_path, steps: int) -> list[str]:
+    return [
+        sys.executable, "-m", "launch.train", "--config=configs/quickstart.py:tiny", f"--workdir={tmp_path / 'run'}",
+        "--noreport", f"--config.data.root={tmp_path / 'data'}", f"--config.stages=(('shape', {steps}), ('joint', 0))",
+        "--config.log_every=1", "--config.checkpoint_every=100000", "--allow_config_change",
+    ]  # fmt: skip
+
+
+def test_a_signal_saves_and_ends_with_42(tmp_path):
+    process = subprocess.Popen(_command(tmp_path, 100_000), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    deadline = time.time() + 300
+    while not (metrics.is_file() and metrics.read_text().count("\n") >= 3):
+        assert process.poll() is None and time.time() < deadline
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGUSR1)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 42 and "asked to stop, saved step" in errors, errors[-2000:]
+    (saved,) = (int(path.name) for path in (tmp_path / "run" / "checkpoints").iterdir() if path.name.isdigit())
+    assert saved == max(line["step"] for line in read_metrics(tmp_path / "run"))
+    assert not (tmp_path / "run" / "DONE").exists()
+
+    again = subprocess.run(_command(tmp_path, saved + 2), cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert again.returncode == 0 and f"steps {saved} to {saved + 2}" in again.stderr, again.stderr[-2000:]
+    assert (tmp_path / "run" / "DONE").read_text() == f"{saved + 2}\n"
