@@ -1,6 +1,8 @@
 """Every test sees 8 fake CPU devices, so that sharding is tested everywhere."""
 
+import gc
 import os
+from pathlib import Path
 
 # A cache for each worker: jax writes entries in place, and one that is read while another process writes it may crash.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.join(
@@ -10,10 +12,23 @@ os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.join(
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 import jax
+import pytest
 from absl import flags
+
+MOST_MAPPINGS = 20_000
 
 jax.config.update("jax_platforms", os.environ.get("JAX_PLATFORMS", "cpu"))
 jax.config.update("jax_num_cpu_devices", 8)
 # Silent broadcasting over a missing batch axis is the commonest bug of batched numerics: make it an error.
 jax.config.update("jax_numpy_rank_promotion", "raise")
 flags.FLAGS.mark_as_parsed()  # grain reads an absl flag
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_mappings():
+    """Forgets compiled programs in time: each is mapped into memory, and Linux ends a process at 65,530 mappings."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPPINGS:
+        jax.clear_caches()
+        gc.collect()
