@@ -47,6 +47,7 @@ def base_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
     config.batch_size = 16
+    config.accumulate_steps = 1  # parts of a batch whose gradients are summed one after the other
     config.data = data_config()
     config.model = model_config()
     config.stages = (("shape", 1000), ("joint", 500))
@@ -58,6 +59,18 @@ def base_config() -> ConfigDict:
     # Factor on the learning rate of a parameter group; a pretrained encoder wants less than the rest.
     config.optimizer.group_scale = ConfigDict(dict(encoder=1.0, shape=1.0, texture=1.0, camera=1.0, keypoints=1.0))
     # sigma is the published 1e-4 at the end of training; the wider band at the start reaches further (sigma_start).
+    config.optimizer.schedule = "cosine"  # after the warm-up: "cosine", "linear" or "constant"
+    config.optimizer.ema_decay = 0.0  # of the moving average of the weights, which is then what is evaluated; 0: none
+    # Devices: sizes of the mesh (-1: all that are left), and which axes of arrays go to which axes of the mesh: the
+    # first regular expression that matches the axis' name counts. All names are in docs/launch.md.
+    config.mesh = (("data", -1), ("model", 1))
+    rules = (("batch", "data"), ("encoder_batch|render_batch", "data,model"), ("heads|mlp|queries", "model"))
+    config.sharding = ConfigDict(dict(rules=rules, fully_sharded=False))
+    # bfloat16 computes encoder and decoders in it; what gives positions and colours stays float32, so do losses,
+    # renderer, parameters and optimizer.
+    keep = r"heads?\b|mean|coarse|gather|camera|keypoints"
+    config.precision = ConfigDict(dict(compute="float32", keep_float32=keep))
+    config.recompute = False  # activations inside decoder layers anew in the backward pass: less memory, more time
     config.render = ConfigDict(dict(blending="softmax", sigma=1e-4, sigma_start=1e-4, gamma=1e-4))
     # Network of the perceptual term: its weights come with an optional package. Where they are missing, training
     # says so and goes on without the term, unless it is required.
@@ -65,7 +78,10 @@ def base_config() -> ConfigDict:
     config.log_every = 20
     config.eval_every = 500
     config.checkpoint_every = 500
+    config.keep_checkpoints = 2  # the newest; the best by best_metric on the validation split is kept beside them
+    config.best_metric = "loss/iou"  # lower is better
     config.evaluation = ConfigDict(dict(split="test", num_views=5, num_report_objects=6))
+    config.evaluation.validation_batches = 4  # every eval_every steps
     config.init_from = ""
     return config
 
@@ -80,6 +96,7 @@ def data_config() -> ConfigDict:
     data.render_size = 64
     data.num_target_views = 3
     data.background = (1.0, 1.0, 1.0)
+    data.num_threads = 4  # that read, cut and augment pictures while the last step is computed
     data.memory_limit_gb = 4.0  # larger sets of pictures are mapped from a temporary file
     data.input_crop = "object"  # "frame": the model sees the stored square as it is
     data.augment = ConfigDict(dict(flip=True, colour=0.2, crop=0.05))

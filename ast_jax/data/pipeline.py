@@ -1,7 +1,7 @@
 """From a data set on disk to batches: all that is random is drawn per sample, then a batch is made at once.
 
 The draws come before the samples are dealt out to processes, so that the global batch of a step is the same
-for any number of processes, and the step alone is the state of the data.
+for any number of processes and threads, and the step alone is the state of the data.
 """
 
 import dataclasses
@@ -50,12 +50,11 @@ DATA_DEFAULTS = {
     "input_crop": "object",
     "crop_padding": PADDING,
     "memory_limit_gb": 4.0,
+    "num_threads": 4,
     "augment": {},
 }
 # What is stored of each view besides its picture.
 VIEW_ARRAYS = ("rotation", "translation", "focal", "principal", "keypoints_ndc")
-# Batches made ahead of the training step, each by its own thread.
-NUM_THREADS = 4
 
 
 class DataSource:
@@ -73,8 +72,9 @@ class DataSource:
         ``input_crop``: "object" shows the model the object as large as it gets, "frame" the whole stored square,
         as the protocols that crop to an annotated box want it; a random crop then moves the first supervising
         view and its camera, too. ``crop_padding``: margin about the object in the input, fraction of its longer
-        side, for "object". ``augment``: see ``ast_jax.data.augment``. ``memory_limit_gb``: pictures that would
-        take more are kept in a temporary file beside the data set.
+        side, for "object". ``augment``: see ``ast_jax.data.augment``. ``num_threads``: that make batches
+        ahead of training. ``memory_limit_gb``: pictures that would take more are kept in a temporary file beside
+        the data set.
 
     Raises:
       ValueError: a file is missing or broken, or the config does not fit the data; the message says which.
@@ -212,7 +212,7 @@ def checked_config(config: ConfigDict | dict, stored_size: int | None = None, vi
         raise ValueError(f"background: expected three numbers in [0, 1], got {full['background']}.")
     if full["input_crop"] not in ("object", "frame"):
         raise ValueError(f"input_crop={full['input_crop']!r}: choose 'object' or 'frame'.")
-    for name in ("image_size", "render_size", "num_target_views"):
+    for name in ("image_size", "render_size", "num_target_views", "num_threads"):
         if full[name] < 1:
             raise ValueError(f"{name}: must be at least 1, is {full[name]}.")
     if stored_size is not None and full["render_size"] > stored_size:
@@ -243,35 +243,35 @@ def make_batches(
     batch_size: int,
     seed: int,
     start_step: int = 0,
-    process_index: int = 0,
-    process_count: int = 1,
+    rows: tuple[int, int] | None = None,
 ) -> Iterator[Batch]:
     """Batches for ever, from any step on.
 
     Args:
       source: the split.
       config: as for ``DataSource``.
-      batch_size: of all processes together; a multiple of ``process_count``.
+      batch_size: of all processes together.
       seed: of order, views and augmentation.
       start_step: the step of the first batch; batches do not depend on where one started.
-      process_index: which share of every batch, 0 to ``process_count - 1``.
-      process_count: how many processes share a batch.
+      rows: the first row of every batch that this process makes, and the row after the last; None for all.
 
     Yields:
-      Numpy batches of ``batch_size / process_count`` samples.
+      Numpy batches of those rows; ``config["num_threads"]`` of them are made ahead, each by a thread.
 
     Raises:
-      ValueError: the batch cannot be dealt out evenly, or the config does not fit the data.
+      ValueError: there are no such rows, or the config does not fit the data.
     """
-    if batch_size < 1 or batch_size % process_count:
-        raise ValueError(f"batch_size={batch_size}: must be a positive multiple of {process_count} processes.")
+    first, end = (0, batch_size) if rows is None else rows
+    if not 0 <= first < end <= batch_size:
+        raise ValueError(f"batch_size={batch_size}: must be positive, and hold the rows {first} to {end}.")
     full = checked_config(config, source.images.shape[1], int(np.diff(source.first_sample).min()))
     if full["render_size"] != source.targets.shape[1]:
         raise ValueError(f"render_size={full['render_size']}: the source was made for {source.targets.shape[1]}.")
     samples = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
-    draws = samples.random_map(_Sampler(source, full)).slice(slice(process_index, None, process_count))
-    batches = draws.batch(batch_size // process_count, batch_fn=list).map(lambda d: make_batch(source, d, full))
-    options = grain.ReadOptions(num_threads=NUM_THREADS, prefetch_buffer_size=2 * NUM_THREADS)
+    # Drawing is cheap, so every process draws for the whole batch; only its own rows become pictures.
+    draws = samples.random_map(_Sampler(source, full)).batch(batch_size, batch_fn=list)
+    batches = draws.map(lambda drawn: make_batch(source, drawn[first:end], full))
+    options = grain.ReadOptions(num_threads=full["num_threads"], prefetch_buffer_size=2 * full["num_threads"])
     return iter(batches.slice(slice(start_step, None)).to_iter_dataset(options))
 
 

@@ -45,7 +45,8 @@ class LossInputs:
       blending: how colour is blended, see ``render.render``.
       background: RGB behind the object, the same as in the supervising views.
       perceptual: network of the perceptual loss, or None.
-      mesh: device mesh that the batch is sharded over.
+      mesh: device mesh, or None for one device.
+      render_axes: the axes of ``mesh`` over which pictures are rendered; their size divides the batch.
       phase: ``"pose"`` trains only the cameras of a model that proposes several, ``"shape"`` all the rest.
       template_vertices: ``[v, 3]``, for the deformation term, or None.
     """
@@ -56,6 +57,7 @@ class LossInputs:
     background: tuple[float, float, float] = (1.0, 1.0, 1.0)
     perceptual: Any = None
     mesh: jax.sharding.Mesh | None = None
+    render_axes: tuple[str, ...] = ()
     phase: str = "shape"
     template_vertices: Any = None
 
@@ -95,7 +97,8 @@ def _view_terms(prediction, batch: Batch, camera, weights, inputs: LossInputs) -
     """The terms that compare a rendering with a supervising view; ``camera`` leads with ``[b, s]``."""
     with_colour = any(name in weights for name in (*COLOUR_TERMS, "perceptual"))
     size = batch.target_masks.shape[2:]
-    settings = ViewSettings(size, inputs.sigma, inputs.gamma, inputs.blending, inputs.background, inputs.mesh)
+    look = (inputs.sigma, inputs.gamma, inputs.blending, inputs.background)
+    settings = ViewSettings(size, *look, inputs.mesh, inputs.render_axes)
     texels = prediction.texels if with_colour else None
     rgb, alpha = render_views(prediction.vertices, prediction.faces, camera, settings, texels=texels)
     masks = _merge(batch.target_masks)

@@ -21,7 +21,8 @@ class ViewSettings:
       gamma: sharpness of the depth softmax.
       blending: see ``render.render``.
       background: RGB behind the object.
-      mesh: device mesh; the rendering runs on each device's share of the batch, without a collective.
+      mesh: device mesh, or None for one device.
+      axes: of the mesh; the rendering runs on each device's share of the batch, without a collective.
     """
 
     image_size: tuple[int, int]
@@ -30,6 +31,7 @@ class ViewSettings:
     blending: str = "softmax"
     background: tuple[float, float, float] = (1.0, 1.0, 1.0)
     mesh: jax.sharding.Mesh | None = None
+    axes: tuple[str, ...] = ()
 
 
 def render_views(
@@ -74,7 +76,7 @@ def render_views(
 
     if settings.mesh is None or settings.mesh.size == 1:
         return render_share(vertices, camera, texels, settings.sigma)
-    batch, shared = jax.P("data"), jax.P()
+    batch, shared = jax.P(settings.axes), jax.P()
     return jax.shard_map(
         render_share,
         mesh=settings.mesh,

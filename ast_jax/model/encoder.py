@@ -7,10 +7,11 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Float
 
+from ast_jax.model.axes import constrain, named
 from ast_jax.model.config_check import choose
 from ast_jax.model.convnet import ConvNet
 from ast_jax.model.efficientnet import EfficientNetLite0, find_efficientnet_lite0, load_efficientnet_lite0
-from ast_jax.model.layers import EMBEDDING_DEVIATION, Array, linear, scaled_normal, sine_positions
+from ast_jax.model.layers import EMBEDDING_DEVIATION, Array, block_output, linear, scaled_normal, sine_positions
 from ast_jax.model.resnet import ResNet18, load_torchvision_resnet18
 
 BACKBONES = ("convnet", "resnet18", "efficientnet_lite0")
@@ -67,7 +68,8 @@ class ImageEncoder(nnx.Module):
         self.norms = nnx.List([nnx.LayerNorm(dim, rngs=rngs) for _ in self.levels])
         count = len(self.levels)
         init = scaled_normal(count * EMBEDDING_DEVIATION**2)
-        self.level_embedding = nnx.Param(init(rngs.params(), (count, dim))) if count else None
+        axes = named("levels", "embed")
+        self.level_embedding = nnx.Param(init(rngs.params(), (count, dim)), **axes) if count else None
         self.pool = choose("encoder.pool", config.pool, ("mean", "grid"))
         cells = _SUMMARY_GRID**2 if self.pool == "grid" else 1
         self.summary = linear(cells * channels[-1], dim, rngs=rngs)
@@ -82,15 +84,21 @@ class ImageEncoder(nnx.Module):
           tokens, level after level in the order of ``token_levels``, each row by row from the top; the
           summary; the maps that both were made of.
         """
-        features = self.backbone(self._resize(image))
+        # The picture takes the precision of the weights: they are bfloat16 where training says so.
+        image = image.astype(jax.tree.leaves(nnx.state(self.backbone))[0].dtype)
+        features = self.backbone(constrain(self._resize(image), "encoder_batch", "height", "width", "channels"))
         tokens = [jnp.zeros((len(image), 0, self.summary.out_features), image.dtype)]
         for i, level in enumerate(self.levels):
             b, h, w, c = features[level].shape
             projected = self.norms[i](self.projections[i](features[level].reshape(b, h * w, c)))
-            position = jnp.asarray(sine_positions(h, w, projected.shape[-1])) + self.level_embedding[...][i][None]
-            tokens.append(projected + position[None])
+            position = jnp.asarray(sine_positions(h, w, projected.shape[-1]), projected.dtype)
+            tokens.append(projected + position[None] + self.level_embedding[...][i][None, None])
         summary = self.summary_norm(self.summary(self._pool(features[-1])))
-        return Encoding(jnp.concatenate(tokens, axis=1), summary, tuple(features))
+        return Encoding(
+            block_output(constrain(jnp.concatenate(tokens, axis=1), "batch", "tokens", "embed")),
+            block_output(constrain(summary, "batch", "embed")),
+            tuple(block_output(level) for level in features),
+        )
 
     def token_grids(self, image_size: tuple[int, int]) -> tuple[tuple[int, int], ...]:
         """Rows and columns of each level's tokens for a picture of that (height, width)."""

@@ -9,6 +9,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float
 
+from ast_jax.model.axes import constrain, named
 from ast_jax.model.config_check import choose
 from ast_jax.model.decoder import QueryDecoder
 from ast_jax.model.layers import Array, Mlp, QueryEmbedding
@@ -19,6 +20,8 @@ from ast_jax.model.template import check_levels, interpolation_matrix, sphere, v
 # object's size, and the silhouettes never settle. Chosen from training runs: with 1, the IoU loss on aircraft stays
 # at its noise floor until the learning rate has decayed.
 _STEP_SCALE = 0.1
+
+_VERTEX_AXES = ("batch", "vertices", "coordinates")
 
 KINDS = ("transformer", "mlp")
 HEADS = ("shared", "per_query")
@@ -77,7 +80,8 @@ class PerQueryHead(nnx.Module):
 
     def __init__(self, queries: int, dim: int, *, rngs: nnx.Rngs):
         self.norm = nnx.LayerNorm(dim, rngs=rngs)
-        self.kernel = nnx.Param(nnx.initializers.zeros(rngs.params(), (queries, dim, 3)))
+        kernel = nnx.initializers.zeros(rngs.params(), (queries, dim, 3))
+        self.kernel = nnx.Param(kernel, **named("queries", "embed", "coordinates"))
 
     def __call__(self, x: Float[Array, "b q d"]) -> Float[Array, "b q 3"]:
         return jnp.einsum("bqd,qdc->bqc", self.norm(x), self.kernel[...])
@@ -128,7 +132,8 @@ class ShapeBranch(nnx.Module):
         self.radius = config.radius
         positions = self.layout.positions
         q = len(positions)
-        self.mean = nnx.Param(nnx.initializers.zeros(rngs.params(), (q, 3))) if config.mean_shape else None
+        zeros = nnx.initializers.zeros(rngs.params(), (q, 3))
+        self.mean = nnx.Param(zeros, **named("queries", "coordinates")) if config.mean_shape else None
         has_coarse = config.coarse or not is_transformer
         sizes = (dim, mlp_ratio * dim, mlp_ratio * dim, 3 * q)
         self.coarse = Mlp(sizes, zero_last=True, last_bias=False, rngs=rngs) if has_coarse else None
@@ -174,4 +179,4 @@ class ShapeBranch(nnx.Module):
 
     def _vertices(self, displacement):
         template = (self.radius * sphere(self.levels[1]).vertices).astype(np.float32)
-        return jnp.asarray(template)[None] + spread(self.layout, displacement)
+        return constrain(jnp.asarray(template)[None] + spread(self.layout, displacement), *_VERTEX_AXES)

@@ -9,6 +9,7 @@ from flax import nnx
 from jax.scipy.special import logit
 from jaxtyping import Float
 
+from ast_jax.model.axes import constrain, named
 from ast_jax.model.config_check import choose
 from ast_jax.model.decoder import QueryDecoder
 from ast_jax.model.encoder import Encoding, map_index
@@ -91,7 +92,7 @@ class TextureBranch(nnx.Module):
         coarse = sphere(config.query_level)
         centres = coarse.vertices[coarse.faces[self._members()]].mean(axis=1)
         q, outputs = len(centres), 4 ** (level - config.query_level) * config.texels**2 * 3
-        self.mean = nnx.Param(nnx.initializers.zeros(rngs.params(), (q, outputs)))
+        self.mean = nnx.Param(nnx.initializers.zeros(rngs.params(), (q, outputs)), **named("queries", "output"))
         if not is_transformer:
             self.embedding = self.decoder = self.gather = None
             hidden = mlp_ratio * dim
@@ -152,7 +153,8 @@ class TextureBranch(nnx.Module):
         logits = logits.reshape(b, -1, self.texels, self.texels, 3)
         if self.symmetric:
             logits = mirror_texels(logits, *self.levels)
-        return TextureOutput(jax.nn.sigmoid(logits), attention)
+        texels = constrain(jax.nn.sigmoid(logits), "batch", "faces", "texels", "texels", "channels")
+        return TextureOutput(texels, attention)
 
     def _members(self) -> np.ndarray:
         """The coarse faces that have a query."""

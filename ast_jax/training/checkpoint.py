@@ -1,47 +1,61 @@
 """Checkpoints of a run; the only file that imports Orbax."""
 
-import json
+import math
 from pathlib import Path
-from typing import Any
 
 import jax
+import numpy as np
 from absl import logging
 from flax import nnx
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 from orbax.checkpoint import v1 as orbax
 
 from ast_jax.model import Model
+from ast_jax.training.run_config import load_config
 from ast_jax.training.seal import broken_file, is_sealed, seal
 from ast_jax.training.state import TrainState
 
-CONFIG_FILE = "config.json"
+WHICH = ("newest", "best")
+_SCORE = "score"
 # What a failed save raises: TensorStore reports a full disk as a ValueError.
 _SAVE_ERRORS = (OSError, ValueError)
 
 
 class Checkpoints:
-    """The checkpoints under ``workdir/checkpoints``: keeps the newest few, saves in the background."""
+    """The checkpoints under ``workdir/checkpoints``: the newest few and the best, saved in the background.
+
+    With many processes every one of them calls every method.
+    """
 
     def __init__(self, workdir: str | Path, *, keep: int = 2):
         """Open, or make, the folder.
 
         Args:
           workdir: the run.
-          keep: how many of the newest to keep.
+          keep: how many of the newest to keep, beside the best.
         """
         self._folder, self._keep = _folder(workdir), keep
         self._folder.mkdir(parents=True, exist_ok=True)
         self._open()
 
     def _open(self) -> None:
+        policies = orbax.training.preservation_policies
+        best = policies.BestN(
+            get_metric_fn=lambda metrics: -metrics[_SCORE], n=1, keep_checkpoints_without_metrics=False
+        )
         self._checkpointer = orbax.training.Checkpointer(
-            self._folder, preservation_policy=orbax.training.preservation_policies.LatestN(self._keep)
+            self._folder, preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(self._keep), best])
         )
         self._unsealed: int | None = None
         self._response = None
 
-    def save(self, state: TrainState) -> None:
+    def save(self, state: TrainState, *, score: float | None = None) -> None:
         """Save in the background; training goes on.
+
+        Args:
+          state: of the step that it says.
+          score: how good it is, lower is better; None if nobody knows.
 
         Raises:
           RuntimeError: the disk is full or not writable; what was saved before stays as it is.
@@ -49,9 +63,12 @@ class Checkpoints:
         step = int(state.step)
         if self.latest_step() == step:
             return
+        metrics = None if score is None or not math.isfinite(score) else {_SCORE: score}
         try:
             self._seal_last()
-            self._response = self._checkpointer.save_checkpointables_async(step, _checkpointables(state), force=True)
+            self._response = self._checkpointer.save_checkpointables_async(
+                step, _checkpointables(state), force=True, metrics=metrics
+            )
             self._unsealed = step
         except _SAVE_ERRORS as error:
             raise _save_error(error) from error
@@ -88,56 +105,31 @@ class Checkpoints:
         """
         had_some = self.latest_step() is not None
         restored, damaged = _load_newest(self._checkpointer, _checkpointables(state))
-        if damaged and jax.process_index() == 0:
-            for step in damaged:
-                (self._folder / str(step)).rename(self._folder / f"damaged_{step}")
         if damaged:
-            self._checkpointer.close()
-            self._open()
+            self._set_aside(damaged)
         if restored is None:
             if had_some:
                 raise ValueError(f"{self._folder}: every checkpoint is damaged; start anew in another --workdir.")
             return state
-        return TrainState(restored["progress"]["step"], restored["params"], restored["opt_state"])
+        average = restored.get("average")
+        return TrainState(restored["progress"]["step"], restored["params"], restored["opt_state"], average)
+
+    def _set_aside(self, damaged: list[int]) -> None:
+        _wait_for_all("found damage")
+        if jax.process_index() == 0:
+            for step in damaged:
+                (self._folder / str(step)).rename(self._folder / f"damaged_{step}")
+        _wait_for_all("set aside")
+        self._checkpointer.close()
+        self._open()
 
 
-def save_config(workdir: str | Path, config: ConfigDict, *, allow_change: bool = False) -> None:
-    """Write ``config.json``, or check that the run that is there has the same.
-
-    Raises:
-      ValueError: the run was started with another config; the message lists what differs.
-    """
-    path = Path(workdir) / CONFIG_FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = json.loads(config.to_json())
-    if path.is_file() and not allow_change:
-        old = json.loads(path.read_text())
-        changes = list(_differences(old, new))
-        if changes:
-            raise ValueError(
-                f"{workdir} was started with another config: {'; '.join(changes[:8])}. "
-                "Use another --workdir, or --allow_config_change."
-            )
-    path.write_text(json.dumps(new, indent=1) + "\n")
-
-
-def load_config(workdir: str | Path) -> ConfigDict:
-    """The config that a run was started with.
-
-    Raises:
-      ValueError: there is no run at ``workdir``.
-    """
-    path = Path(workdir) / CONFIG_FILE
-    if not path.is_file():
-        raise ValueError(f"{workdir}: not a training run (no {CONFIG_FILE} there).")
-    return ConfigDict(_tuples(json.loads(path.read_text())))
-
-
-def load_model(workdir: str | Path) -> tuple[Model, ConfigDict]:
-    """The trained model of a run, newest checkpoint, weights only.
+def load_model(workdir: str | Path, *, which: str = "newest") -> tuple[Model, ConfigDict]:
+    """The trained model of a run, weights only: their moving average if the run kept one.
 
     Args:
       workdir: folder given to ``launch.train``.
+      which: ``"newest"`` checkpoint, or the ``"best"`` on the validation split.
 
     Returns:
       the model and the config of the run.
@@ -145,20 +137,27 @@ def load_model(workdir: str | Path) -> tuple[Model, ConfigDict]:
     Raises:
       ValueError: no run, or no checkpoint there.
     """
+    if which not in WHICH:
+        raise ValueError(f"which={which!r}: choose one of {', '.join(WHICH)}.")
     config = load_config(workdir)
     folder = _folder(workdir)
     if not folder.is_dir():
         raise ValueError(f"{workdir}: no checkpoint there yet.")
-    model = Model(config.model, rngs=nnx.Rngs(config.seed))
-    graphdef, params = nnx.split(model)
     checkpointer = orbax.training.Checkpointer(folder)
     if checkpointer.latest is None:
         raise ValueError(f"{workdir}: no complete checkpoint there yet.")
-    wanted = {"params": jax.tree.map(jax.numpy.asarray, nnx.to_pure_dict(params))}
-    restored, _ = _load_newest(checkpointer, wanted)
+    only = _best_step(checkpointer) if which == "best" else None
+    graphdef, params = nnx.split(Model(config.model, rngs=nnx.Rngs(config.seed)))
+    # On all devices of all processes while loading, since Orbax loads in all processes together.
+    everywhere = jax.NamedSharding(jax.make_mesh((jax.device_count(),), ("all",)), jax.P())
+    wanted = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), nnx.to_pure_dict(params)
+    )
+    name = "average" if (folder / str(only or checkpointer.latest.step) / "average").is_dir() else "params"
+    restored, _ = _load_newest(checkpointer, {name: wanted}, only=only)
     if restored is None:
         raise ValueError(f"{folder}: every checkpoint is damaged; train again in another --workdir.")
-    return nnx.merge(graphdef, restored["params"]), config
+    return nnx.merge(graphdef, jax.tree.map(lambda x: x.addressable_data(0), restored[name])), config
 
 
 def latest_step(workdir: str | Path) -> int | None:
@@ -169,58 +168,116 @@ def latest_step(workdir: str | Path) -> int | None:
 
 
 def init_params(params: dict, init_from: str) -> dict:
-    """Start from the weights of another run where names and shapes fit, and say what did not.
+    """Start from the weights of another run where names and shapes fit, and report what did and what did not.
 
     Args:
       params: fresh parameters.
       init_from: folder of the other run, or "" for none.
+
+    Raises:
+      ValueError: nothing at all fits.
     """
     if not init_from:
         return params
     model, _ = load_model(init_from)
     found = jax.tree_util.tree_leaves_with_path(nnx.to_pure_dict(nnx.split(model)[1]))
-    table = {jax.tree_util.keystr(path): leaf for path, leaf in found}
-    missed = []
+    table = {_dotted(path): leaf for path, leaf in found}
+    fresh = []
 
-    def pick(path, fresh):
-        other = table.get(jax.tree_util.keystr(path))
-        if other is not None and other.shape == fresh.shape:
+    def pick(path, param):
+        name = _dotted(path)
+        other = table.get(name)
+        if other is not None and other.shape == param.shape:
+            del table[name]
             return other
-        missed.append(jax.tree_util.keystr(path))
-        return fresh
+        fresh.append(f"{name} {param.shape}" + (f" (there {other.shape})" if other is not None else ""))
+        return param
 
     merged = jax.tree_util.tree_map_with_path(pick, params)
-    logging.info("init_from %s: %d arrays, fresh: %s", init_from, len(table) - len(missed), missed or "none")
+    count = len(found) - len(table)
+    if not count:
+        raise ValueError(
+            f"config.init_from={init_from}: no parameter there has the name and shape of one of this model."
+        )
+    logging.info("init_from %s: %d of %d arrays taken", init_from, count, len(jax.tree.leaves(params)))
+    for title, names in (("stays as initialised", fresh), ("not used of the other run", sorted(table))):
+        for name in names:
+            logging.info("init_from: %s: %s", title, name)
     return merged
 
 
 def _checkpointables(state: TrainState) -> dict:
     """Weights apart from the rest, so that they can be read alone."""
-    return {"params": state.params, "opt_state": state.opt_state, "progress": {"step": state.step}}
+    items = {"params": state.params, "opt_state": state.opt_state, "progress": {"step": state.step}}
+    return items if state.average is None else items | {"average": state.average}
 
 
 def _folder(workdir: str | Path) -> Path:
     return Path(workdir).absolute() / "checkpoints"
 
 
-def _load_newest(checkpointer: orbax.training.Checkpointer, like: dict) -> tuple[dict | None, list[int]]:
-    """The newest checkpoint that is good, or None, and the steps of the damaged ones that are newer."""
+def _dotted(path: tuple) -> str:
+    return ".".join(str(key.key) for key in path)
+
+
+def _best_step(checkpointer: orbax.training.Checkpointer) -> int:
+    scored = [checkpoint for checkpoint in checkpointer.checkpoints if checkpoint.metrics]
+    if not scored:
+        raise ValueError(
+            f"{checkpointer.directory}: no checkpoint was compared on a validation split; take the newest."
+        )
+    return min(scored, key=lambda checkpoint: checkpoint.metrics[_SCORE]).step
+
+
+def _load_newest(
+    checkpointer: orbax.training.Checkpointer, like: dict, *, only: int | None = None
+) -> tuple[dict | None, list[int]]:
+    """The newest checkpoint that is good, or None, and the steps of the damaged ones that are newer.
+
+    The first process looks at the files and tells the others; whether a load went well is known when all are done.
+    """
     damaged: list[int] = []
-    for step in sorted((checkpoint.step for checkpoint in checkpointer.checkpoints), reverse=True):
+    steps = sorted((checkpoint.step for checkpoint in checkpointer.checkpoints), reverse=True)
+    for step in steps if only is None else [only]:
         folder = Path(checkpointer.directory) / str(step)
-        sealed, problem = is_sealed(folder), None
-        if sealed:
-            problem = broken_file(folder)
+        sealed, broken = _agree(_inspect(folder))
+        problem, restored = (broken_file(folder) or "a file") if broken else None, None
         if problem is None:
             try:
-                return _load(checkpointer, step, like), damaged
+                restored = _load(checkpointer, step, like)
             except ValueError as error:
                 if sealed:  # its files are as they were saved: it is another model's
                     raise
                 problem = str(error.__cause__ or error).strip().splitlines()[0][:200]
+        if _all_agree(restored is not None):
+            return restored, damaged
         logging.warning("%s is damaged (%s); the one before it is taken.", folder, problem)
         damaged.append(step)
     return None, damaged
+
+
+def _inspect(folder: Path) -> tuple[bool, bool]:
+    """Whether a checkpoint is sealed, and whether a file is not as it was then."""
+    if jax.process_index():
+        return False, False
+    sealed = is_sealed(folder)
+    return sealed, sealed and broken_file(folder) is not None
+
+
+def _agree(flags: tuple[bool, ...]) -> tuple[bool, ...]:
+    """What the first process says."""
+    if jax.process_count() == 1:
+        return flags
+    return tuple(bool(flag) for flag in multihost_utils.broadcast_one_to_all(np.array(flags)))
+
+
+def _all_agree(flag: bool) -> bool:
+    return flag if jax.process_count() == 1 else bool(multihost_utils.process_allgather(np.array(flag)).all())
+
+
+def _wait_for_all(what: str) -> None:
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(what)
 
 
 def _load(checkpointer: orbax.training.Checkpointer, step: int, like: dict) -> dict:
@@ -233,21 +290,6 @@ def _load(checkpointer: orbax.training.Checkpointer, step: int, like: dict) -> d
             f"{checkpointer.directory}: checkpoint {step} does not fit the model of this config; use another "
             f"--workdir, or the config that it was trained with ({_first_line(error)})"
         ) from error
-
-
-def _tuples(value: Any) -> Any:
-    """JSON knows no tuples, configs know no lists."""
-    if isinstance(value, dict):
-        return {key: _tuples(v) for key, v in value.items()}
-    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
-
-
-def _differences(old: Any, new: Any, name: str = "config"):
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted(old.keys() | new.keys()):
-            yield from _differences(old.get(key), new.get(key), f"{name}.{key}")
-    elif old != new:
-        yield f"{name} was {old}, is {new}"
 
 
 def _save_error(error: Exception) -> RuntimeError:

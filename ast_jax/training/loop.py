@@ -1,96 +1,98 @@
-"""The training loop. Order of one turn: save, fetch the batch, step, log; never change it (weights and data agree)."""
+"""The training loop. Order of one turn: validate, save, fetch the batch, step, log; never change it.
 
-import sys
-import time
+What is saved after step n is what a run has before it fetches batch n, so weights and data agree after a restart.
+"""
+
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import jax
-import numpy as np
-from absl import logging
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 from ast_jax.data.example import Batch
 from ast_jax.data.pipeline import DataSource, make_batches
 from ast_jax.data.sources import data_root
-from ast_jax.losses.perceptual import (
-    INSTALL_COMMAND,
-    PerceptualNetwork,
-    find_perceptual_weights,
-    load_perceptual,
-)
-from ast_jax.training.checkpoint import Checkpoints, init_params, save_config
-from ast_jax.training.metrics import MetricWriter
-from ast_jax.training.optimizer import make_optimizer
+from ast_jax.training.checkpoint import Checkpoints
+from ast_jax.training.precision import check_precision
 from ast_jax.training.preemption import Preempted, StopRequest
-from ast_jax.training.stages import Stage, make_stages, stage_at, total_steps
-from ast_jax.training.state import TrainState, count_parameters, make_model, make_state
-from ast_jax.training.step import TrainStep, make_train_step
-
-MAX_SKIPPED = 3  # non-finite steps in a row before the run stops
+from ast_jax.training.profiling import ProfileWindow
+from ast_jax.training.program import Program, make_program
+from ast_jax.training.run_config import save_config
+from ast_jax.training.sharding import Layout, local_rows, make_layout
+from ast_jax.training.stages import Stage, stage_at
+from ast_jax.training.state import TrainState
+from ast_jax.training.validation import Validation, place_batch
+from ast_jax.training.watch import Watch
+from ast_jax.training.watchdog import Diverged, Watchdog
 
 
 def train(
-    config: ConfigDict, workdir: str | Path, *, mesh: jax.sharding.Mesh, allow_config_change: bool = False
+    config: ConfigDict,
+    workdir: str | Path,
+    *,
+    devices: list[jax.Device] | None = None,
+    allow_config_change: bool = False,
+    profile_steps: str = "",
 ) -> int:
-    """Train, or go on training, the run at ``workdir``.
+    """Train, or go on training, the run at ``workdir``. With many processes each of them calls this.
 
     Args:
       config: the experiment.
       workdir: everything the run writes; the same call again resumes from the newest checkpoint.
-      mesh: device mesh with the axis ``data``.
+      devices: for the mesh; None for all of all processes.
       allow_config_change: go on although the run was started with another config.
+      profile_steps: ``"10:15"`` writes a trace of these steps.
 
     Returns:
       the number of steps that the run has now.
 
     Raises:
-      ValueError: the config, the data or the run do not fit; the message says what to change.
+      ValueError: the config, the data, the devices or the run do not fit; the message says what to change.
       Preempted: a scheduler asked the process to stop; the state is saved.
       RuntimeError: losses stay non-finite, or a checkpoint could not be written.
     """
-    stages = make_stages(config)
-    num_steps = total_steps(stages)
-    if config.batch_size % mesh.size:
-        raise ValueError(f"config.batch_size={config.batch_size} must be a multiple of the {mesh.size} devices.")
-    source = DataSource(data_root(config.data), "train", config.data)
+    layout = make_layout(config, devices)
+    check_config(config, layout)
+    root = _data_root(config)
+    source = DataSource(root, "train", config.data)
     check_cameras(source, config)
-    save_config(workdir, config, allow_change=allow_config_change)
-    graphdef, params = make_model(config)
-    optimizer = make_optimizer(config, num_steps)
-    replicated = jax.NamedSharding(mesh, jax.P())
-    state = jax.device_put(make_state(init_params(params, config.init_from), optimizer), replicated)
-    checkpoints = Checkpoints(workdir)
-    state = checkpoints.restore(state)
-    start = int(state.step)
-    logging.info(
-        "%d training objects, %s parameters, steps %d to %d",
-        len(source.ids),
-        f"{count_parameters(params):,}",
-        start,
-        num_steps,
-    )
+    save_config(workdir, config, allow_change=allow_config_change, write=jax.process_index() == 0)
+    profile = ProfileWindow(profile_steps, Path(workdir) / "profile")
+    program = make_program(config, layout)
+    checkpoints = Checkpoints(workdir, keep=config.keep_checkpoints)
+    state = checkpoints.restore(program.first_state)
+    program = replace(program, first_state=None)
+    validation = Validation(program.graphdef, config, root, layout=layout, shardings=program.shardings)
     batches = make_batches(
         source,
         config.data,
         batch_size=config.batch_size,
         seed=config.seed,
-        start_step=start,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+        start_step=int(state.step),
+        rows=local_rows(layout.by_batch, config.batch_size),
     )
-    steps = _StepTable(graphdef, optimizer, config, mesh, num_steps)
-    writer = MetricWriter(workdir)
+    watch = Watch(workdir, program, num_objects=len(source.ids), state=state)
     try:
         with StopRequest() as stop:
-            state = _run(state, batches, steps, stages, config, mesh, checkpoints, writer, stop)
-        checkpoints.save(state)
+            state = _run(state, batches, program, validation, checkpoints, watch, stop, profile)
     finally:
+        profile.close()
         checkpoints.wait()
-        writer.close()
+        watch.close()
     return int(state.step)
+
+
+def check_config(config: ConfigDict, layout: Layout) -> None:
+    """Raises a ValueError where keys of the config do not fit each other or the devices."""
+    check_precision(config)
+    parts = config.accumulate_steps * layout.batch_shares
+    if config.accumulate_steps < 1 or config.batch_size < 1 or config.batch_size % parts:
+        raise ValueError(
+            f"config.batch_size={config.batch_size} must be a positive multiple of {layout.batch_shares} shares of the "
+            f"devices times config.accumulate_steps={config.accumulate_steps}."
+        )
 
 
 def check_cameras(source: DataSource, config: ConfigDict) -> None:
@@ -104,122 +106,68 @@ def check_cameras(source: DataSource, config: ConfigDict) -> None:
         )
 
 
+def _data_root(config: ConfigDict) -> Path:
+    """The folder of the data; the first process makes it where there is something to make, the others wait."""
+    if jax.process_count() == 1:
+        return data_root(config.data)
+    if jax.process_index() == 0:
+        root = data_root(config.data)
+    multihost_utils.sync_global_devices("data")
+    return root if jax.process_index() == 0 else data_root(config.data)
+
+
 def _run(
     state: TrainState,
     batches: Iterator[Batch],
-    steps: "_StepTable",
-    stages: tuple[Stage, ...],
-    config: ConfigDict,
-    mesh: jax.sharding.Mesh,
+    program: Program,
+    validation: Validation,
     checkpoints: Checkpoints,
-    writer: MetricWriter,
+    watch: Watch,
     stop: StopRequest,
+    profile: ProfileWindow,
 ) -> TrainState:
-    by_batch = jax.NamedSharding(mesh, jax.P("data"))
-    start, num_steps = int(state.step), total_steps(stages)
-    bar = tqdm(total=num_steps, initial=start, unit="step", disable=None, mininterval=1.0, file=sys.stdout)
-    meter = _Meter(config.batch_size)
-    for step in range(start, num_steps):
-        asked = stop.agreed(step)
-        if asked or (step > start and step % config.checkpoint_every == 0):
-            checkpoints.save(state)
-        if asked:
-            raise Preempted(f"asked to stop, saved step {step}; the same command goes on from there.")
-        with meter.waiting():
-            batch = jax.tree.map(lambda x: jax.make_array_from_process_local_data(by_batch, x), next(batches))
-        stage = stage_at(stages, step)
-        state, metrics = steps.get(stage, step)(state, batch)
-        meter.count()
-        if (step + 1) % config.log_every == 0 or step + 1 == num_steps:
-            metrics = {name: float(value) for name, value in jax.device_get(metrics).items()} | meter.read()
-            writer.write(step + 1, metrics)
-            steps.check(metrics, step, batch)
-            bar.set_postfix_str(f"{stage.name} loss {metrics['loss']:.3f} {metrics['images_per_second']:.0f} img/s")
-            if bar.disable:
-                logging.info("step %d/%d %s loss %.4f", step + 1, num_steps, stage.name, metrics["loss"])
-        bar.update()
-    bar.close()
+    config, start, last = program.config, int(state.step), program.num_steps
+    watchdog = Watchdog()
+    score = None
+    try:
+        for number in range(start, last):
+            stage = stage_at(program.stages, number)
+            score = None
+            if number > start and config.eval_every > 0 and number % config.eval_every == 0:
+                score = _validate(number, state, stage, program, validation, watch)
+            asked = stop.agreed(number)
+            if asked or (number > start and number % config.checkpoint_every == 0):
+                checkpoints.save(state, score=score)
+            if asked:
+                raise Preempted(f"asked to stop, saved step {number}; the same command goes on from there.")
+            with watch.waiting():
+                local = next(batches)
+                batch = place_batch(local, program.layout.by_batch)
+            step = program.step(stage, number)
+            with profile.step(number):
+                state, metrics = step(state, batch, program.perceptual[stage.name])
+            watchdog.note(number, metrics["skipped"], local.index)
+            watch.stepped(number + 1, stage, step, metrics, watchdog.total)
+        watchdog.finish()
+        if last > start:
+            score = _validate(last, state, stage_at(program.stages, last - 1), program, validation, watch)
+            checkpoints.save(state, score=score)
+    except Diverged:
+        checkpoints.save(state)
+        raise
     return state
 
 
-class _StepTable:
-    """The compiled step of each stage and phase, built when first needed."""
-
-    def __init__(self, graphdef, optimizer, config: ConfigDict, mesh: jax.sharding.Mesh, num_steps: int):
-        self._args = (graphdef, optimizer, config)
-        self._mesh, self._num_steps = mesh, num_steps
-        # Unknown cameras: pose and shape take turns, as in the released AST code and Unicorn.
-        self._phases = ("pose", "shape") if config.model.camera.kind == "candidates" else ("shape",)
-        self._steps: dict[tuple[str, str], TrainStep] = {}
-        self._skipped = 0
-
-    def get(self, stage: Stage, step: int) -> TrainStep:
-        """The train step for step number ``step``."""
-        phase = self._phases[step % len(self._phases)]
-        if (stage.name, phase) not in self._steps:
-            config = self._args[2]
-            stage, perceptual = _with_perceptual(stage, config)
-            self._steps[stage.name, phase] = make_train_step(
-                *self._args,
-                stage,
-                mesh=self._mesh,
-                num_steps=self._num_steps,
-                phase=phase,
-                perceptual=perceptual,
-            )
-        return self._steps[stage.name, phase]
-
-    def check(self, metrics: dict, step: int, batch: Batch) -> None:
-        """Stop a run that cannot recover; the state saved last is sound."""
-        self._skipped = self._skipped + 1 if metrics["skipped"] else 0
-        if self._skipped >= MAX_SKIPPED:
-            raise RuntimeError(
-                f"loss or gradient not finite at {MAX_SKIPPED} logged steps in a row, last at step {step} "
-                f"with the samples {np.asarray(batch.index).tolist()}; lower config.optimizer.learning_rate, "
-                "or look at those samples."
-            )
-
-
-def _with_perceptual(stage: Stage, config: ConfigDict) -> tuple[Stage, PerceptualNetwork | None]:
-    """The network of the perceptual term; without its weights the stage goes on without the term, and says so."""
-    if "perceptual" not in dict(stage.losses):
-        return stage, None
-    name = config.perceptual.network
-    if find_perceptual_weights(name) is None and not config.perceptual.required:
-        message = "stage %s trains without its perceptual term: no weights of %s here; get them with %s"
-        logging.warning(message, stage.name, name, INSTALL_COMMAND)
-        return replace(stage, losses=tuple(term for term in stage.losses if term[0] != "perceptual")), None
-    return stage, load_perceptual(name)
-
-
-class _Meter:
-    """Images per second, and the share of the time that went into waiting for data."""
-
-    def __init__(self, batch_size: int):
-        self._batch_size = batch_size
-        self._reset()
-
-    def _reset(self) -> None:
-        self._start, self._steps, self._waited = time.perf_counter(), 0, 0.0
-
-    def waiting(self) -> "_Meter":
-        return self
-
-    def __enter__(self) -> None:
-        self._since = time.perf_counter()
-
-    def __exit__(self, *_) -> None:
-        self._waited += time.perf_counter() - self._since
-
-    def count(self) -> None:
-        self._steps += 1
-
-    def read(self) -> dict[str, float]:
-        """Averages since the last reading."""
-        seconds = max(time.perf_counter() - self._start, 1e-9)
-        values = {
-            "images_per_second": self._steps * self._batch_size / seconds,
-            "data_wait_share": self._waited / seconds,
-        }
-        self._reset()
-        return values
+def _validate(
+    number: int, state: TrainState, stage: Stage, program: Program, validation: Validation, watch: Watch
+) -> float | None:
+    """Losses on the validation split, and pictures of it; gives the one that decides which checkpoint is best."""
+    metrics = validation(state, stage, program.perceptual[stage.name])
+    if not metrics:
+        return None
+    watch.validated(number, metrics, state, validation.batches[0])
+    key = f"validation/{program.config.best_metric}"
+    if key not in metrics:
+        known = ", ".join(name.removeprefix("validation/") for name in metrics)
+        raise ValueError(f"config.best_metric={program.config.best_metric!r}: stage {stage.name} has {known}.")
+    return metrics[key]

@@ -6,6 +6,12 @@ from ml_collections import ConfigDict
 from optax.contrib import MuonDimensionNumbers
 
 NAMES = ("adamw", "muon")
+# name -> f(peak, steps after the warm-up, final fraction)
+SCHEDULES = {
+    "cosine": lambda peak, steps, fraction: optax.cosine_decay_schedule(peak, steps, fraction),
+    "linear": lambda peak, steps, fraction: optax.linear_schedule(peak, peak * fraction, steps),
+    "constant": lambda peak, steps, fraction: optax.constant_schedule(peak),
+}
 # Shorter memory than Adam's 0.999: runs here are thousands of steps, not hundreds of thousands.
 _SECOND_MOMENT_DECAY = 0.99
 # Root mean square of an entry of Muon's update over its learning rate: about that of AdamW's updates, so that rates
@@ -16,12 +22,22 @@ _HEAD_KERNELS = {"query": ((0,), (1, 2)), "key": ((0,), (1, 2)), "value": ((0,),
 
 
 def learning_rate_schedule(config: ConfigDict, num_steps: int) -> optax.Schedule:
-    """Linear warm-up, then a cosine down to ``final_fraction`` of the peak at the last step."""
+    """Linear warm-up, then by ``config.optimizer.schedule`` down to ``final_fraction`` of the peak at the last step.
+
+    Args:
+      config: the experiment.
+      num_steps: length of the run.
+
+    Raises:
+      ValueError: there is no schedule of that name.
+    """
     c = config.optimizer
     warmup = min(c.warmup_steps, max(num_steps // 10, 1))
-    return optax.warmup_cosine_decay_schedule(
-        0.0, c.learning_rate, warmup, max(num_steps, warmup + 1), c.learning_rate * c.final_fraction
-    )
+    steps = max(num_steps - warmup, 1)
+    if c.schedule not in SCHEDULES:
+        raise ValueError(f"config.optimizer.schedule={c.schedule!r}: choose one of {', '.join(SCHEDULES)}.")
+    decay = SCHEDULES[c.schedule](c.learning_rate, steps, c.final_fraction)
+    return optax.join_schedules([optax.linear_schedule(0.0, c.learning_rate, warmup), decay], [warmup])
 
 
 def make_optimizer(config: ConfigDict, num_steps: int) -> optax.GradientTransformation:

@@ -7,20 +7,29 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jaxtyping import Int
 from ml_collections import ConfigDict
 
 from ast_jax.model import Model
+from ast_jax.model.axes import axes_of_parameters
+from ast_jax.training.sharding import Layout, parameter_table
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TrainState:
-    """What a train step takes and gives."""
+    """What a train step takes and gives; the leaves are arrays, or what describes them (shapes, shardings).
 
-    step: Int[jax.Array, ""]
+    Args:
+      step: how many steps were made, an int32 scalar.
+      params: of the model, float32.
+      opt_state: of the optimizer.
+      average: exponential moving average of the parameters, or None without ``config.optimizer.ema_decay``.
+    """
+
+    step: Any
     params: Any
     opt_state: Any
+    average: Any = None
 
 
 def make_model(config: ConfigDict) -> tuple[Any, dict]:
@@ -30,9 +39,25 @@ def make_model(config: ConfigDict) -> tuple[Any, dict]:
     return graphdef, nnx.to_pure_dict(params)
 
 
-def make_state(params: dict, optimizer: optax.GradientTransformation) -> TrainState:
-    """State at step 0."""
-    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+def make_state(params: dict, optimizer: optax.GradientTransformation, *, average: bool = False) -> TrainState:
+    """State at step 0, with a moving average of the parameters if wanted."""
+    copy = jax.tree.map(jnp.copy, params) if average else None
+    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), copy)
+
+
+def state_shardings(state: TrainState, graphdef: Any, layout: Layout) -> TrainState:
+    """Where every array of a state lies: moments and averages beside their parameters.
+
+    Args:
+      state: arrays or their ``jax.ShapeDtypeStruct``.
+      graphdef: of the model, which names the axes of its parameters.
+      layout: mesh and rules.
+    """
+    axes = axes_of_parameters(nnx.merge(graphdef, state.params))
+    params = layout.parameters(axes, state.params)
+    table = parameter_table(state.params, params)
+    rest = layout.like_parameters((state.opt_state, state.average), table)
+    return TrainState(layout.replicated, params, *rest)
 
 
 def count_parameters(params: dict) -> int:

@@ -1,4 +1,4 @@
-"""One training step: a pure function of state and batch, jitted, donated and sharded over the batch."""
+"""One training step: a pure function of state and batch, jitted, donated and sharded by the layout."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,10 +12,18 @@ from ml_collections import ConfigDict
 
 from ast_jax.data.example import Batch
 from ast_jax.losses.total import LossInputs, total_loss
+from ast_jax.model.axes import placing
+from ast_jax.model.layers import BLOCK_OUTPUT
+from ast_jax.model.template import sphere
+from ast_jax.training.precision import cast_parameters
+from ast_jax.training.sharding import Layout
 from ast_jax.training.stages import Stage
 from ast_jax.training.state import TrainState
 
-TrainStep = Callable[[TrainState, Batch], tuple[TrainState, dict]]
+# f(state, batch, perceptual network or None) -> (state, metrics)
+TrainStep = Callable[[TrainState, Batch, Any], tuple[TrainState, dict]]
+# f(params, batch, step, perceptual network or None) -> (loss, metrics)
+LossFunction = Callable[[dict, Batch, Any, Any], tuple[jax.Array, dict]]
 
 
 def make_train_step(
@@ -24,10 +32,10 @@ def make_train_step(
     config: ConfigDict,
     stage: Stage,
     *,
-    mesh: jax.sharding.Mesh,
+    layout: Layout,
+    shardings: TrainState,
     num_steps: int,
     phase: str = "shape",
-    perceptual: Any = None,
 ) -> TrainStep:
     """Build the step of one stage.
 
@@ -36,64 +44,106 @@ def make_train_step(
       optimizer: made by `make_optimizer`.
       config: the experiment.
       stage: says which losses count and which parameter groups move.
-      mesh: device mesh with an axis ``data``; the batch is split over it, the state is replicated.
+      layout: mesh and rules; the batch is split over the axes of ``batch``.
+      shardings: of the state, from `state_shardings`.
       num_steps: length of the whole run, for the schedule of sigma.
       phase: ``"shape"``, or ``"pose"`` where the model proposes several cameras and only these are trained.
-      perceptual: the network of the perceptual loss, or None.
 
     Returns:
-      ``step(state, batch) -> (state, metrics)``; the state given is donated.
+      the jitted ``step(state, batch, perceptual) -> (state, metrics)``; the state given is donated. The network of
+      the perceptual loss, or None, is an argument: as a constant its weights would be compiled into the program.
     """
     scales = {group: config.optimizer.group_scale[group] for group in stage.trainable}
+    loss_fn = make_loss(graphdef, config, stage, layout=layout, num_steps=num_steps, phase=phase)
 
-    def loss_fn(params, batch: Batch, step, perceptual):
-        model = nnx.merge(graphdef, params)
-        prediction, template = model(batch.image), model.template[0].astype(np.float32)
-        sigma = sigma_at(step / num_steps, config.render)
-        inputs = LossInputs(
-            sigma=sigma,
-            gamma=config.render.gamma,
-            blending=config.render.blending,
-            background=tuple(config.data.background),
-            perceptual=perceptual,
-            mesh=mesh,
-            phase=phase,
-            template_vertices=template,
-        )
-        return total_loss(prediction, batch, dict(stage.losses), inputs)
+    def train_step(state: TrainState, batch: Batch, perceptual: Any) -> tuple[TrainState, dict]:
+        def gradient(part: Batch):
+            (_, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, part, state.step, perceptual)
+            return metrics, grads
 
-    def train_step(state: TrainState, batch: Batch, perceptual):
-        (loss, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, batch, state.step, perceptual)
+        metrics, grads = _accumulated(gradient, batch, config.accumulate_steps)
         grads = _only(grads, stage.trainable)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         scaled = {group: _scale(tree, scales.get(group, 0.0)) for group, tree in updates.items()}
         params = optax.apply_updates(state.params, scaled)
-        metrics = dict(metrics, loss=loss, gradient_norm=optax.tree.norm(grads))
+        average = _moved(state.average, params, state.step, config.optimizer.ema_decay)
+        metrics = dict(metrics, gradient_norm=optax.tree.norm(grads))
         # A non-finite step changes nothing: one bad batch must not cost the run.
-        good = jnp.isfinite(loss) & jnp.isfinite(metrics["gradient_norm"])
-        params, opt_state = jax.tree.map(
-            lambda new, old: jnp.where(good, new, old), (params, opt_state), (state.params, state.opt_state)
-        )
+        good = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient_norm"])
+        new, old = (params, opt_state, average), (state.params, state.opt_state, state.average)
+        kept = jax.tree.map(lambda new, old: jnp.where(good, new, old), new, old)
         metrics["skipped"] = 1.0 - good
-        return TrainState(state.step + 1, params, opt_state), metrics
+        return TrainState(state.step + 1, *kept), metrics
 
-    replicated = jax.NamedSharding(mesh, jax.P())
-    by_batch = jax.NamedSharding(mesh, jax.P("data"))
-    jitted = jax.jit(
+    return jax.jit(
         train_step,
         donate_argnums=0,
-        in_shardings=(replicated, by_batch, replicated),
-        out_shardings=(replicated, replicated),
+        in_shardings=(shardings, layout.by_batch, layout.replicated),
+        out_shardings=(shardings, layout.replicated),
     )
-    # The perceptual network is an argument, not a constant: its weights would be compiled into the program.
-    perceptual = jax.device_put(perceptual, replicated)
-    return lambda state, batch: jitted(state, batch, perceptual)
+
+
+def make_loss(
+    graphdef: Any, config: ConfigDict, stage: Stage, *, layout: Layout, num_steps: int, phase: str = "shape"
+) -> LossFunction:
+    """The loss of a stage as a function of the parameters; arguments as for `make_train_step`."""
+
+    def predict(params: dict, image):
+        model = nnx.merge(graphdef, cast_parameters(params, config.precision))
+        with placing(layout.place):
+            prediction = model(image)
+        return jax.tree.map(lambda x: x.astype(jnp.float32), prediction)
+
+    if config.recompute:
+        keep = jax.checkpoint_policies.save_only_these_names(BLOCK_OUTPUT)
+        predict = jax.checkpoint(predict, policy=keep)
+    shape = config.model.shape
+    template = (shape.radius * sphere(shape.level).vertices).astype(np.float32)
+
+    def loss_fn(params: dict, batch: Batch, step, perceptual):
+        inputs = LossInputs(
+            sigma=sigma_at(step / num_steps, config.render),
+            gamma=config.render.gamma,
+            blending=config.render.blending,
+            background=tuple(config.data.background),
+            perceptual=perceptual,
+            mesh=layout.mesh,
+            render_axes=layout.render_axes(len(batch.image)),
+            phase=phase,
+            template_vertices=template,
+        )
+        loss, metrics = total_loss(predict(params, batch.image), batch, dict(stage.losses), inputs)
+        return loss, dict(metrics, loss=loss)
+
+    return loss_fn
 
 
 def sigma_at(progress, render_config: ConfigDict):
     """Softness of the rasterizer: geometric from ``sigma_start`` to ``sigma`` over the first half of the run."""
     ratio = render_config.sigma_start / render_config.sigma
     return render_config.sigma * ratio ** jnp.clip(1.0 - 2.0 * progress, 0.0, 1.0)
+
+
+def _accumulated(gradient: Callable, batch: Batch, count: int) -> tuple[dict, dict]:
+    """Mean of metrics and gradients over ``count`` parts of a batch, one after the other.
+
+    Every part takes every ``count``-th sample, so that each device works on samples that it holds.
+    """
+    if count == 1:
+        return gradient(batch)
+    parts = jax.tree.map(lambda x: x.reshape(len(x) // count, count, *x.shape[1:]).swapaxes(0, 1), batch)
+    first = jax.tree.map(lambda x: x[0], parts)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(gradient, first))
+    total, _ = jax.lax.scan(lambda sums, part: (jax.tree.map(jnp.add, sums, gradient(part)), None), zeros, parts)
+    return jax.tree.map(lambda x: x / count, total)
+
+
+def _moved(average: dict | None, params: dict, step, decay: float) -> dict | None:
+    """The moving average one step on; it starts as a plain mean, so that the first parameters are soon forgotten."""
+    if average is None:
+        return None
+    decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))  # the warm-up of TensorFlow's ExponentialMovingAverage
+    return jax.tree.map(lambda old, new: old + (1.0 - decay) * (new - old), average, params)
 
 
 def _scale(tree: dict, factor: float) -> dict:

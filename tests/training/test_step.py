@@ -4,35 +4,24 @@ import pytest
 
 from ast_jax.data.pipeline import DataSource, make_batches
 from ast_jax.training.optimizer import make_optimizer
-from ast_jax.training.stages import make_stages
+from ast_jax.training.program import make_program
+from ast_jax.training.sharding import make_layout
 from ast_jax.training.state import make_model, make_state
-from ast_jax.training.step import make_train_step, sigma_at
+from ast_jax.training.step import sigma_at
 
 
-def _mesh(devices: int):
-    return jax.make_mesh(
-        (devices,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:devices]
-    )
-
-
-def _steps(config, stage: int, *, devices: int = 1, phases=("shape",), turns: int = 1):
-    """States before and after, and the metrics of each step."""
-    graphdef, params = make_model(config)
-    optimizer = make_optimizer(config, 100)
+def _steps(config, stage: int, *, devices: int = 1, turns: int = 1):
+    """Parameters before and after, and the metrics of each step."""
+    program = make_program(config, make_layout(config, jax.devices()[:devices]))
     source = DataSource(config.data.root, "train", config.data)
     batches = make_batches(source, config.data, batch_size=config.batch_size, seed=0)
-    mesh = _mesh(devices)
-    state = jax.device_put(make_state(params, optimizer), jax.NamedSharding(mesh, jax.P()))
+    state = program.first_state
     before, metrics = jax.device_get(state.params), []
-    make = lambda phase: make_train_step(  # noqa: E731
-        graphdef, optimizer, config, make_stages(config)[stage], mesh=mesh, num_steps=100, phase=phase
-    )
-    steps = [make(phase) for phase in phases]
     for turn in range(turns):
-        batch = jax.device_put(next(batches), jax.NamedSharding(mesh, jax.P("data")))
-        state, values = steps[turn % len(steps)](state, batch)
+        batch = jax.device_put(next(batches), program.layout.by_batch)
+        state, values = program.step(program.stages[stage], turn)(state, batch, None)
         metrics.append(jax.device_get(values))
-    return before, jax.device_get(state.params), metrics, steps
+    return before, jax.device_get(state.params), metrics
 
 
 def _still(before, after, group: str) -> list[str]:
@@ -43,7 +32,7 @@ def _still(before, after, group: str) -> list[str]:
 
 def test_shape_stage_moves_shape_and_leaves_texture(config):
     # Two turns: heads that start at zero let no gradient through to what lies before them in the first.
-    before, after, metrics, _ = _steps(config, 0, turns=3)
+    before, after, metrics = _steps(config, 0, turns=3)
     assert not _still(before, after, "shape") + _still(before, after, "encoder")
     assert len(_still(before, after, "texture")) == len(jax.tree.leaves(before["texture"]))
     assert all(np.isfinite(m["loss"]) and not m["skipped"] for m in metrics)
@@ -52,14 +41,14 @@ def test_shape_stage_moves_shape_and_leaves_texture(config):
 def test_joint_stage_moves_every_parameter(config):
     config.model.num_keypoints = 2
     config.stage.joint.losses.keypoint = 1.0
-    before, after, _, _ = _steps(config, 1, turns=3)
+    before, after, _ = _steps(config, 1, turns=3)
     assert not [name for group in before for name in _still(before, after, group)]
 
 
 def test_candidates_alternate_between_pose_and_shape(config):
     config.model.camera.kind = "candidates"
     config.stage.shape.losses.uniform_pose = 0.1
-    before, after, metrics, _ = _steps(config, 0, phases=("pose", "shape"), turns=4)
+    before, after, metrics = _steps(config, 0, turns=4)
     assert "loss/uniform_pose" in metrics[0] and "loss/uniform_pose" not in metrics[1]
     assert "loss/laplacian" in metrics[1] and "loss/laplacian" not in metrics[0]
     assert not _still(before, after, "camera") + _still(before, after, "shape")

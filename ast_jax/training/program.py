@@ -1,0 +1,117 @@
+"""A run as the loop needs it: model, optimizer, layout on the devices, and a compiled step for each stage."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+from absl import logging
+from ml_collections import ConfigDict
+
+from ast_jax.losses.perceptual import (
+    INSTALL_COMMAND,
+    PerceptualNetwork,
+    find_perceptual_weights,
+    load_perceptual,
+)
+from ast_jax.training.checkpoint import init_params
+from ast_jax.training.compiled import CompiledFunction
+from ast_jax.training.optimizer import make_optimizer
+from ast_jax.training.sharding import Layout, put
+from ast_jax.training.stages import Stage, make_stages, total_steps
+from ast_jax.training.state import TrainState, make_model, make_state, state_shardings
+from ast_jax.training.step import make_train_step
+
+
+@dataclass(frozen=True)
+class Program:
+    """What stays the same during a run; the compiled steps are made when first needed.
+
+    Args:
+      config: the experiment.
+      stages: of it.
+      layout: of the devices.
+      graphdef: structure of the model.
+      optimizer: as the config wants it.
+      shardings: of the state.
+      first_state: at step 0, until the loop takes it over.
+      steps: compiled, by stage and phase.
+      perceptual: network by stage, None where the stage has no such term.
+    """
+
+    config: ConfigDict
+    stages: tuple[Stage, ...]
+    layout: Layout
+    graphdef: Any
+    optimizer: Any
+    shardings: TrainState
+    first_state: TrainState | None
+    steps: dict[tuple[str, str], CompiledFunction]
+    perceptual: dict[str, PerceptualNetwork | None]
+
+    @property
+    def num_steps(self) -> int:
+        """Of all stages together."""
+        return total_steps(self.stages)
+
+    def step(self, stage: Stage, number: int) -> CompiledFunction:
+        """The train step for a step number: unknown cameras let pose and shape take turns, as AST and Unicorn do."""
+        phases = ("pose", "shape") if self.config.model.camera.kind == "candidates" else ("shape",)
+        phase = phases[number % len(phases)]
+        if (stage.name, phase) not in self.steps:
+            jitted = make_train_step(
+                self.graphdef,
+                self.optimizer,
+                self.config,
+                stage,
+                layout=self.layout,
+                shardings=self.shardings,
+                num_steps=self.num_steps,
+                phase=phase,
+            )
+            self.steps[stage.name, phase] = CompiledFunction(jitted, f"{stage.name} step, {phase}", watch=(1,))
+        return self.steps[stage.name, phase]
+
+
+def make_program(config: ConfigDict, layout: Layout) -> Program:
+    """The model with its first state on the devices, and all that a step needs.
+
+    Args:
+      config: the experiment.
+      layout: of the devices.
+
+    Raises:
+      ValueError: the config names what does not exist, or the weights to start from do not fit.
+    """
+    stages, networks = zip(*(_with_perceptual(stage, config) for stage in make_stages(config)))
+    on_devices = [put(network, jax.tree.map(lambda _: layout.replicated, network)) for network in networks]
+    graphdef, params = make_model(config)
+    params = init_params(params, config.init_from)
+    optimizer = make_optimizer(config, total_steps(stages))
+
+    def first_state(params: dict) -> TrainState:
+        return make_state(params, optimizer, average=config.optimizer.ema_decay > 0)
+
+    shardings = state_shardings(jax.eval_shape(first_state, params), graphdef, layout)
+    return Program(
+        config=config,
+        stages=stages,
+        layout=layout,
+        graphdef=graphdef,
+        optimizer=optimizer,
+        shardings=shardings,
+        first_state=jax.jit(first_state, out_shardings=shardings)(put(params, shardings.params)),
+        steps={},
+        perceptual={stage.name: network for stage, network in zip(stages, on_devices)},
+    )
+
+
+def _with_perceptual(stage: Stage, config: ConfigDict) -> tuple[Stage, PerceptualNetwork | None]:
+    """The network of the perceptual term; without its weights the stage goes on without the term, and says so."""
+    if "perceptual" not in dict(stage.losses):
+        return stage, None
+    name = config.perceptual.network
+    if find_perceptual_weights(name) is None and not config.perceptual.required:
+        message = "stage %s trains without its perceptual term: no weights of %s here; get them with %s"
+        logging.warning(message, stage.name, name, INSTALL_COMMAND)
+        return replace(stage, losses=tuple(term for term in stage.losses if term[0] != "perceptual")), None
+    return stage, load_perceptual(name)

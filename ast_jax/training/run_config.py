@@ -1,0 +1,63 @@
+"""The config of a run, as a file in its folder."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+CONFIG_FILE = "config.json"
+
+
+def save_config(workdir: str | Path, config: ConfigDict, *, allow_change: bool = False, write: bool = True) -> None:
+    """Write ``config.json``, or check that the run that is there has the same.
+
+    Args:
+      workdir: the run.
+      config: the experiment.
+      allow_change: overwrite another config.
+      write: False only checks, as all processes but the first do.
+
+    Raises:
+      ValueError: the run was started with another config; the message lists what differs.
+    """
+    path = Path(workdir) / CONFIG_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = json.loads(config.to_json())
+    if path.is_file() and not allow_change:
+        old = json.loads(path.read_text())
+        changes = list(_differences(old, new))
+        if changes:
+            raise ValueError(
+                f"{workdir} was started with another config: {'; '.join(changes[:8])}. "
+                "Use another --workdir, or --allow_config_change."
+            )
+    if write:
+        path.write_text(json.dumps(new, indent=1) + "\n")
+
+
+def load_config(workdir: str | Path) -> ConfigDict:
+    """The config that a run was started with.
+
+    Raises:
+      ValueError: there is no run at ``workdir``.
+    """
+    path = Path(workdir) / CONFIG_FILE
+    if not path.is_file():
+        raise ValueError(f"{workdir}: not a training run (no {CONFIG_FILE} there).")
+    return ConfigDict(_tuples(json.loads(path.read_text())))
+
+
+def _tuples(value: Any) -> Any:
+    """JSON knows no tuples, configs know no lists."""
+    if isinstance(value, dict):
+        return {key: _tuples(v) for key, v in value.items()}
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def _differences(old: Any, new: Any, name: str = "config"):
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            yield from _differences(old.get(key), new.get(key), f"{name}.{key}")
+    elif old != new:
+        yield f"{name} was {old}, is {new}"

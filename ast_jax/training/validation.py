@@ -1,0 +1,80 @@
+"""The losses of a stage on pictures that are not learned from, to know the best checkpoint."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from ml_collections import ConfigDict
+
+from ast_jax.data.example import Batch
+from ast_jax.data.pipeline import DataSource, make_batches
+from ast_jax.training.sharding import Layout, local_rows
+from ast_jax.training.stages import Stage
+from ast_jax.training.state import TrainState
+from ast_jax.training.step import make_loss
+
+SPLIT = "val"
+
+
+class Validation:
+    """The same batches every time, without augmentation, at the softness that training ends with.
+
+    Args:
+      graphdef: structure of the model.
+      config: the experiment.
+      layout, shardings: as for `make_train_step`.
+    """
+
+    def __init__(self, graphdef: Any, config: ConfigDict, root: Any, *, layout: Layout, shardings: TrainState):
+        self._args, self._config = (graphdef, config), config
+        self._layout, self._shardings = layout, shardings
+        self._functions: dict[str, Any] = {}
+        self.batches = self._make_batches(root) if config.eval_every > 0 else []
+
+    def __call__(self, state: TrainState, stage: Stage, perceptual: Any) -> dict[str, float]:
+        """Means over the batches, as ``validation/loss/<name>``; nothing without a validation split.
+
+        Args:
+          state: whose moving average is taken, if it has one.
+          stage: whose losses are computed.
+          perceptual: network of the perceptual loss, or None.
+        """
+        if not self.batches:
+            return {}
+        if stage.name not in self._functions:
+            self._functions[stage.name] = self._make(stage)
+        params = state.params if state.average is None else state.average
+        results = [self._functions[stage.name](params, batch, perceptual) for batch in self.batches]
+        table = jax.device_get(results)
+        return {f"validation/{name}": float(np.mean([row[name] for row in table])) for name in table[0]}
+
+    def _make(self, stage: Stage):
+        loss = make_loss(*self._args, stage, layout=self._layout, num_steps=1)
+        layout = self._layout
+        return jax.jit(
+            lambda params, batch, perceptual: loss(params, batch, 1, perceptual)[1],
+            in_shardings=(self._shardings.params, layout.by_batch, layout.replicated),
+            out_shardings=layout.replicated,
+        )
+
+    def _make_batches(self, root: Any) -> list[Batch]:
+        """The first batches of the split, on the devices."""
+        config = self._config
+        data = config.data.copy_and_resolve_references()
+        data.augment = ConfigDict(dict(flip=False, colour=0.0, crop=0.0))
+        try:
+            source = DataSource(root, SPLIT, data)
+        except ValueError as error:
+            logging.warning("no validation, and no best checkpoint: %s", error)
+            return []
+        sharding = self._layout.by_batch
+        rows = local_rows(sharding, config.batch_size)
+        batches = make_batches(source, data, batch_size=config.batch_size, seed=0, rows=rows)
+        count = min(config.evaluation.validation_batches, -(-len(source) // config.batch_size))
+        return [place_batch(next(batches), sharding) for _ in range(count)]
+
+
+def place_batch(batch: Batch, sharding: jax.sharding.NamedSharding) -> Batch:
+    """The rows of this process on its devices, as part of the batch of all processes."""
+    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)

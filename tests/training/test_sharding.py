@@ -1,0 +1,194 @@
+"""Parameters, moments, batch and activations on eight fake devices: where they lie, and that nothing else changes."""
+
+import json
+import re
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from ast_jax.data.pipeline import DataSource, make_batches
+from ast_jax.training.program import make_program
+from ast_jax.training.sharding import Layout, local_rows, make_layout, make_mesh
+
+GOLDEN = Path(__file__).with_name("golden_shardings.json")
+MESHES = ((8, 1), (4, 2), (2, 4), (1, 8))
+COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
+
+
+@pytest.fixture
+def wide(config):
+    """Eight heads, so that each of eight devices can have one."""
+    config.model.dim, config.model.heads = 32, 8
+    config.model.num_keypoints = 2
+    config.optimizer.ema_decay = 0.9
+    config.stage.joint.losses.keypoint = 1.0
+    return config
+
+
+def _program(config, sizes: tuple[int, int]):
+    config.mesh = (("data", sizes[0]), ("model", sizes[1]))
+    return make_program(config, make_layout(config, jax.devices()[: sizes[0] * sizes[1]]))
+
+
+def _batches(config):
+    source = DataSource(config.data.root, "train", config.data)
+    return make_batches(source, config.data, batch_size=config.batch_size, seed=0)
+
+
+def _losses(config, sizes: tuple[int, int], count: int = 5) -> tuple[list[float], object, object]:
+    program, batches = _program(config, sizes), _batches(config)
+    state, losses = program.first_state, []
+    for number in range(count):
+        batch = jax.device_put(next(batches), program.layout.by_batch)
+        state, metrics = program.step(program.stages[1], number)(state, batch, None)
+        losses.append(float(metrics["loss"]))
+    return losses, state, program
+
+
+@pytest.fixture(scope="module")
+def losses_of_one():
+    return {}
+
+
+@pytest.mark.parametrize("sizes", MESHES)
+def test_every_mesh_gives_the_losses_of_one_device(wide, sizes, losses_of_one):
+    if not losses_of_one:
+        losses_of_one["joint"] = _losses(wide, (1, 1))[0]
+    losses, state, program = _losses(wide, sizes)
+    np.testing.assert_allclose(losses, losses_of_one["joint"], rtol=1e-5)
+    # Nothing of the state has moved on the devices: moments and averages lie where their parameters do.
+    for leaf, sharding in zip(jax.tree.leaves(state), jax.tree.leaves(program.shardings), strict=True):
+        assert leaf.sharding.is_equivalent_to(sharding, leaf.ndim)
+
+
+def _rest(program):
+    return jax.tree.leaves((program.shardings.opt_state, program.shardings.average))
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+@pytest.mark.parametrize("fully_sharded", [False, True])
+def test_moments_and_averages_lie_where_their_parameters_do(wide, name, fully_sharded):
+    wide.optimizer.name, wide.sharding.fully_sharded = name, fully_sharded
+    program = _program(wide, (4, 2))
+    state = program.first_state
+    by_shape: dict[tuple, set[str]] = {}
+    for leaf, sharding in zip(jax.tree.leaves(state.params), jax.tree.leaves(program.shardings.params), strict=True):
+        by_shape.setdefault(leaf.shape, set()).add(str(sharding.spec))
+    counts = {}
+    rest = jax.tree_util.tree_leaves_with_path((state.opt_state, state.average))
+    for (path, leaf), sharding in zip(rest, _rest(program), strict=True):
+        if leaf.shape in by_shape and leaf.ndim:
+            assert str(sharding.spec) in by_shape[leaf.shape], jax.tree_util.keystr(path)
+            counts[leaf.shape] = counts.get(leaf.shape, 0) + 1
+    # AdamW has two moments of every parameter, Muon one or two, and there is one average.
+    assert sum(counts.values()) >= 2 * len(jax.tree.leaves(state.params))
+    split = [s for s in _rest(program) if any(part is not None for part in s.spec)]
+    assert len(split) > 30
+
+
+def _describe(config, sizes) -> dict:
+    """Specs of parameters, optimizer state and activations, as text."""
+    program = _program(config, sizes)
+    batch = jax.device_put(next(_batches(config)), program.layout.by_batch)
+    jitted = program.step(program.stages[1], 0).function
+    jitted.lower(program.first_state, batch, None)
+
+    def specs(tree):
+        leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda x: isinstance(x, jax.NamedSharding))
+        return {_dotted(path): str(tuple(sharding.spec)) for path, sharding in leaves}
+
+    return {
+        "batch": str(tuple(program.layout.by_batch.spec)),
+        "parameters": specs(program.shardings.params),
+        "optimizer": specs(program.shardings.opt_state),
+        "activations": dict(sorted(program.layout.placed.items())),
+    }
+
+
+def _dotted(path) -> str:
+    return ".".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path)
+
+
+def test_shardings_are_those_written_down(wide):
+    """Where a change is meant: remove the file, run the test, and look at the difference."""
+    wide.optimizer.name = "adamw"
+    found = {"4x2": _describe(wide, (4, 2))}
+    wide.sharding.fully_sharded = True
+    found["4x2, fully sharded"] = _describe(wide, (4, 2))
+    if not GOLDEN.is_file():
+        GOLDEN.write_text(json.dumps(found, indent=1) + "\n")
+        pytest.fail(f"{GOLDEN} was missing and is written now; look at it.")
+    assert found == json.loads(GOLDEN.read_text())
+
+
+def collectives(text: str) -> dict[str, int]:
+    """How many collectives of each kind a compiled program has."""
+    return {kind: len(re.findall(rf"= \S+ {kind}(?:-start)?\(", text)) for kind in COLLECTIVES}
+
+
+@pytest.mark.parametrize("sizes", [(8, 1), (4, 2)])
+def test_collectives_of_a_step(wide, sizes):
+    """Data parallelism only sums gradients; heads and MLPs over the model axis gather what they share."""
+    wide.stages = (("shape", 2), ("joint", 2))
+    program = _program(wide, sizes)
+    batch = jax.device_put(next(_batches(wide)), program.layout.by_batch)
+    jitted = program.step(program.stages[0], 0).function
+    count = collectives(jitted.lower(program.first_state, batch, None).compile().as_text())
+    assert count["all-reduce"] > 0
+    if sizes == (8, 1):
+        assert sum(count.values()) == count["all-reduce"], count
+    assert sum(count.values()) < 250, count
+
+
+RULES = (("batch", "data"), ("all", "data,model"), ("heads|mlp", "model"))
+
+
+def _layout(sizes=(4, 2), rules=RULES, **options) -> Layout:
+    return Layout(make_mesh((("data", sizes[0]), ("model", sizes[1]))), rules, **options)
+
+
+@pytest.mark.parametrize(
+    "axes, shape, spec",
+    [
+        (("embed", "heads", "head_dim"), (8, 4, 2), (None, "model", None)),
+        (("embed", "mlp"), (8, 3), (None, None)),  # three does not halve
+        (("heads", "mlp"), (4, 4), ("model", None)),  # each part of the mesh once
+        (("all", "embed"), (8, 4), (("data", "model"), None)),
+        (("all", "embed"), (4, 4), ("data", None)),  # as many devices as divide it
+        (("all", "mlp"), (3, 4), (None, "model")),
+        (None, (3, 4), ()),
+    ],
+)
+def test_rules(axes, shape, spec):
+    assert _layout().spec(axes, shape) == jax.P(*spec)
+
+
+def test_the_first_rule_counts_and_matches_whole_names():
+    layout = _layout(rules=(("heads", ""), ("head.*", "model")))
+    assert layout.spec(("heads", "head_dim"), (2, 2)) == jax.P(None, "model")
+
+
+def test_fully_sharded_takes_the_largest_free_axis():
+    layout = _layout(fully_sharded=True)
+    assert layout.parameter_spec(("embed", "heads", "head_dim"), (8, 4, 16)) == jax.P(None, "model", "data")
+    assert layout.parameter_spec(None, (3, 3, 16, 64)) == jax.P(None, None, None, "data")
+    assert layout.parameter_spec(("coordinates",), (3,)) == jax.P(None)
+
+
+def test_wrong_layouts_are_named(config):
+    with pytest.raises(ValueError, match="3 devices.* there are 8"):
+        make_mesh((("data", 3),))
+    with pytest.raises(ValueError, match="name of its own"):
+        make_mesh((("data", -1), ("model", -1)))
+    with pytest.raises(ValueError, match="names for an array"):
+        _layout().spec(("embed",), (2, 2))
+    config.sharding.rules = (("batch", "rows"),)
+    with pytest.raises(ValueError, match="'rows'.*data, model"):
+        make_layout(config)
+
+
+def test_rows_of_a_process():
+    layout = _layout((4, 2))
+    assert local_rows(layout.by_batch, 16) == (0, 16)  # one process has them all
