@@ -13,10 +13,8 @@ from ml_collections import config_flags
 
 from ast_jax.data.pipeline import DataSource, make_batches
 from ast_jax.data.sources import data_root
-from ast_jax.training.optimizer import make_optimizer
-from ast_jax.training.stages import make_stages
-from ast_jax.training.state import make_model, make_state
-from ast_jax.training.step import make_train_step
+from ast_jax.training.program import make_program
+from ast_jax.training.sharding import make_layout
 
 _CONFIG = config_flags.DEFINE_config_file("config", "configs/quickstart.py")
 _SECONDS = flags.DEFINE_float("seconds", 10.0, "Of each measurement.")
@@ -49,15 +47,12 @@ def _rate(turn, batch_size: int) -> float:
 
 def _step_of(config, batch):
     """A function that trains on the same batch again and again."""
-    graphdef, params = make_model(config)
-    optimizer = make_optimizer(config, 1000)
-    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-    step = make_train_step(graphdef, optimizer, config, make_stages(config)[0], mesh=mesh, num_steps=1000)
-    placed = jax.device_put(batch, jax.NamedSharding(mesh, jax.P("data")))
-    state = [jax.device_put(make_state(params, optimizer), jax.NamedSharding(mesh, jax.P()))]
+    program = make_program(config, make_layout(config))
+    stage, placed, state = program.stages[0], jax.device_put(batch, program.layout.by_batch), [program.first_state]
+    step = program.step(stage, 0)
 
     def turn():
-        state[0], _ = step(state[0], placed)
+        state[0], _ = step(state[0], placed, program.perceptual[stage.name])
         jax.block_until_ready(state[0].step)
 
     return turn

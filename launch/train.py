@@ -17,16 +17,22 @@ _CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, e.g. conf
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder that receives everything the run writes.")
 _ALLOW_CHANGE = flags.DEFINE_bool("allow_config_change", False, "Go on although the run has another config.")
 _CPU_DEVICES = flags.DEFINE_integer("cpu_devices", 0, "Split the CPU into so many devices; 0: one.", lower_bound=0)
+_PROFILE = flags.DEFINE_string("profile_steps", "", "first:stop: write a trace of these steps, e.g. 10:15.")
 _REPORT = flags.DEFINE_bool("report", True, "Evaluate and write the report at the end.")
 
 
 def main(argv: list[str]) -> None:
     """Flags in, run out."""
     del argv
-    mesh = runtime.setup(cpu_devices=_CPU_DEVICES.value)
+    runtime.setup(cpu_devices=_CPU_DEVICES.value)
     from ast_jax.training.loop import train  # after the devices are set up
 
-    steps = train(_CONFIG.value, _WORKDIR.value, mesh=mesh, allow_config_change=_ALLOW_CHANGE.value)
+    steps = train(
+        _CONFIG.value,
+        _WORKDIR.value,
+        allow_config_change=_ALLOW_CHANGE.value,
+        profile_steps=_PROFILE.value,
+    )
     logging.info("trained %d steps", steps)
     if _REPORT.value:
         from ast_jax.summary import write_summary

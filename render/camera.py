@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from render.arrays import Array, check_floats, to_float
+from render.pytree import pytree
 
 
 def _rotate(rotation: Array, points: Array) -> jax.Array:
@@ -29,7 +30,7 @@ def _check_last(name: str, array: Array, size: int) -> None:
         raise ValueError(f"{name} must have shape [..., {size}], got {np.shape(array)}")
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class PerspectiveCamera:
     """Pinhole camera: `x_view = R x_world + t`, `x_ndc = focal_x x_view / depth + principal_x`, y alike.
@@ -81,7 +82,7 @@ class PerspectiveCamera:
         return _normalise(jnp.expand_dims(self.position_world, -2) - points_world)
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class OrthographicCamera:
     """Camera with parallel rays: `x_view = R x_world + t`, `x_ndc = scale_x x_view + principal_x`, y alike, w
@@ -123,7 +124,7 @@ class OrthographicCamera:
         return jnp.broadcast_to(to_float("camera.rotation", self.rotation)[..., 2:, :], points_world.shape)
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class WeakPerspectiveCamera:
     """Scaled orthographic camera of CMR: `x_view = R(q) x_world - (0, 0, distance)`, `xy_ndc = scale xy_view +

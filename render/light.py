@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from render.arrays import Array, check_faces, check_floats, floats_of, positive_part, to_float
 from render.mesh import safe_unit
+from render.pytree import pytree
 from render.texture import (
     CornerColours,
     FaceTexels,
@@ -28,7 +29,7 @@ from render.texture import (
 _Y0, _Y1, _Y2, _Y20 = (float(np.sqrt(number / (16 * np.pi))) for number in (4, 12, 60, 5))
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class DirectionalLight:
     """A distant light on a matt surface (Lambert): `albedo (ambient + colour max(0, n . l))`.
@@ -44,7 +45,7 @@ class DirectionalLight:
     ambient: Float[Array, "b 3"]
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class PhongLight:
     """A distant light on a glossy surface: Lambert's plus `specular max(0, r . v)^shininess` where n . l > 0.
@@ -69,7 +70,7 @@ class PhongLight:
     shininess: Float[Array, "b"]
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class SphericalHarmonicsLight:
     """Light from all around by nine numbers a channel: `albedo sum_k coefficient_k Y_k(n)`.

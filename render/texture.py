@@ -19,11 +19,12 @@ from render.arrays import Array, check_floats, floats_of, is_integer, to_float
 from render.footprint import mip_level, uv_footprint
 from render.interpolate import interpolate, take_faces
 from render.mesh import gather_corners
+from render.pytree import pytree
 from render.rasterize import Fragments
 from render.uv import Wrap, sample_uv
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class VertexColours:
     """Colours at vertices, interpolated linearly on faces.
@@ -35,7 +36,7 @@ class VertexColours:
     values: Float[Array, "b v 3"]
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class CornerColours:
     """Colours at the corners of faces, interpolated linearly; faces that share a vertex may differ there.
@@ -47,7 +48,7 @@ class CornerColours:
     values: Float[Array, "b f 3 3"]
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class FaceTexels:
     """A grid of t x t texels on each face, interpolated bilinearly.
@@ -63,7 +64,7 @@ class FaceTexels:
     values: Float[Array, "b f t t 3"]
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class UVImage:
     """A picture on the faces, by uv coordinates of their corners.

@@ -7,11 +7,12 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from render import OrthographicCamera, PerspectiveCamera
+from render.pytree import pytree
 
 Array = jax.Array | np.ndarray
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclass(frozen=True)
 class Batch:
     """``b`` pictures with ``s`` supervising views each; ``p`` key points, which may be none.

@@ -144,7 +144,7 @@ def _run(
                 local = next(batches)
                 batch = place_batch(local, program.layout.by_batch)
             step = program.step(stage, number)
-            with profile.step(number):
+            with profile.step(number, state):
                 state, metrics = step(state, batch, program.perceptual[stage.name])
             watchdog.note(number, metrics["skipped"], local.index)
             watch.stepped(number + 1, stage, step, metrics, watchdog.total)

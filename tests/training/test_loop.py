@@ -1,53 +1,67 @@
 import json
+import logging
 
 import jax
 import numpy as np
 import pytest
 
+from ast_jax.data.pipeline import make_batches
 from ast_jax.summary import write_summary
-from ast_jax.training.checkpoint import Checkpoints, load_config, load_model
+from ast_jax.training import loop
+from ast_jax.training.checkpoint import Checkpoints, load_model
 from ast_jax.training.loop import train
 from ast_jax.training.metrics import read_metrics
+from ast_jax.training.run_config import load_config
 
 
 @pytest.fixture
-def mesh():
-    return jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:1])
+def one():
+    return dict(devices=jax.devices()[:1])
 
 
 def _losses(workdir) -> dict[int, float]:
     return {line["step"]: line["loss"] for line in read_metrics(workdir)}
 
 
-def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(config, mesh, tmp_path, monkeypatch):
+def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(config, one, tmp_path, monkeypatch):
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
-    assert train(config, straight, mesh=mesh) == 4
+    assert train(config, straight, **one) == 4
 
     save = Checkpoints.save
 
-    def save_then_die(self, state):
-        save(self, state)
+    def save_then_die(self, state, **options):
+        save(self, state, **options)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Checkpoints, "save", save_then_die)
     with pytest.raises(KeyboardInterrupt):
-        train(config, stopped, mesh=mesh)
+        train(config, stopped, **one)
     monkeypatch.undo()
-    assert train(config, stopped, mesh=mesh) == 4
+    assert train(config, stopped, **one) == 4
     assert _losses(stopped) == pytest.approx(_losses(straight), rel=1e-5)
 
     with pytest.raises(ValueError, match="batch_size was 8, is 16"):
         changed = config.copy_and_resolve_references()
         changed.batch_size = 16
-        train(changed, stopped, mesh=mesh)
+        train(changed, stopped, **one)
 
 
-def test_a_run_ends_with_files_to_open(config, mesh, tmp_path):
-    train(config, tmp_path, mesh=mesh)
+def test_a_run_ends_with_files_to_open(config, one, tmp_path, caplog):
+    config.optimizer.ema_decay = 0.9
+    with caplog.at_level(logging.INFO):
+        train(config, tmp_path, profile_steps="1:3", **one)
+    said = [record.getMessage() for record in caplog.records]
+    for words in ("shape step, shape: compiled in", "joint step, shape: compiled in", "img/s", "4 training objects"):
+        assert any(words in line for line in said), words
+    assert not any("compiled again" in line for line in said)
     model, loaded = load_model(tmp_path)
     assert loaded.to_json() == load_config(tmp_path).to_json() == config.to_json()
     image = np.zeros((1, 32, 32, 3), np.float32)
     assert np.isfinite(model(image).vertices).all()
+    assert "encoder" in (tmp_path / "parameters.md").read_text()
+    assert (tmp_path / "figures" / "preview.png").is_file() and list((tmp_path / "profile").rglob("*.xplane.pb"))
+    line = read_metrics(tmp_path)[-1]
+    assert {"validation/loss/iou", "loss/iou", "images_per_second", "data_wait_share"} <= line.keys()
 
     files = write_summary(tmp_path)
     assert all(path.stat().st_size > 0 for path in files)
@@ -57,9 +71,74 @@ def test_a_run_ends_with_files_to_open(config, mesh, tmp_path):
     assert 0 < metrics["template sphere"]["iou_3d"]["mean"] < 1
 
 
-def test_what_is_missing_is_said(config, mesh, tmp_path):
+def test_the_best_on_the_validation_split_is_kept_beside_the_newest(config, one, tmp_path, monkeypatch):
+    scores = iter([0.5, 0.2, 0.4, 0.3])
+    monkeypatch.setattr(loop.Validation, "__call__", lambda *_: {"validation/loss/iou": next(scores)})
+    monkeypatch.setattr(loop.Watch, "validated", lambda *_: None)
+    config.stages, config.eval_every, config.checkpoint_every, config.keep_checkpoints = (("shape", 4),), 1, 1, 1
+    train(config, tmp_path, **one)
+    kept = sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir())
+    assert kept == [2, 4]
+    best, newest = (jax.tree.leaves(_params(load_model(tmp_path, which=which)[0])) for which in ("best", "newest"))
+    assert any(not np.array_equal(a, b) for a, b in zip(best, newest))
+
+
+def _params(model):
+    from flax import nnx
+
+    return nnx.to_pure_dict(nnx.state(model))
+
+
+def test_samples_that_are_not_finite_are_skipped_and_three_in_a_row_stop_the_run(config, one, tmp_path, monkeypatch):
+    """A NaN in one batch costs that step alone; in all, the run stops, names the samples and keeps its state."""
+    config.stages, config.eval_every, config.checkpoint_every = (("shape", 6),), 0, 100
+    broken: set[int] = set()
+
+    def batches(*args, **options):
+        for number, batch in enumerate(make_batches(*args, **options)):
+            if number in broken:
+                batch.target_masks[:] = np.nan
+            yield batch
+
+    monkeypatch.setattr(loop, "make_batches", batches)
+    broken.add(1)
+    assert train(config, tmp_path / "one", **one) == 6
+    lines = read_metrics(tmp_path / "one")
+    assert [line["skipped"] for line in lines] == [0, 1, 0, 0, 0, 0] and lines[-1]["skipped_steps"] == 1
+    assert all(np.isfinite(lines[i]["loss"]) for i in (0, 2, 3, 4, 5))
+
+    broken.update((2, 3))
+    with pytest.raises(RuntimeError, match=r"3 steps in a row.*step 1: \d+(, \d+){7}; step 2: .*step 3: "):
+        train(config, tmp_path / "three", **one)
+    model, _ = load_model(tmp_path / "three")
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(_params(model)))
+
+
+def test_weights_of_another_run_are_taken_where_they_fit(config, one, tmp_path, caplog):
+    config.stages = (("shape", 1),)
+    train(config, tmp_path / "first", **one)
+    config.init_from = str(tmp_path / "first")
+    config.model.texture.texels = 3  # other shapes in the texture branch alone
+    config.stages = (("shape", 0),)
+    with caplog.at_level(logging.INFO):
+        train(config, tmp_path / "second", **one)
+    said = [record.getMessage() for record in caplog.records]
+    assert any("arrays taken" in line for line in said)
+    assert any("stays as initialised: texture.mean" in line for line in said)
+    first, second = (_params(load_model(tmp_path / name)[0]) for name in ("first", "second"))
+    jax.tree.map(np.testing.assert_array_equal, first["shape"], second["shape"])
+
+
+def test_what_is_missing_is_said(config, one, tmp_path):
     with pytest.raises(ValueError, match="not a training run"):
         load_model(tmp_path / "nowhere")
     config.data.root = str(tmp_path / "nothing")
     with pytest.raises(ValueError, match="prepare_data"):
-        train(config, tmp_path / "run", mesh=mesh)
+        train(config, tmp_path / "run", **one)
+    config.batch_size = 6
+    config.accumulate_steps = 4
+    with pytest.raises(ValueError, match="batch_size=6.*accumulate_steps=4"):
+        train(config, tmp_path / "run", **one)
+    config.precision.compute = "float16"
+    with pytest.raises(ValueError, match="float32, bfloat16"):
+        train(config, tmp_path / "run", **one)
