@@ -164,7 +164,7 @@ def _compile(jitted: Callable, name: str, args: tuple) -> _Program:
     lowered = jitted.lower(*args)
     executable = lowered.compile()
     seconds = time.perf_counter() - start
-    costs, memory = lowered.cost_analysis(), executable.memory_analysis()
+    costs, memory = _if_known(lowered.cost_analysis), _if_known(executable.memory_analysis)
     flops = costs.get("flops") if isinstance(costs, dict) else None
     sizes = {
         field: getattr(memory, f"{theirs}_size_in_bytes", None)
@@ -177,6 +177,14 @@ def _compile(jitted: Callable, name: str, args: tuple) -> _Program:
         )
     }
     return _Program(executable, CompileStats(name, seconds, flops, **sizes), *_signature(args))
+
+
+def _if_known(analysis: Callable[[], Any]) -> Any:
+    """None where a backend cannot tell, in whatever way it says so: no run stops for that."""
+    try:
+        return analysis()
+    except RuntimeError:  # NotImplementedError is one
+        return None
 
 
 def _signature(args: tuple) -> tuple[Any, tuple[_Spec, ...]]:

@@ -147,6 +147,18 @@ def test_what_it_costs(shardings):
     assert product.recompilations == 0 and "dot" in product.executable.as_text()
 
 
+def test_a_backend_that_does_not_tell_stops_nothing(monkeypatch):
+    def unknown(_):
+        raise NotImplementedError
+
+    monkeypatch.setattr(jax.stages.Lowered, "cost_analysis", unknown)
+    monkeypatch.setattr(jax.stages.Compiled, "memory_analysis", lambda _: None)
+    step = CompiledFunction(jax.jit(_step), "step")
+    step(_state(), _batch())
+    assert step.stats.flops is step.stats.peak_bytes is step.stats.temporary_bytes is None
+    assert step.stats.describe() == f"step: compiled in {step.stats.seconds:.1f} s"
+
+
 def test_the_persistent_cache_is_used(tmp_path):
     """The first instance writes an entry, the second, which was traced anew, reads it."""
     options = {
