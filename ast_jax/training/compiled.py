@@ -164,7 +164,7 @@ def _compile(jitted: Callable, name: str, args: tuple) -> _Program:
     lowered = jitted.lower(*args)
     executable = lowered.compile()
     seconds = time.perf_counter() - start
-    costs, memory = lowered.cost_analysis(), executable.memory_analysis()
+    costs, memory = _if_known(lowered.cost_analysis), _if_known(executable.memory_analysis)
     flops = costs.get("flops") if isinstance(costs, dict) else None
     sizes = {
         field: getattr(memory, f"{theirs}_size_in_bytes", None)
@@ -179,16 +179,26 @@ def _compile(jitted: Callable, name: str, args: tuple) -> _Program:
     return _Program(executable, CompileStats(name, seconds, flops, **sizes), *_signature(args))
 
 
+def _if_known(analysis: Callable[[], Any]) -> Any:
+    """None where a backend cannot tell, in whatever way it says so: no run stops for that."""
+    try:
+        return analysis()
+    except RuntimeError:  # NotImplementedError is one
+        return None
+
+
 def _signature(args: tuple) -> tuple[Any, tuple[_Spec, ...]]:
     leaves, structure = jax.tree.flatten(args)
     return structure, tuple(map(_spec, leaves))
 
 
 def _spec(leaf: Any) -> _Spec:
-    if isinstance(leaf, jax.Array | jax.ShapeDtypeStruct):
-        # An array that was not put anywhere on purpose is moved, as one of the host is.
-        return _Spec(leaf.shape, leaf.dtype, leaf.sharding if getattr(leaf, "committed", True) else None)
-    return _Spec(np.shape(leaf), jnp.result_type(leaf), None)
+    # By attributes, for `isinstance(leaf, jax.Array)` takes longer than all of this.
+    sharding = getattr(leaf, "sharding", None)
+    if sharding is None:
+        return _Spec(np.shape(leaf), jnp.result_type(leaf), None)
+    # An array that was not put anywhere on purpose is moved, as one of the host is.
+    return _Spec(leaf.shape, leaf.dtype, sharding if getattr(leaf, "committed", True) else None)
 
 
 def _differs(old: _Spec, new: _Spec) -> bool:

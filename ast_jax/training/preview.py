@@ -16,13 +16,13 @@ from ast_jax.data.example import Batch
 from ast_jax.model import Prediction
 from ast_jax.model.camera import most_probable
 from render import (
-    DirectionalLight,
     FaceTexels,
     Mesh,
     OrthographicCamera,
     PerspectiveCamera,
     VertexColours,
     render,
+    vertex_normals,
 )
 
 Array = jax.Array | np.ndarray
@@ -128,19 +128,20 @@ def _render_turned(
     mesh = Mesh(repeated(prediction.vertices), prediction.faces)
     options = dict(background=tuple(config.data.background), sigma=config.render.sigma)
     if prediction.texels is not None:
-        texture, light = FaceTexels(repeated(prediction.texels)), None
+        texture = FaceTexels(repeated(prediction.texels))
         options |= dict(blending=config.render.blending, gamma=config.render.gamma)
     else:
-        texture, light = VertexColours(jnp.ones_like(mesh.vertices)), _headlight(cameras)
+        texture = _clay(mesh, cameras)
         options |= dict(blending="hard")
-    result = render(mesh, cameras, size, texture=texture, light=light, **options)
+    result = render(mesh, cameras, size, texture=texture, **options)
     return result.rgb, result.alpha
 
 
-def _headlight(cameras: Camera) -> DirectionalLight:
-    """White light that comes from where each camera is."""
-    towards = cameras.rotation[:, 2]
-    return DirectionalLight(towards, jnp.full_like(towards, _DIFFUSE), jnp.full_like(towards, _AMBIENT))
+def _clay(mesh: Mesh, cameras: Camera) -> VertexColours:
+    """Grey, lit from the camera: ``ambient + diffuse |n . d|``, d towards it; folded surfaces are lit from inside."""
+    normals, towards = vertex_normals(mesh.vertices, mesh.faces), cameras.to_viewer(mesh.vertices)
+    light = _AMBIENT + _DIFFUSE * jnp.abs(jnp.sum(normals * towards, axis=-1, keepdims=True))
+    return VertexColours(jnp.broadcast_to(light, mesh.vertices.shape))
 
 
 def _to_bytes(values: Float[Array, "..."]) -> UInt8[Array, "..."]:

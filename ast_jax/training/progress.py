@@ -2,6 +2,7 @@
 
 import datetime
 import io
+import shutil
 import statistics
 import sys
 import time
@@ -99,8 +100,10 @@ class Progress:
         self._is_shown = jax.process_index() == 0
         self._speeds: deque[float] = deque(maxlen=_REMEMBERED_REPORTS)
         has_bar = self._is_shown and stream.isatty()
-        options = dict(total=total, initial=start, unit="step", mininterval=1.0, dynamic_ncols=True, file=stream)
-        self._bar = tqdm(bar_format=_BAR_FORMAT, **options) if has_bar else None
+        options = dict(total=total, initial=start, mininterval=1.0, bar_format=_BAR_FORMAT, file=stream)
+        # Some terminals, as of containers, say that they are 0 wide and high; tqdm would show nothing.
+        width = dict(dynamic_ncols=True) if shutil.get_terminal_size((0, 0)).columns else dict(ncols=80, nrows=20)
+        self._bar = tqdm(**options, **width) if has_bar else None
 
     def waiting(self) -> AbstractContextManager[None]:
         """A context around what fetches a batch."""

@@ -1,3 +1,4 @@
+import inspect
 import time
 from types import SimpleNamespace
 
@@ -24,7 +25,7 @@ from ast_jax.training.utilisation import model_flop_utilisation, peak_flops
     ],
 )
 def test_known_devices_are_looked_up_by_the_name_jax_gives_them(kind, tera):
-    assert peak_flops.__wrapped__(_device(kind)) == tera * 1e12
+    assert inspect.unwrap(peak_flops)(_device(kind)) == tera * 1e12  # past the check of types
 
 
 def _device(kind: str) -> SimpleNamespace:
@@ -33,18 +34,18 @@ def _device(kind: str) -> SimpleNamespace:
 
 def test_an_unknown_device_is_measured_once():
     first = peak_flops(jax.devices()[0])
-    start = time.perf_counter()
-    assert peak_flops(jax.devices()[-1]) == first
-    assert time.perf_counter() - start < 1e-3
-    # The same product timed here reaches no more than a few times that, and no less than a small part.
+    assert peak_flops(jax.devices()[-1]) == first  # two measurements would differ
     matrix = jnp.ones((512, 512))
     multiply = jax.jit(lambda a: a @ a)
     multiply(matrix).block_until_ready()
+    fastest = min(_seconds(multiply, matrix) for _ in range(10))
+    assert 0.02 < 2 * 512**3 / fastest / first < 10
+
+
+def _seconds(function, argument) -> float:
     start = time.perf_counter()
-    multiply(matrix).block_until_ready()
-    reached = 2 * 512**3 / (time.perf_counter() - start)
-    assert 0.01 < reached / first < 10
-    assert 1e8 < first < 1e14
+    function(argument).block_until_ready()
+    return time.perf_counter() - start
 
 
 def test_utilisation_is_one_at_the_peak():
