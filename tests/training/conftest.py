@@ -42,6 +42,7 @@ def config(data_root) -> ConfigDict:
     c.stages = (("shape", 2), ("joint", 2))
     c.log_every = 1
     c.checkpoint_every = 2
+    c.eval_every = 0  # validation has programs of its own to compile; tests of it switch it on
     c.evaluation.num_views = 2
     c.evaluation.num_report_objects = 1
     c.model.dim, c.model.heads = 16, 2

@@ -47,7 +47,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(config, one, tmp_path, m
 
 
 def test_a_run_ends_with_files_to_open(config, one, tmp_path, caplog):
-    config.optimizer.ema_decay = 0.9
+    config.optimizer.ema_decay, config.eval_every = 0.9, 4
     with caplog.at_level(logging.INFO):
         train(config, tmp_path, profile_steps="1:3", **one)
     said = [record.getMessage() for record in caplog.records]
