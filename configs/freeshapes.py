@@ -9,6 +9,7 @@ MLP row: python -m launch.train --config=configs/freeshapes.py:aircraft,shape=ml
 from ml_collections import ConfigDict
 
 from configs import common
+from configs.common import sweep_layers, sweep_learning_rate, sweep_queries, sweep_seed, sweep_shape, sweep_texture  # noqa: F401
 
 CATEGORIES = ("aircraft", "animal", "bed", "bird", "cabinet", "car", "chair", "ship", "sofa", "table", "truck")
 
