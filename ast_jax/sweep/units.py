@@ -7,6 +7,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -113,9 +114,9 @@ def _alternatives(
     for name in names:
         if name not in sweeps:
             raise ValueError(f"--sweep={name}: there is no such sweep; {has}.")
-        found.append([dict(overrides) for overrides in sweeps[name]()])
-        if not found[-1]:
-            raise ValueError(f"--sweep={name}: it yields nothing.")
+        found.append(list(sweeps[name]()))
+        if not found[-1] or not all(isinstance(overrides, dict) for overrides in found[-1]):
+            raise ValueError(f"--sweep={name}: sweep_{name} has to yield dicts of overrides, at least one.")
         for overrides in found[-1]:
             _check_overrides(config, overrides, f"sweep {name!r} of {config_file}")
         for key in short_keys(found[-1]):
@@ -143,7 +144,7 @@ def _folder_names(all_overrides: list[dict[str, Any]]) -> list[str]:
     names = []
     for index, overrides in enumerate(all_overrides):
         text = ",".join(f"{short[key]}={_UNSAFE.sub('_', str(value))}" for key, value in overrides.items())
-        names.append(f"{index:03d}-{text}"[:_LONGEST_NAME])
+        names.append(f"{index:03d}-{text or 'default'}"[:_LONGEST_NAME])
     return names
 
 
@@ -196,8 +197,11 @@ def save_sweep(sweep: Sweep) -> None:
         difference = _difference(old, new)
         if difference:
             raise ValueError(f"{path} is of another sweep ({difference}); choose another --workdir.")
+        if old == new:
+            return
         if old["git"] != new["git"]:
-            print(f"note: the code was at {old['git']} when this sweep was last started, and is at {new['git']} now.")
+            note = f"note: the code was at {old['git']} when this sweep was last started, and is at {new['git']} now."
+            print(note, file=sys.stderr)
     sweep.workdir.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}")  # the tasks of an array may come here at the same moment
     partial.write_text(json.dumps(new, indent=1) + "\n")

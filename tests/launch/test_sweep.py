@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from ast_jax.sweep import Sweep, Unit, read_sweep, run_local, save_sweep, write_table
-from ast_jax.sweep.local import find_devices
+from ast_jax.sweep import Sweep, Unit, make_sweep, read_sweep, run_local, save_sweep, write_table
+from ast_jax.sweep.local import find_devices, is_running
 from ast_jax.sweep.slurm import make_script
+from configs.quickstart import get_config
 from tests.launch.test_train import ROOT, _run
 
 CONFIG = """
@@ -62,6 +63,11 @@ def sweep_half():
 
 def sweep_empty():
     yield from ()
+
+
+def sweep_baseline():
+    yield {}
+    yield {"data.augment.crop": 0.0}
 """
 
 
@@ -184,14 +190,27 @@ def test_devices_are_counted(tmp_path, monkeypatch):
     assert find_devices() == [None]
 
 
-def test_a_unit_that_another_process_runs_is_left_alone(tmp_path, capsys):
-    unit = _fake(tmp_path / "unit", "")
-    unit.folder.mkdir()
-    with (unit.folder / "log.txt").open("ab") as log:
-        fcntl.flock(log, fcntl.LOCK_EX)
-        assert run_local([unit]) == 1
+def test_a_unit_that_outlived_its_sweep_is_left_alone(tmp_path, capsys):
+    unit = _fake(tmp_path / "unit", "import time; print('here', flush=True); time.sleep(60)")
+    launcher = f"""
+from pathlib import Path
+from ast_jax.sweep import Unit, run_local
+run_local([Unit(Path({str(unit.folder)!r}), {{}}, {unit.command!r})])
+"""
+    process = subprocess.Popen([sys.executable, "-c", launcher], cwd=ROOT, start_new_session=True)
+    log, deadline = unit.folder / "log.txt", time.time() + 60
+    while not (log.is_file() and log.read_text()):
+        assert process.poll() is None and time.time() < deadline
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert is_running(unit.folder)
+    assert run_local([unit]) == 1
     assert "another process is running it" in capsys.readouterr().out
-    assert run_local([unit]) == 0
+    os.killpg(process.pid, signal.SIGKILL)
+    while is_running(unit.folder):
+        assert time.time() < deadline
+    assert run_local([_fake(unit.folder, "")]) == 0
 
 
 def test_print_gives_commands_for_a_shell(config, tmp_path):
@@ -207,7 +226,6 @@ def test_print_gives_commands_for_a_shell(config, tmp_path):
         "--config.data.augment.flip=False", "--config.seed=1", "--noreport", "--allow_config_change",
     ]  # fmt: skip
     assert _run(*command, "--index=3").stdout.strip() == lines[3]
-    # Only what all share may be added to a sweep that is there.
     other = _run(*command, "--config.seed=3")
     assert other.returncode == 1 and "varies seed" in other.stderr
     other = _run(*command, "--config.batch_size=8")
@@ -216,15 +234,26 @@ def test_print_gives_commands_for_a_shell(config, tmp_path):
     assert other.returncode == 1 and "000-flip=False,seed=0 there, 000-seed=0,flip=False here" in other.stderr
 
 
+def test_names_of_folders(config, tmp_path):
+    """The last component tells a key, where it is that of one key alone; a default needs no override."""
+    values = make_sweep(str(config), get_config("tiny"), ["size", "baseline"], tmp_path, common={}).units
+    assert [unit.folder.name for unit in values] == [
+        "000-image_size=32,render_size=32", "001-image_size=32,render_size=32,crop=0.0"
+    ]  # fmt: skip
+    config.write_text("def sweep_kind():\n    yield {'model.shape.kind': 'mlp', 'model.texture.kind': 'a b/../c'}\n")
+    (unit,) = make_sweep(str(config), get_config("tiny"), ["kind"], tmp_path, common={}).units
+    assert unit.folder.name == "000-shape.kind=mlp,texture.kind=a_b_.._c" and unit.folder.parent == tmp_path
+
+
 @pytest.mark.parametrize(
     "flags, says",
     [
-        (["--sweep=sed"], "no such sweep; EXPERIMENT has empty, flip, half, lost, misspelt, seed, size"),
+        (["--sweep=sed"], "no such sweep; EXPERIMENT has baseline, empty, flip, half, lost, misspelt, seed, size"),
         ([], "name one or more; EXPERIMENT has"),
         (["--sweep=misspelt"], "'optimizer.learning_rat', which the config does not have; did you mean optimizer.le"),
         (["--sweep=lost"], "did you mean model.shape.layers or model.texture.layers?"),
         (["--sweep=seed,half"], "seed=0.5, which should be of type int"),
-        (["--sweep=empty"], "yields nothing"),
+        (["--sweep=empty"], "has to yield dicts of overrides"),
         (["--sweep=seed,seed"], "both set seed"),
         (["--sweep=seed", "--index=2"], "the units 0 to 1"),
         (["--sweep=seed", "--train_flags='"], "No closing quotation"),
