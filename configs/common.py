@@ -1,4 +1,9 @@
-"""What every config starts from, and the parser of the text behind the colon in ``--config=file.py:variant``."""
+"""What every config starts from, the parser of the text behind the colon in ``--config=file.py:variant``, and sweeps.
+
+A config file offers a sweep to launch.sweep by importing it, or by a ``sweep_*`` generator of its own.
+"""
+
+from collections.abc import Iterator
 
 from ml_collections import ConfigDict
 
@@ -166,3 +171,39 @@ def stage_config() -> ConfigDict:
             joint=dict(losses=joint, trainable=("encoder", "shape", "texture", "camera", "keypoints")),
         )
     )
+
+
+def sweep_shape() -> Iterator[dict]:
+    """The Shape Transformer against the baseline of CMR and DIB-R."""
+    for kind in ("transformer", "mlp"):
+        yield {"model.shape.kind": kind}
+
+
+def sweep_texture() -> Iterator[dict]:
+    """The Texture Transformer against an MLP on the picture's summary."""
+    for kind in ("transformer", "mlp"):
+        yield {"model.texture.kind": kind}
+
+
+def sweep_queries() -> Iterator[dict]:
+    """12, 42, 162 or 642 shape queries: icosphere levels, the last of which is one query per vertex of the mesh."""
+    for level in range(4):
+        yield {"model.shape.query_level": level}
+
+
+def sweep_layers() -> Iterator[dict]:
+    """Decoder layers of the Shape Transformer."""
+    for layers in (1, 2, 4):
+        yield {"model.shape.layers": layers}
+
+
+def sweep_seed() -> Iterator[dict]:
+    """Three runs that differ by chance alone: how much of a difference between others is that?"""
+    for seed in range(3):
+        yield {"seed": seed}
+
+
+def sweep_learning_rate() -> Iterator[dict]:
+    """About the default of 1e-3, a factor of three to both sides."""
+    for rate in (3e-4, 1e-3, 3e-3):
+        yield {"optimizer.learning_rate": rate}

@@ -4,11 +4,13 @@ Data:    python -m launch.prepare_data --dataset=freeshapes --category=aircraft 
            --image_size=128 --fov_deg=22 --supersample=2
 Command: python -m launch.train --config=configs/freeshapes.py:aircraft --workdir=runs/aircraft
 MLP row: python -m launch.train --config=configs/freeshapes.py:aircraft,shape=mlp --workdir=runs/aircraft_mlp
+Ablations: python -m launch.sweep --config=configs/freeshapes.py:aircraft --sweep=shape,seed --workdir=runs/ablation
 """
 
 from ml_collections import ConfigDict
 
 from configs import common
+from configs.common import sweep_layers, sweep_learning_rate, sweep_queries, sweep_seed, sweep_shape, sweep_texture  # noqa: F401
 
 CATEGORIES = ("aircraft", "animal", "bed", "bird", "cabinet", "car", "chair", "ship", "sofa", "table", "truck")
 

@@ -12,6 +12,7 @@ from absl import flags, logging
 from ml_collections import config_flags
 
 from ast_jax.training import runtime
+from ast_jax.training.outcome import DONE_FILE
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, e.g. configs/quickstart.py", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder that receives everything the run writes.")
@@ -38,7 +39,7 @@ def main(argv: list[str]) -> None:
         from ast_jax.summary import write_summary
 
         write_summary(_WORKDIR.value)
-    (Path(_WORKDIR.value) / runtime.DONE_FILE).write_text(f"{steps}\n")
+    (Path(_WORKDIR.value) / DONE_FILE).write_text(f"{steps}\n")
 
 
 def run() -> None:

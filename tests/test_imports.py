@@ -23,6 +23,8 @@ ALLOWED = {
     # Of the model only the network with pretrained weights, whose features compare sets of pictures.
     "ast_jax.evaluation": ("render", "ast_jax.data", "ast_jax.model.efficientnet", "ast_jax.weights", *PERCEPTUAL),
     "ast_jax.training": ("render", "ast_jax.model", "ast_jax.losses", "ast_jax.data", "ast_jax.evaluation"),
+    # It starts runs as processes, and reads what they leave.
+    "ast_jax.sweep": ("ast_jax.training.outcome", "ast_jax.training.metrics"),
 }
 OURS = ("render", "configs", "ast_jax", "launch", "tests", "benchmarks")
 
@@ -61,4 +63,12 @@ def test_launch_imports_no_tests_and_library_imports_no_launch():
 
 def test_top_level_imports_are_light():
     code = "import sys, ast_jax, configs.common; assert 'jax' not in sys.modules, 'jax came along'"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_a_login_node_can_start_a_sweep():
+    heavy = ("jax", "numpy", "tensorboardX")
+    code = f"import sys, launch.sweep, configs.cub; assert not set({heavy}) & set(sys.modules), 'heavy ones came along'"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    code = "import sys, ast_jax.training.metrics; assert 'jax' not in sys.modules, 'the table brings jax along'"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

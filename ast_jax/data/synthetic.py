@@ -1,5 +1,7 @@
 """A data set of parametric birds: shapes and plumages without end, from a seed, with nothing to download."""
 
+import contextlib
+import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,16 +77,17 @@ def ensure_dataset(
         "seed": seed,
     }
     if not (Path(root) / "dataset.json").is_file():
-        prepare_objects(
-            make_objects(num_objects, seed),
-            root,
-            category="bird",
-            keypoint_names=KEYPOINT_NAMES,
-            split_fractions=SPLIT_FRACTIONS,
-            on_error="raise",
-            progress=progress,
-            **settings,
-        )
+        with _one_at_a_time(Path(root)):
+            prepare_objects(
+                make_objects(num_objects, seed),
+                root,
+                category="bird",
+                keypoint_names=KEYPOINT_NAMES,
+                split_fractions=SPLIT_FRACTIONS,
+                on_error="raise",
+                progress=progress,
+                **settings,
+            )
     index = load_index(root)
     found = {**index, "num_objects": sum(len(ids) for ids in index["splits"].values())}
     wanted = {**settings, "category": "bird", "num_objects": num_objects}
@@ -92,3 +95,13 @@ def ensure_dataset(
     if differing:
         raise ValueError(f"{root}: holds another data set ({', '.join(differing)}); choose another folder.")
     return index
+
+
+@contextlib.contextmanager
+def _one_at_a_time(root: Path) -> Iterator[None]:
+    """The units of a sweep start together: one makes the data, the others wait and then find every object there."""
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / "lock").open("w") as file:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

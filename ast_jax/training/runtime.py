@@ -9,10 +9,8 @@ from pathlib import Path
 import jax
 from absl import app, logging
 
-from ast_jax.training.preemption import EXIT_CODE, Preempted
-
-# A run that has everything leaves this file; its text is the number of steps.
-DONE_FILE = "DONE"
+from ast_jax.training.outcome import EXIT_CODE
+from ast_jax.training.preemption import Preempted
 
 
 def setup(*, cpu_devices: int = 0) -> jax.sharding.Mesh:
