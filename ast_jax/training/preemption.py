@@ -13,8 +13,6 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-# What launch.sweep, and schedulers, take for "start me again".
-EXIT_CODE = 42
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 # Processes ask each other whether one of them was signalled; not at every step, for that waits for the slowest.
 AGREE_EVERY = 10

@@ -11,10 +11,8 @@ import jax
 from absl import app, logging
 
 from ast_jax.training import cluster
-from ast_jax.training.preemption import EXIT_CODE, Preempted
-
-# A run that has everything leaves this file; its text is the number of steps.
-DONE_FILE = "DONE"
+from ast_jax.training.outcome import DONE_FILE, EXIT_CODE
+from ast_jax.training.preemption import Preempted
 
 
 def setup(

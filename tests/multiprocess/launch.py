@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ast_jax.training.preemption import EXIT_CODE
+from ast_jax.training.outcome import EXIT_CODE
 
 ROOT = Path(__file__).resolve().parents[2]
 
