@@ -35,17 +35,22 @@ _PICTURE_SIZE = (192, 192)
 def write_summary(workdir: str | Path) -> list[Path]:
     """Evaluate the newest checkpoint of a run and write everything a person would open.
 
+    Of many processes all have to call it; the first does the work.
+
     Args:
       workdir: folder of the run.
 
     Returns:
-      the files: ``report.html``, ``turntable.gif``, ``metrics.json``, ``table.md`` and one ``.glb`` per object shown.
+      the files: ``report.html``, ``turntable.gif``, ``metrics.json``, ``table.md`` and one ``.glb`` per object shown;
+      none in the other processes.
 
     Raises:
       ValueError: there is no run or no checkpoint, or its data set is gone.
     """
     workdir = Path(workdir)
-    model, config = load_model(workdir)
+    model, config = load_model(workdir)  # together: Orbax waits for all processes
+    if jax.process_index():
+        return []
     rows = evaluate_run(model, config)
     (workdir / "metrics.json").write_text(json.dumps({name: summarize(row) for name, row in rows.items()}, indent=1))
     table = format_table(rows)

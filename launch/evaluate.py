@@ -8,6 +8,7 @@ import sys
 
 from absl import flags
 
+from ast_jax.training import flags as machine_flags
 from ast_jax.training import runtime
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder of the run (the --workdir of launch.train).")
@@ -18,39 +19,27 @@ _FEATURES = flags.DEFINE_string("features", "", "Also compare the sets of pictur
 _WEIGHTS = flags.DEFINE_string("features_path", "", "Weights for --features=inception.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of all that a protocol leaves to chance.")
 _SHARD = flags.DEFINE_string("shard", "", "i/n: this process does every n-th chunk; empty: jax's processes share.")
+flags.adopt_module_key_flags(machine_flags)  # --help shows them
 
 
 def main(argv: list[str]) -> None:
     """Flags in, files out."""
     del argv
-    runtime.setup()
+    machine_flags.setup_from_flags()
     if not _PROTOCOL.value:
         from ast_jax.summary import write_summary  # after the devices are set up
 
         write_summary(_CHECKPOINT.value)
         return
     from ast_jax.benchmark import run_protocol
+    from ast_jax.evaluation.run import parse_share
 
     files = run_protocol(
         _CHECKPOINT.value, _PROTOCOL.value, root=_ROOT.value, split=_SPLIT.value, seed=_SEED.value,
         features=_FEATURES.value, features_path=_WEIGHTS.value,
-        share=_share(_SHARD.value), progress=sys.stderr.isatty(),
+        share=parse_share(_SHARD.value), progress=sys.stderr.isatty(),
     )  # fmt: skip
     print("\n  ".join(["wrote", *map(str, files)]) if files else "done with this share; others are still at work")
-
-
-def _share(text: str):
-    """``i/n``, or this process among those of jax."""
-    import jax
-
-    from ast_jax.evaluation.run import Share
-
-    if not text:
-        return Share(jax.process_index(), jax.process_count())
-    index, _, count = text.partition("/")
-    if not (index.isdigit() and count.isdigit() and int(index) < int(count)):
-        raise ValueError(f"--shard={text}: expected i/n with 0 <= i < n, such as 0/4.")
-    return Share(int(index), int(count))
 
 
 def run() -> None:

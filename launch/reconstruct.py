@@ -23,7 +23,7 @@ _REFINE_STEPS = flags.DEFINE_integer("refine_steps", 0, "Steps of fitting to the
 def main(argv: list[str]) -> None:
     """Flags in, files out."""
     del argv
-    runtime.setup()
+    runtime.setup(num_processes=1)
     from ast_jax.reconstruct import reconstruct_files  # after the devices are set up
     from ast_jax.training.checkpoint import load_model
 

@@ -3,29 +3,27 @@
     python -m launch.train --config=configs/quickstart.py --workdir=runs/quickstart
 
 The same command again goes on where it stopped. SIGTERM and SIGUSR1 save and end with exit code 42. Every leaf of the
-config can be overridden: ``--config.optimizer.learning_rate=1e-4``.
+config can be overridden: ``--config.optimizer.learning_rate=1e-4``. Many hosts: docs/launch.md.
 """
-
-from pathlib import Path
 
 from absl import flags, logging
 from ml_collections import config_flags
 
+from ast_jax.training import flags as machine_flags
 from ast_jax.training import runtime
-from ast_jax.training.outcome import DONE_FILE
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, e.g. configs/quickstart.py", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder that receives everything the run writes.")
 _ALLOW_CHANGE = flags.DEFINE_bool("allow_config_change", False, "Go on although the run has another config.")
-_CPU_DEVICES = flags.DEFINE_integer("cpu_devices", 0, "Split the CPU into so many devices; 0: one.", lower_bound=0)
 _PROFILE = flags.DEFINE_string("profile_steps", "", "first:stop: write a trace of these steps, e.g. 10:15.")
 _REPORT = flags.DEFINE_bool("report", True, "Evaluate and write the report at the end.")
+flags.adopt_module_key_flags(machine_flags)  # --help shows them
 
 
 def main(argv: list[str]) -> None:
     """Flags in, run out."""
     del argv
-    runtime.setup(cpu_devices=_CPU_DEVICES.value)
+    machine_flags.setup_from_flags()
     from ast_jax.training.loop import train  # after the devices are set up
 
     steps = train(
@@ -39,7 +37,7 @@ def main(argv: list[str]) -> None:
         from ast_jax.summary import write_summary
 
         write_summary(_WORKDIR.value)
-    (Path(_WORKDIR.value) / DONE_FILE).write_text(f"{steps}\n")
+    runtime.mark_done(_WORKDIR.value, steps)
 
 
 def run() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,20 @@ class Share:
 
 
 WHOLE = Share()
+
+
+def parse_share(text: str) -> Share:
+    """The share that ``i/n`` means; empty: that of this process among those of jax.
+
+    Raises:
+      ValueError: it is not of that form.
+    """
+    if not text:
+        return Share(jax.process_index(), jax.process_count())
+    index, _, count = text.partition("/")
+    if not (index.isdigit() and count.isdigit() and int(index) < int(count)):
+        raise ValueError(f"--shard={text}: expected i/n with 0 <= i < n, such as 0/4.")
+    return Share(int(index), int(count))
 
 
 def evaluate(
@@ -131,7 +146,7 @@ class _Shelf:
     def put(self, start: int, arrays: dict[str, np.ndarray]) -> None:
         self._memory[start] = arrays
         if self._folder is not None:
-            partial = self._folder / f"{os.getpid()}_{start}.partial.npz"
+            partial = self._folder / f"{uuid.uuid4().hex}.partial.npz"  # process ids repeat from host to host
             np.savez(partial, **arrays)
             os.replace(partial, self._path(start))
 
@@ -146,6 +161,6 @@ class _Shelf:
             return
         for old in self._folder.glob("chunk_*.npz"):
             old.unlink(missing_ok=True)
-        partial = path.with_name(f"{os.getpid()}_stamp.partial")
+        partial = path.with_name(f"{uuid.uuid4().hex}.partial")
         partial.write_text(json.dumps(stamp, indent=1) + "\n")
         os.replace(partial, path)

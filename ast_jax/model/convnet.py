@@ -1,6 +1,6 @@
-"""Residual networks: a small one for small pictures, quick on a CPU, and the blocks that ResNet-18 shares."""
+"""Residual networks: a small one for small pictures, quick on a CPU, and the blocks that the ResNets share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 from flax import nnx
@@ -47,6 +47,8 @@ class BasicBlock(nnx.Module):
     Source: He et al. 2016, "Deep residual learning", figure 5 left; torchvision's BasicBlock.
     """
 
+    expansion = 1  # channels that come out over those inside
+
     def __init__(self, size_in: int, size_out: int, stride: int, norm: Callable, *, rngs: nnx.Rngs):
         self.conv1 = conv(size_in, size_out, 3, stride, rngs=rngs)
         self.norm1 = norm(size_out, rngs=rngs)
@@ -64,14 +66,55 @@ class BasicBlock(nnx.Module):
         return jax.nn.relu(y + x)
 
 
-def make_stages(width: int, blocks: int, norm: Callable, *, rngs: nnx.Rngs) -> nnx.Pytree:
-    """Four stages of residual blocks with widths w, 2w, 4w, 8w, each but the first halving the resolution."""
+class Bottleneck(nnx.Module):
+    """A 3x3 convolution between 1x1 ones that narrow and widen again; the short cut as in `BasicBlock`.
+
+    The 3x3 convolution has the stride (version 1.5, which torchvision's weights are for); the paper has it in the
+    first 1x1.
+
+    Source: He et al. 2016, "Deep residual learning", figure 5 right; torchvision's Bottleneck.
+    """
+
+    expansion = 4
+
+    def __init__(self, size_in: int, width: int, stride: int, norm: Callable, *, rngs: nnx.Rngs):
+        size_out = self.expansion * width
+        self.conv1 = conv(size_in, width, 1, rngs=rngs)
+        self.norm1 = norm(width, rngs=rngs)
+        self.conv2 = conv(width, width, 3, stride, rngs=rngs)
+        self.norm2 = norm(width, rngs=rngs)
+        self.conv3 = conv(width, size_out, 1, rngs=rngs)
+        self.norm3 = norm(size_out, rngs=rngs)
+        changes = stride != 1 or size_in != size_out
+        self.shortcut = conv(size_in, size_out, 1, stride, rngs=rngs) if changes else None
+        self.shortcut_norm = norm(size_out, rngs=rngs) if changes else None
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b i j o"]:
+        y = jax.nn.relu(self.norm1(self.conv1(x)))
+        y = jax.nn.relu(self.norm2(self.conv2(y)))
+        y = self.norm3(self.conv3(y))
+        if self.shortcut is not None:
+            x = self.shortcut_norm(self.shortcut(x))
+        return jax.nn.relu(y + x)
+
+
+def make_stages(
+    width: int, blocks: Sequence[int], norm: Callable, *, block: type = BasicBlock, rngs: nnx.Rngs
+) -> nnx.Pytree:
+    """Stages of residual blocks with widths w, 2w, 4w, ..., each but the first halving the resolution.
+
+    Args:
+      width: of the first stage, and the channels that it is given.
+      blocks: how many in each stage.
+      norm: makes a normalisation for so many channels.
+      block: `BasicBlock` or `Bottleneck`, whose channels outside are ``block.expansion`` times the width.
+    """
     stages, size = [], width
-    for i in range(4):
+    for i, count in enumerate(blocks):
         stage = []
-        for j in range(blocks):
-            stage.append(BasicBlock(size, width * 2**i, 2 if i and not j else 1, norm, rngs=rngs))
-            size = width * 2**i
+        for j in range(count):
+            stage.append(block(size, width * 2**i, 2 if i and not j else 1, norm, rngs=rngs))
+            size = block.expansion * width * 2**i
         stages.append(nnx.List(stage))
     return nnx.List(stages)
 
@@ -88,7 +131,7 @@ class ConvNet(nnx.Module):
         self.channels = tuple(width * 2**i for i in range(4))
         self.stem = conv(3, width, 3, 2, rngs=rngs)
         self.stem_norm = group_norm(width, rngs=rngs)
-        self.stages = make_stages(width, blocks, group_norm, rngs=rngs)
+        self.stages = make_stages(width, (blocks,) * 4, group_norm, rngs=rngs)
 
     def __call__(self, image: Float[Array, "b h w 3"]) -> tuple[Float[Array, "b _ _ _"], ...]:
         """Feature maps, finest first; the image is RGB in [0, 1]."""

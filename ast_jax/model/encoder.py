@@ -12,9 +12,9 @@ from ast_jax.model.config_check import choose
 from ast_jax.model.convnet import ConvNet
 from ast_jax.model.efficientnet import EfficientNetLite0, find_efficientnet_lite0, load_efficientnet_lite0
 from ast_jax.model.layers import EMBEDDING_DEVIATION, Array, block_output, linear, scaled_normal, sine_positions
-from ast_jax.model.resnet import ResNet18, load_torchvision_resnet18
+from ast_jax.model.resnet import ARCHITECTURES, ResNet, load_torchvision_resnet
 
-BACKBONES = ("convnet", "resnet18", "efficientnet_lite0")
+BACKBONES = ("convnet", *ARCHITECTURES, "efficientnet_lite0")
 _SUMMARY_GRID = 4  # CMR (Kanazawa et al. 2018) also keeps a 4 x 4 layout in front of its linear layer
 
 
@@ -31,10 +31,10 @@ def make_backbone(config, *, rngs: nnx.Rngs) -> nnx.Module:
         if config.weights != "none":
             raise ValueError(f"encoder.weights={config.weights!r}: convnet has no pretrained weights; use 'none'")
         return ConvNet(config.width, config.blocks, rngs=rngs)
-    if name == "resnet18":
-        network = ResNet18(pretrained=config.weights != "none", rngs=rngs)
+    if name in ARCHITECTURES:
+        network = ResNet(name, pretrained=config.weights != "none", rngs=rngs)
         if config.weights != "none":
-            load_torchvision_resnet18(network, config.weights)
+            load_torchvision_resnet(network, config.weights)
         return network
     network = EfficientNetLite0(rngs=rngs)
     if config.weights != "none":

@@ -6,7 +6,7 @@
 |---|---|---|
 | dim, heads, mlp_ratio | embedding size d, attention heads, MLP size over d | 128, 4, 2 |
 | num_keypoints | p; 0 for none | 0, 15 |
-| encoder.name | convnet, resnet18, efficientnet_lite0 | convnet |
+| encoder.name | convnet, resnet18, resnet34, resnet50, efficientnet_lite0 | convnet |
 | encoder.width, encoder.blocks | of convnet: channels of the first stage, residual blocks per stage | 32, 1 |
 | encoder.token_levels | maps that become tokens, 0 is the finest, -1 the coarsest; () if mlp | (-3, -2, -1) |
 | encoder.input_size | side to which pictures are resized; 0 keeps them | 0; 128 if pretrained |

@@ -1,4 +1,4 @@
-"""ResNet-18, from scratch with group normalisation, or torchvision's with frozen batch statistics."""
+"""ResNet-18, 34 and 50, from scratch with group normalisation, or torchvision's with frozen batch statistics."""
 
 from pathlib import Path
 
@@ -7,7 +7,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float
 
-from ast_jax.model.convnet import ChannelAffine, conv, group_norm, make_stages
+from ast_jax.model.config_check import choose
+from ast_jax.model.convnet import BasicBlock, Bottleneck, ChannelAffine, conv, group_norm, make_stages
 from ast_jax.model.layers import Array
 from ast_jax.weights import read_torch
 
@@ -15,23 +16,34 @@ from ast_jax.weights import read_torch
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 _BATCH_NORM_EPSILON = 1e-5  # torch.nn.BatchNorm2d's default, used by torchvision
+_STEM_CHANNELS = 64
+# Kind of block, and how many in each stage. Source: He et al. 2016, table 1.
+ARCHITECTURES = {
+    "resnet18": (BasicBlock, (2, 2, 2, 2)),
+    "resnet34": (BasicBlock, (3, 4, 6, 3)),
+    "resnet50": (Bottleneck, (3, 4, 6, 3)),
+}
 
 
-class ResNet18(nnx.Module):
-    """Feature maps at strides 4, 8, 16, 32 with 64, 128, 256, 512 channels.
+class ResNet(nnx.Module):
+    """Feature maps at strides 4, 8, 16, 32 with 64, 128, 256, 512 channels, four times as many for ``resnet50``.
 
     Args:
+      name: one of `ARCHITECTURES`.
       pretrained: frozen-statistics normalisation (an affine per channel) instead of group normalisation.
+    Raises:
+      ValueError: the name is unknown.
     Source: He et al. 2016, table 1.
     """
 
-    channels = (64, 128, 256, 512)
-
-    def __init__(self, *, pretrained: bool, rngs: nnx.Rngs):
+    def __init__(self, name: str, *, pretrained: bool, rngs: nnx.Rngs):
+        self.name = choose("name", name, ARCHITECTURES)
+        block, blocks = ARCHITECTURES[name]
         norm = ChannelAffine if pretrained else group_norm
-        self.stem = conv(3, 64, 7, 2, rngs=rngs)
-        self.stem_norm = norm(64, rngs=rngs)
-        self.stages = make_stages(64, 2, norm, rngs=rngs)
+        self.channels = tuple(block.expansion * _STEM_CHANNELS * 2**i for i in range(len(blocks)))
+        self.stem = conv(3, _STEM_CHANNELS, 7, 2, rngs=rngs)
+        self.stem_norm = norm(_STEM_CHANNELS, rngs=rngs)
+        self.stages = make_stages(_STEM_CHANNELS, blocks, norm, block=block, rngs=rngs)
 
     def __call__(self, image: Float[Array, "b h w 3"]) -> tuple[Float[Array, "b _ _ _"], ...]:
         """Feature maps, finest first; the image is RGB in [0, 1]."""
@@ -84,14 +96,14 @@ class StateReader:
         return sorted(set(self.state) - self.taken)
 
 
-def load_torchvision_resnet18(network: ResNet18, path: str | Path) -> None:
-    """Fill the network from torchvision's ``resnet18`` state dict.
+def load_torchvision_resnet(network: ResNet, path: str | Path) -> None:
+    """Fill the network from torchvision's state dict of the same name.
 
     Args:
       network: made with ``pretrained=True``; changed in place.
-      path: a local ``resnet18-*.pth``.
+      path: a local file such as ``resnet18-f37072fd.pth``.
     Raises:
-      ValueError: the file is not such a state dict.
+      ValueError: the file is not such a state dict, or that of another ResNet.
     """
     reader = StateReader(read_torch(path), path)
 
@@ -105,8 +117,10 @@ def load_torchvision_resnet18(network: ResNet18, path: str | Path) -> None:
             name = f"layer{i + 1}.{j}"
             fill(block.conv1, block.norm1, f"{name}.conv1", f"{name}.bn1")
             fill(block.conv2, block.norm2, f"{name}.conv2", f"{name}.bn2")
+            if isinstance(block, Bottleneck):
+                fill(block.conv3, block.norm3, f"{name}.conv3", f"{name}.bn3")
             if block.shortcut is not None:
                 fill(block.shortcut, block.shortcut_norm, f"{name}.downsample.0", f"{name}.downsample.1")
     unexpected = [name for name in reader.left_over() if not name.startswith("fc.")]
     if unexpected:
-        raise ValueError(f"{path} has tensors that ResNet-18 does not: {', '.join(unexpected[:5])}")
+        raise ValueError(f"{path} has tensors that {network.name} does not: {', '.join(unexpected[:5])}")

@@ -1,4 +1,10 @@
-"""A scheduler that wants the machine back sends a signal: the run saves, and ends with a code that says so."""
+"""A scheduler that wants the machine back sends a signal: the run saves, and ends with a code that says so.
+
+jax.distributed has a handler of its own for SIGTERM, in C++, from its start to the end of the process: it notes the
+signal and does nothing else, so that a process outside of its training loop could only be killed. `cluster.initialize`
+switches it off. Where someone else has called jax.distributed.initialize, the handlers below replace it while they are
+entered, and the system's default follows.
+"""
 
 import signal
 from types import FrameType
@@ -17,7 +23,11 @@ class Preempted(Exception):
 
 
 class StopRequest:
-    """Notes a signal while it is entered; the step that is under way is finished first."""
+    """Notes a signal while it is entered; the step that is under way is finished first.
+
+    Left by `Preempted` it goes on noting them until the process ends: schedulers signal the processes of a run one
+    after the other, and a process that died of its late signal would take the save of all others with it.
+    """
 
     def __init__(self) -> None:
         self._asked = False
@@ -27,7 +37,9 @@ class StopRequest:
         self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_) -> None:
+        if kind is not None and issubclass(kind, Preempted):
+            return
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -36,6 +48,9 @@ class StopRequest:
 
     def agreed(self, step: int) -> bool:
         """Whether some process was signalled; the same answer in all of them at the same step.
+
+        Every process has to ask at the same steps. However many are signalled, and whenever, the first common question
+        after the first signal stops all.
 
         Args:
           step: the next one to train.

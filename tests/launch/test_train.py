@@ -29,7 +29,7 @@ def _commands() -> list[list[str]]:
     found = []
     for document in DOCUMENTS:
         for line in re.findall(r"python -m (launch\.[^`\n&|]*)", re.sub(r"\\+\n", " ", document.read_text())):
-            found.append(shlex.split(line.split("  #")[0].rstrip(" .:")))
+            found.append(shlex.split(line.split("  #")[0].rstrip(" .:\"'")))
     return found
 
 

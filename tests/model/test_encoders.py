@@ -158,26 +158,38 @@ def test_the_missing_package_is_named(monkeypatch):
         efficientnet.find_efficientnet_lite0()
 
 
-def _random_resnet18():
+# name -> (convolutions of a block as (kernel, channels over the width), blocks per stage), of the paper's table 1.
+RESNETS = {
+    "resnet18": (((3, 1), (3, 1)), (2, 2, 2, 2)),
+    "resnet34": (((3, 1), (3, 1)), (3, 4, 6, 3)),
+    "resnet50": (((1, 1), (3, 1), (1, 4)), (3, 4, 6, 3)),
+}
+# torchvision's networks without the last layer: 11,689,512, 21,797,672 and 25,557,032 with it.
+RESNET_PARAMETERS = {"resnet18": 11_176_512, "resnet34": 21_284_672, "resnet50": 23_508_032}
+
+
+def _random_resnet(name):
+    convolutions, blocks = RESNETS[name]
     state, size = _RandomState(0), 64
     state.add_conv("conv1", (64, 3, 7, 7))
     state.add_norm("bn1", 64)
-    for i, out in enumerate((64, 128, 256, 512)):
-        for j in range(2):
-            name = f"layer{i + 1}.{j}"
-            state.add_conv(f"{name}.conv1", (out, size, 3, 3))
-            state.add_conv(f"{name}.conv2", (out, out, 3, 3))
-            state.add_norm(f"{name}.bn1", out)
-            state.add_norm(f"{name}.bn2", out)
-            if size != out:
-                state.add_conv(f"{name}.downsample.0", (out, size, 1, 1))
-                state.add_norm(f"{name}.downsample.1", out)
-            size = out
-    state.add_conv("fc", (1000, 512))
+    for i, count in enumerate(blocks):
+        for j in range(count):
+            block, inside = f"layer{i + 1}.{j}", size
+            for number, (kernel, expansion) in enumerate(convolutions, 1):
+                out = 64 * 2**i * expansion
+                state.add_conv(f"{block}.conv{number}", (out, inside, kernel, kernel))
+                state.add_norm(f"{block}.bn{number}", out)
+                inside = out
+            if size != inside:
+                state.add_conv(f"{block}.downsample.0", (inside, size, 1, 1))
+                state.add_norm(f"{block}.downsample.1", inside)
+            size = inside
+    state.add_conv("fc", (1000, size))
     return state
 
 
-def _resnet18_by_hand(state, image):
+def _resnet_by_hand(name, state, image):
     def layer(x, conv, norm, stride=1):
         return _batch_norm(state, norm, _conv(x, state[f"{conv}.weight"], stride), 1e-5)
 
@@ -185,29 +197,43 @@ def _resnet18_by_hand(state, image):
     x = np.maximum(layer(x, "conv1", "bn1", 2), 0)
     padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
     x = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))[:, ::2, ::2].max((-1, -2))
-    features = []
-    for i in range(4):
-        for j in range(2):
-            name, stride = f"layer{i + 1}.{j}", 2 if i and not j else 1
-            y = np.maximum(layer(x, f"{name}.conv1", f"{name}.bn1", stride), 0)
-            y = layer(y, f"{name}.conv2", f"{name}.bn2")
-            if f"{name}.downsample.0.weight" in state:
-                x = layer(x, f"{name}.downsample.0", f"{name}.downsample.1", stride)
+    features, (convolutions, blocks) = [], RESNETS[name]
+    # torchvision: the first 3x3 convolution of a stage strides, which in a bottleneck is the second of three.
+    striding = 2 if len(convolutions) == 3 else 1
+    for i, count in enumerate(blocks):
+        for j in range(count):
+            block, stride, y = f"layer{i + 1}.{j}", 2 if i and not j else 1, x
+            for number in range(1, len(convolutions) + 1):
+                y = layer(y, f"{block}.conv{number}", f"{block}.bn{number}", stride if number == striding else 1)
+                y = np.maximum(y, 0) if number < len(convolutions) else y
+            if f"{block}.downsample.0.weight" in state:
+                x = layer(x, f"{block}.downsample.0", f"{block}.downsample.1", stride)
             x = np.maximum(x + y, 0)
         features.append(x)
     return features
 
 
-def test_resnet18_with_torchvision_weights_equals_its_definition(monkeypatch):
-    state = _random_resnet18()
+@pytest.mark.parametrize("name", RESNETS)
+def test_resnet_with_torchvision_weights_equals_its_definition(monkeypatch, name):
+    state = _random_resnet(name)
     monkeypatch.setattr(resnet, "read_torch", lambda path: state)
-    network = resnet.ResNet18(pretrained=True, rngs=nnx.Rngs(0))
-    resnet.load_torchvision_resnet18(network, "resnet18.pth")
+    network = resnet.ResNet(name, pretrained=True, rngs=nnx.Rngs(0))
+    assert sum(leaf.size for leaf in jax.tree.leaves(nnx.state(network))) == RESNET_PARAMETERS[name]
+    resnet.load_torchvision_resnet(network, f"{name}.pth")
     image = np.random.default_rng(1).uniform(size=(1, 48, 48, 3))
-    _assert_close(_forward(network, image), _resnet18_by_hand(state, image))
-    state["layer4.2.conv1.weight"] = np.zeros(1)
-    with pytest.raises(ValueError, match="layer4.2.conv1.weight"):
-        resnet.load_torchvision_resnet18(network, "resnet34.pth")
+    features = _forward(network, image)
+    assert tuple(f.shape[-1] for f in features) == network.channels
+    _assert_close(features, _resnet_by_hand(name, state, image))
+
+
+@pytest.mark.parametrize("other", ["resnet34", "resnet50"])
+def test_the_weights_of_another_resnet_are_refused(monkeypatch, other):
+    monkeypatch.setattr(resnet, "read_torch", lambda path: _random_resnet(other))
+    network = resnet.ResNet("resnet18", pretrained=True, rngs=nnx.Rngs(0))
+    with pytest.raises(
+        ValueError, match="resnet18 does not: layer1.2.bn1" if other == "resnet34" else "layer1.0.conv1"
+    ):
+        resnet.load_torchvision_resnet(network, f"{other}.pth")
 
 
 def _encoder_config(**overrides):

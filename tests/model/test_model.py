@@ -259,7 +259,7 @@ def test_prediction_is_a_pytree_with_static_faces():
     [
         ("shape.quary_level", 1, "config.model.shape.quary_level.*did you mean 'query_level'"),
         ("shape.kind", "transfomer", "shape.kind='transfomer'.*did you mean 'transformer'"),
-        ("encoder.name", "resnet50", "did you mean 'resnet18'"),
+        ("encoder.name", "resnt50", "did you mean 'resnet50'"),
         ("texture.kind", "mpl", "did you mean 'mlp'"),
         ("camera.kind", "gven", "did you mean 'given'"),
         ("shape.head", "per_quer", "did you mean 'per_query'"),

@@ -1,0 +1,39 @@
+"""Steps without end, until a signal comes: ``python -m tests.multiprocess.stop_script PORT INDEX GO_FILE``."""
+
+import sys
+import time
+from pathlib import Path
+
+import jax
+
+from ast_jax.training import cluster, runtime
+from ast_jax.training.preemption import Preempted, StopRequest
+
+
+def main(argv: list[str]) -> None:
+    """Waits for the file, then loops as the training loop does, and takes its time over the last save."""
+    port, index, go_file = argv[1:]
+    cluster.initialize(f"localhost:{port}", 2, int(index))
+    print(f"before the loop, {jax.device_count()} devices", flush=True)
+    while not Path(go_file).exists():
+        time.sleep(0.01)
+    try:
+        with StopRequest() as stop:
+            _steps(stop)
+    finally:
+        # Whoever is done first waits for the other at its exit, where signals may reach it, too.
+        time.sleep(2 if index == "0" else 0)
+
+
+def _steps(stop: StopRequest) -> None:
+    for step in range(sys.maxsize):
+        if stop.agreed(step):
+            print(f"saving step {step}", flush=True)
+            raise Preempted("stopped")
+        if step == 15:
+            print("in the loop", flush=True)
+        time.sleep(0.01)
+
+
+if __name__ == "__main__":
+    runtime.run_main(main)
