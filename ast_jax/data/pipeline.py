@@ -4,7 +4,6 @@ The draws come before the samples are dealt out to processes, so that the global
 for any number of processes, and the step alone is the state of the data.
 """
 
-import dataclasses
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grain
-import jax
 import numpy as np
 from jaxtyping import Float, UInt8
 from ml_collections import ConfigDict
@@ -26,17 +24,8 @@ from ast_jax.data.augment import (
     mirrored_views,
     recoloured,
 )
-from ast_jax.data.crop import (
-    Box,
-    area_downsample,
-    composite,
-    crop_camera,
-    crop_keypoints,
-    crop_rgba,
-    crop_to_mask,
-    object_box,
-    premultiply,
-)
+from ast_jax.data.batch_crops import crop_first_view, cut_inputs, premultiplied
+from ast_jax.data.crop import Box, area_downsample, composite, crop_to_mask, object_box
 from ast_jax.data.example import Batch
 from ast_jax.data.store import SPLITS, ObjectRecord, load_arrays, load_index, load_object
 from render import OrthographicCamera, PerspectiveCamera
@@ -48,6 +37,7 @@ DATA_DEFAULTS = {
     "num_target_views": 1,
     "background": (1.0, 1.0, 1.0),
     "input_crop": "object",
+    "input_masked": True,
     "crop_padding": PADDING,
     "memory_limit_gb": 4.0,
     "augment": {},
@@ -72,7 +62,9 @@ class DataSource:
         input view alone, n with n - 1 further views of the same object. ``background``: RGB in [0, 1].
         ``input_crop``: "object" shows the model the object as large as it gets, "frame" the whole stored square,
         as the protocols that crop to an annotated box want it; a random crop then moves the first supervising
-        view and its camera, too. ``crop_padding``: margin about the object in the input, fraction of its longer
+        view and its camera, too. ``input_masked``: the input shows the object alone, over the background; False: the
+        whole stored picture, as a protocol wants whose model is not to see the mask; supervising views show the object
+        alone in either case. ``crop_padding``: margin about the object in the input, fraction of its longer
         side, for "object". ``augment``: see ``ast_jax.data.augment``. ``memory_limit_gb``: pictures that would
         take more are kept in a temporary file beside the data set.
 
@@ -98,6 +90,8 @@ class DataSource:
         limit = {**DATA_DEFAULTS, **dict(config)}["memory_limit_gb"]
         self.images = self._read_pictures(limit)
         self.config = checked_config(config, self.images.shape[1], min(counts))
+        if not self.config["input_masked"]:
+            self._check_surroundings()
         self.boxes = self._find_boxes() if self.config["input_crop"] == "object" else self._whole_frames()
         self.targets = self._shrink(self.config["render_size"])
 
@@ -149,7 +143,7 @@ class DataSource:
             return self.images
         small = _room(self.root, (len(self), size, size, 4), self.config["memory_limit_gb"])
         for sample, image in enumerate(self.images):
-            mean = area_downsample(_premultiplied(image[None]), size)[0]
+            mean = area_downsample(premultiplied(image[None]), size)[0]
             mean[..., :3] /= np.maximum(mean[..., 3:], 1e-6)
             small[sample] = np.round(np.clip(mean, 0, 1) * 255)
         return small
@@ -158,6 +152,13 @@ class DataSource:
     def camera_kind(self) -> str:
         """One of ``store.CAMERAS``."""
         return self.meta.get("camera", "perspective")
+
+    def _check_surroundings(self) -> None:
+        """Rendered pictures, and those cut out by a mask, are stored with black around the object."""
+        some = self.images[:: max(len(self) // 64, 1)]
+        around = some[..., :3][some[..., 3] == 0]
+        if around.size and not around.any():
+            raise ValueError(f"input_masked=False: {self.root} stores nothing around its objects; set it to True.")
 
     def _whole_frames(self) -> list[Box]:
         return [Box(0.0, 0.0, float(self.images.shape[1]))] * len(self)
@@ -301,7 +302,7 @@ def input_image(rgba: UInt8[np.ndarray, "h w 4"], config: ConfigDict | dict) -> 
       config: as for ``DataSource``.
 
     Returns:
-      RGB in [0, 1], cropped to the object, over the background.
+      RGB in [0, 1], cropped to the object, over the background or, with ``input_masked=False``, over its own.
 
     Raises:
       ValueError: the alpha channel shows no object.
@@ -321,14 +322,14 @@ def photo_input(
       config: as for ``DataSource``.
 
     Returns:
-      RGB in [0, 1], cropped to the object, over the background.
+      RGB in [0, 1], cropped to the object, over the background or, with ``input_masked=False``, over its own.
 
     Raises:
       ValueError: the mask is empty, or of another size than the picture.
     """
     full = checked_config(config)
-    background, padding = full["background"], full["crop_padding"]
-    return crop_to_mask(rgb, mask, full["image_size"], padding=padding, background=background)[0]
+    options = dict(padding=full["crop_padding"], background=full["background"], masked=full["input_masked"])
+    return crop_to_mask(rgb, mask, full["image_size"], **options)[0]
 
 
 def make_batch(source: DataSource, draws: list[Draw], config: dict) -> Batch:
@@ -345,11 +346,11 @@ def make_batch(source: DataSource, draws: list[Draw], config: dict) -> Batch:
     views = np.array([draw.views for draw in draws])
     stored = {name: array[views] for name, array in source.views.items()}
     keypoints = stored.pop("keypoints_ndc")
-    camera, targets = PerspectiveCamera(**stored), _premultiplied(source.targets[views])
+    camera, targets = PerspectiveCamera(**stored), premultiplied(source.targets[views])
     boxes = [source.boxes[draw.views[0]].moved(*draw.jitter) for draw in draws]
-    inputs = crop_rgba(_premultiplied(source.images[views[:, 0]]), boxes, config["image_size"])
+    inputs = cut_inputs(source.images[views[:, 0]], boxes, config)
     if config["input_crop"] == "frame" and any(draw.jitter != (0.0, 0.0, 1.0) for draw in draws):
-        targets, camera, keypoints = _crop_first_view(targets, camera, keypoints, boxes, source.images.shape[1])
+        targets, camera, keypoints = crop_first_view(targets, camera, keypoints, boxes, source.images.shape[1])
     inputs = mirrored_pictures(recoloured(inputs, draws), draws)
     targets = mirrored_pictures(recoloured(targets, draws), draws)
     camera, keypoints = mirrored_views(camera, keypoints, draws, source.mirror_order)
@@ -363,27 +364,8 @@ def make_batch(source: DataSource, draws: list[Draw], config: dict) -> Batch:
     )
 
 
-def _crop_first_view(targets, camera: PerspectiveCamera, keypoints, boxes: list[Box], frame_size: int):
-    """The first supervising view through the boxes that the input is cut with, given in pixels of the stored frame."""
-    size = targets.shape[2]
-    scaled = [Box(*(value * size / frame_size for value in dataclasses.astuple(box))) for box in boxes]
-    targets, keypoints = targets.copy(), keypoints.copy()
-    targets[:, 0] = crop_rgba(targets[:, 0], scaled, size)
-    keypoints[:, 0] = crop_keypoints(keypoints[:, 0], scaled, (size, size))
-    first = crop_camera(jax.tree.map(lambda x: x[:, 0], camera), scaled, (size, size))
-    camera = jax.tree.map(lambda all_views, new: np.concatenate([new[:, None], all_views[:, 1:]], 1), camera, first)
-    return targets, camera, keypoints
-
-
 def camera_of(kind: str, rotation, translation, focal, principal) -> PerspectiveCamera | OrthographicCamera:
     """The stored numbers of any leading axes as the camera that they belong to; ``kind`` is one of ``CAMERAS``."""
     if kind == "orthographic":
         return OrthographicCamera(rotation, translation, scale=focal, principal=principal)
     return PerspectiveCamera(rotation, translation, focal, principal)
-
-
-def _premultiplied(rgba: UInt8[np.ndarray, "*b h w 4"]) -> Float[np.ndarray, "*b h w 4"]:
-    """Stored pictures as float32 in [0, 1], colours times alpha."""
-    picture = rgba.astype(np.float32)
-    picture *= 1 / 255
-    return premultiply(picture[..., :3], picture[..., 3])

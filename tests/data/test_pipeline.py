@@ -17,6 +17,7 @@ from ast_jax.data.pipeline import (
     input_image,
     make_batch,
     make_batches,
+    photo_input,
 )
 from ast_jax.data.store import object_path, save_index, save_object
 from render import OrthographicCamera, orbit, rasterize
@@ -282,3 +283,63 @@ def test_pictures_in_a_file_give_the_same_batches(dataset_root):
     for first, second in zip(take(mapped, 2, config), take(plain, 2, config)):
         for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second)):
             np.testing.assert_array_equal(a, b)
+
+
+UNMASKED = {"image_size": 16, "render_size": 16, "input_crop": "frame", "input_masked": False}
+
+
+def test_unmasked_input_is_the_photograph_and_targets_stay_masked(dataset_root):
+    source = DataSource(dataset_root, "train", {**UNMASKED, "background": (0.1, 0.9, 0.5)})
+    masked = DataSource(dataset_root, "train", {**source.config, "input_masked": True})
+    photo = source.images[5, ..., :3].astype(np.float32) / 255
+    for draw in (Draw((5,)), Draw((5,), mirror=True), Draw((5,), colour=colour_matrix(np.ones(5) * 0.4, 0.3))):
+        batch, same = (make_batch(s, [draw], s.config) for s in (source, masked))
+        expected = photo if draw.colour is None else np.clip(photo @ draw.colour.T, 0, 1)
+        np.testing.assert_allclose(batch.image[0], expected[:, ::-1] if draw.mirror else expected, atol=1e-6)
+        inside = batch.target_masks[0, 0] == 1
+        np.testing.assert_allclose(batch.image[0][inside], batch.target_images[0, 0][inside], atol=1e-6)
+        assert_same(dataclasses.replace(batch, image=same.image), same)
+
+
+def test_unmasked_input_does_not_depend_on_the_mask(tmp_path, record):
+    images = record.images.copy()
+    images[..., 3] = np.where(np.indices(images.shape[:3]).sum(0) % 3 == 0, 255, 0)
+    for name, pictures in (("a", record.images), ("b", images)):
+        save_object(tmp_path, name, dataclasses.replace(record, images=pictures))
+    save_index(tmp_path, {"keypoint_names": [], "splits": {"train": ["a"], "test": ["b"]}})
+    first, second = (DataSource(tmp_path, split, UNMASKED) for split in ("train", "test"))
+    draw = Draw((1,), jitter=(0.2, -0.1, 1.1), mirror=True)
+    pair = [make_batch(source, [draw], source.config) for source in (first, second)]
+    np.testing.assert_array_equal(pair[0].image, pair[1].image)
+    assert not np.array_equal(pair[0].target_masks, pair[1].target_masks)
+
+
+def test_unmasked_input_repeats_the_border_beyond_the_stored_square(tmp_path, record):
+    images = np.full_like(record.images, 200)
+    save_object(tmp_path, "a", dataclasses.replace(record, images=images))
+    save_index(tmp_path, {"keypoint_names": [], "splits": {"train": ["a"]}})
+    source = DataSource(tmp_path, "train", {**UNMASKED, "background": (0.0, 0.0, 0.0)})
+    batch = make_batch(source, [Draw((0,), jitter=(0.3, 0.3, 0.8))], source.config)
+    np.testing.assert_allclose(batch.image, 200 / 255, atol=1e-6)
+
+
+def test_photographs_are_fed_like_unmasked_training_pictures(dataset_root):
+    config = {**UNMASKED, "input_crop": "object"}
+    source = DataSource(dataset_root, "train", config)
+    np.testing.assert_allclose(
+        input_image(source.images[0], config), make_batch(source, [Draw((0,))], source.config).image[0], atol=1e-6
+    )
+    rgb, mask = source.images[0, ..., :3] / 255, source.images[0, ..., 3] / 255
+    assert not np.allclose(photo_input(rgb, mask, config), photo_input(rgb, mask, {**config, "input_masked": True}))
+
+
+def test_runs_from_before_the_switch_were_masked():
+    assert checked_config({"image_size": 8})["input_masked"] is True
+
+
+def test_unmasked_input_of_cut_out_pictures_is_refused(tmp_path, record):
+    save_object(tmp_path, "a", dataclasses.replace(record, images=record.images * (record.images[..., 3:] > 0)))
+    save_index(tmp_path, {"keypoint_names": [], "splits": {"train": ["a"]}})
+    DataSource(tmp_path, "train", {**UNMASKED, "input_masked": True})
+    with pytest.raises(ValueError, match="input_masked=False: .* stores nothing around its objects; set it to True"):
+        DataSource(tmp_path, "train", UNMASKED)
