@@ -24,7 +24,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.data.input_masked = False
     config.data.crop_padding = 0.05
     config.data.num_target_views = 1
-    config.data.augment = ConfigDict(dict(flip=True, colour=0.2, crop=0.05))
+    config.data.augment = ConfigDict(dict(flip=True, colour=0.2, crop=0.0, box=0.05))
     config.batch_size = 32
     config.render.blending = "layered"
     config.optimizer.group_scale.texture = 8.0

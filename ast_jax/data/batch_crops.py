@@ -6,7 +6,9 @@ import jax
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from ast_jax.data.augment import Draw
 from ast_jax.data.crop import Box, crop_camera, crop_keypoints, crop_rgb, crop_rgba, premultiply
+from ast_jax.data.frames import jittered_square
 from render import PerspectiveCamera
 
 
@@ -15,6 +17,21 @@ def cut_inputs(stored: UInt8[np.ndarray, "b h w 4"], boxes: list[Box], config: d
     if config["input_masked"]:
         return crop_rgba(premultiplied(stored), boxes, config["image_size"])
     return crop_rgb(stored[..., :3].astype(np.float32) / 255, boxes, config["image_size"])
+
+
+def input_box(whole: Box, annotated: np.ndarray | None, draw: Draw) -> Box:
+    """What the input of a sample is cut to, in pixels of the stored picture.
+
+    Args:
+      whole: the box without augmentation; with ``draw.sides`` the whole stored square.
+      annotated: sides of the annotated box as fractions of the stored square's; None where they are not stored.
+      draw: of the sample.
+    """
+    if draw.sides is not None:
+        # AST-DIFF: CMR and AST cut the jittered square out of the photograph, and we out of the stored square. Of what
+        # it shows about a twentieth of the box's side may lie beyond, never the box itself; border pixels stand in.
+        whole = jittered_square(whole.side * annotated.astype(np.float64), draw.sides)
+    return whole.moved(*draw.jitter)
 
 
 def crop_first_view(targets, camera: PerspectiveCamera, keypoints, boxes: list[Box], frame_size: int):

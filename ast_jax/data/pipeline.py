@@ -24,7 +24,7 @@ from ast_jax.data.augment import (
     mirrored_views,
     recoloured,
 )
-from ast_jax.data.batch_crops import crop_first_view, cut_inputs, premultiplied
+from ast_jax.data.batch_crops import crop_first_view, cut_inputs, input_box, premultiplied
 from ast_jax.data.crop import Box, area_downsample, composite, crop_to_mask, object_box
 from ast_jax.data.example import Batch
 from ast_jax.data.store import SPLITS, ObjectRecord, load_arrays, load_index, load_object
@@ -81,11 +81,14 @@ class DataSource:
         if not self.ids:
             raise ValueError(f"split={split!r}: no object in it; prepare {self.root} with more objects.")
         with ThreadPoolExecutor() as pool:
-            records = list(pool.map(lambda object_id: load_arrays(self.root, object_id, VIEW_ARRAYS), self.ids))
+            names = (*VIEW_ARRAYS, "box")
+            records = list(pool.map(lambda object_id: load_arrays(self.root, object_id, names, ("box",)), self.ids))
         counts = [len(record["rotation"]) for record in records]
         self.first_sample = np.cumsum([0, *counts])
         self.object_of = np.repeat(np.arange(len(counts)), counts)
         self.views = {name: np.concatenate([record[name] for record in records]) for name in VIEW_ARRAYS}
+        has_boxes = all("box" in record for record in records)
+        self.annotated_boxes = np.concatenate([record["box"] for record in records]) if has_boxes else None
         self.mirror_order = mirror_order(self.meta.get("keypoint_names", []), self.views["keypoints_ndc"].shape[1])
         limit = {**DATA_DEFAULTS, **dict(config)}["memory_limit_gb"]
         self.images = self._read_pictures(limit)
@@ -213,6 +216,8 @@ def checked_config(config: ConfigDict | dict, stored_size: int | None = None, vi
         raise ValueError(f"background: expected three numbers in [0, 1], got {full['background']}.")
     if full["input_crop"] not in ("object", "frame"):
         raise ValueError(f"input_crop={full['input_crop']!r}: choose 'object' or 'frame'.")
+    if full["augment"]["box"] and full["input_crop"] != "frame":
+        raise ValueError("augment.box: moves the square about the annotated box, so it needs input_crop='frame'.")
     for name in ("image_size", "render_size", "num_target_views"):
         if full[name] < 1:
             raise ValueError(f"{name}: must be at least 1, is {full[name]}.")
@@ -269,6 +274,11 @@ def make_batches(
     full = checked_config(config, source.images.shape[1], int(np.diff(source.first_sample).min()))
     if full["render_size"] != source.targets.shape[1]:
         raise ValueError(f"render_size={full['render_size']}: the source was made for {source.targets.shape[1]}.")
+    if full["augment"]["box"] and source.annotated_boxes is None:
+        raise ValueError(
+            f"augment.box={full['augment']['box']}: {source.root} has no annotated boxes; set it to 0, or delete the "
+            "folder and prepare it again, from CUB or PASCAL3D+."
+        )
     samples = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
     draws = samples.random_map(_Sampler(source, full)).slice(slice(process_index, None, process_count))
     batches = draws.batch(batch_size // process_count, batch_fn=list).map(lambda d: make_batch(source, d, full))
@@ -347,9 +357,11 @@ def make_batch(source: DataSource, draws: list[Draw], config: dict) -> Batch:
     stored = {name: array[views] for name, array in source.views.items()}
     keypoints = stored.pop("keypoints_ndc")
     camera, targets = PerspectiveCamera(**stored), premultiplied(source.targets[views])
-    boxes = [source.boxes[draw.views[0]].moved(*draw.jitter) for draw in draws]
+    whole, annotated = source.boxes, source.annotated_boxes
+    firsts = [draw.views[0] for draw in draws]
+    boxes = [input_box(whole[k], None if annotated is None else annotated[k], draw) for k, draw in zip(firsts, draws)]
     inputs = cut_inputs(source.images[views[:, 0]], boxes, config)
-    if config["input_crop"] == "frame" and any(draw.jitter != (0.0, 0.0, 1.0) for draw in draws):
+    if config["input_crop"] == "frame" and any(box != whole[k] for k, box in zip(firsts, boxes)):
         targets, camera, keypoints = crop_first_view(targets, camera, keypoints, boxes, source.images.shape[1])
     inputs = mirrored_pictures(recoloured(inputs, draws), draws)
     targets = mirrored_pictures(recoloured(targets, draws), draws)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from ast_jax.data.augment import Draw, colour_matrix, mirror_order, mirrored_views, recoloured
+from ast_jax.data.augment import Draw, colour_matrix, draw_augmentation, mirror_order, mirrored_views, recoloured
 from ast_jax.data.pipeline import (
     DataSource,
     checked_config,
@@ -249,7 +249,7 @@ def test_odd_objects_are_named(tmp_path, record):
 
 def test_defaults_are_complete():
     assert checked_config({})["image_size"] == 64
-    assert checked_config({})["augment"] == {"flip": False, "crop": 0.0, "colour": 0.0}
+    assert checked_config({})["augment"] == {"flip": False, "crop": 0.0, "box": 0.0, "colour": 0.0}
 
 
 def test_frame_crops_move_picture_camera_and_key_points_together(tmp_path, record):
@@ -283,6 +283,48 @@ def test_pictures_in_a_file_give_the_same_batches(dataset_root):
     for first, second in zip(take(mapped, 2, config), take(plain, 2, config)):
         for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second)):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.fixture
+def boxed(tmp_path, record):
+    """Pictures of 16 px whose annotated box is 8 px wide and 10 px high."""
+    box = np.tile(np.float32([3, 2, 11, 12]) / 16, (len(record.images), 1))
+    save_object(tmp_path, "a", dataclasses.replace(record, box=box))
+    save_index(tmp_path, {"camera": "orthographic", "keypoint_names": [], "splits": {"train": ["a"]}})
+    config = {"image_size": 16, "render_size": 16, "input_crop": "frame", "augment": {"box": 0.05}}
+    return DataSource(tmp_path, "train", config)
+
+
+def test_sides_of_the_box_move_independently_and_everything_follows(boxed):
+    moves = (0.04, -0.03, 0.02, 0.05)
+    still, moved = (make_batch(boxed, [Draw((1,), sides=sides)], boxed.config) for sides in (None, moves))
+    left, right = 3 + (0.04 - 0.05) * 8, 11 + (0.02 + 0.05) * 8
+    top, lower = 2 + (-0.03 - 0.05) * 10, 12 + (0.05 + 0.05) * 10
+    side = max(right - left, lower - top)
+    centre = np.array([(left + right) / 2 / 8 - 1, 1 - (top + lower) / 2 / 8])
+    expected = (still.keypoints_ndc[0, 0, :, :2] - centre) * 16 / side
+    np.testing.assert_allclose(moved.keypoints_ndc[0, 0, :, :2], expected, atol=1e-5)
+    np.testing.assert_allclose(moved.camera.scale, still.camera.scale * 16 / side, rtol=1e-5)
+    np.testing.assert_array_equal(moved.image, moved.target_images[:, 0])
+
+
+def test_sides_of_the_box_are_drawn_evenly_up_to_the_limit():
+    augment = {"flip": True, "crop": 0.0, "colour": 0.0, "box": 0.05}
+    draws = [draw_augmentation(np.random.default_rng(seed), augment, (0,)) for seed in range(400)]
+    sides = np.array([draw.sides for draw in draws])
+    assert np.abs(sides).max() <= 0.05 and np.abs(np.corrcoef(sides.T) - np.eye(4)).max() < 0.2
+    np.testing.assert_allclose(sides.std(0), 0.05 / np.sqrt(3), rtol=0.1)
+    plain = [draw_augmentation(np.random.default_rng(k), {**augment, "box": 0.0}, (0,)) for k in range(400)]
+    assert [draw.mirror for draw in plain] == [draw.mirror for draw in draws] and plain[0].sides is None
+
+
+def test_data_without_annotated_boxes_say_so(boxed, dataset_root):
+    assert take(boxed, 1, boxed.config)[0].image.shape == (8, 16, 16, 3)
+    source = DataSource(dataset_root, "train", boxed.config)
+    with pytest.raises(ValueError, match="augment.box=0.05: .* has no annotated boxes; set it to 0, or delete"):
+        take(source, 1, boxed.config)
+    with pytest.raises(ValueError, match="augment.box: .* needs input_crop='frame'"):
+        checked_config({"augment": {"box": 0.05}})
 
 
 UNMASKED = {"image_size": 16, "render_size": 16, "input_crop": "frame", "input_masked": False}
