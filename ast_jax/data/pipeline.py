@@ -60,11 +60,11 @@ class DataSource:
         ``image_size``: side of the model's input, px. ``render_size``: side of the supervising views, px; at
         most the stored size, of which it is an area average. ``num_target_views``: 1 supervises with the
         input view alone, n with n - 1 further views of the same object. ``background``: RGB in [0, 1].
+        ``input_masked``: the input shows the object alone, over the background; False: the whole stored picture, as a
+        protocol wants whose model is not to see the mask; supervising views show the object alone in either case.
         ``input_crop``: "object" shows the model the object as large as it gets, "frame" the whole stored square,
         as the protocols that crop to an annotated box want it; a random crop then moves the first supervising
-        view and its camera, too. ``input_masked``: the input shows the object alone, over the background; False: the
-        whole stored picture, as a protocol wants whose model is not to see the mask; supervising views show the object
-        alone in either case. ``crop_padding``: margin about the object in the input, fraction of its longer
+        view and its camera, too. ``crop_padding``: margin about the object in the input, fraction of its longer
         side, for "object". ``augment``: see ``ast_jax.data.augment``. ``memory_limit_gb``: pictures that would
         take more are kept in a temporary file beside the data set.
 
@@ -214,10 +214,10 @@ def checked_config(config: ConfigDict | dict, stored_size: int | None = None, vi
     full["background"] = tuple(float(c) for c in full["background"])
     if len(full["background"]) != 3 or not all(0 <= c <= 1 for c in full["background"]):
         raise ValueError(f"background: expected three numbers in [0, 1], got {full['background']}.")
-    if full["input_crop"] not in ("object", "frame"):
-        raise ValueError(f"input_crop={full['input_crop']!r}: choose 'object' or 'frame'.")
     if full["augment"]["box"] and full["input_crop"] != "frame":
         raise ValueError("augment.box: moves the square about the annotated box, so it needs input_crop='frame'.")
+    if full["input_crop"] not in ("object", "frame"):
+        raise ValueError(f"input_crop={full['input_crop']!r}: choose 'object' or 'frame'.")
     for name in ("image_size", "render_size", "num_target_views"):
         if full[name] < 1:
             raise ValueError(f"{name}: must be at least 1, is {full[name]}.")
