@@ -12,11 +12,13 @@ from ast_jax.data.frames import jittered_square
 from render import PerspectiveCamera
 
 
-def cut_inputs(stored: UInt8[np.ndarray, "b h w 4"], boxes: list[Box], config: dict) -> Float[np.ndarray, "b i i 4"]:
-    """What the model will see, colour times alpha: the object, or with ``input_masked=False`` the whole picture."""
-    if config["input_masked"]:
-        return crop_rgba(premultiplied(stored), boxes, config["image_size"])
-    return crop_rgb(stored[..., :3].astype(np.float32) / 255, boxes, config["image_size"])
+def cut_inputs(
+    stored: UInt8[np.ndarray, "b h w 4"], boxes: list[Box], size: int, *, masked: bool
+) -> Float[np.ndarray, "b size size 4"]:
+    """What the model will see, colour times alpha: the object, or with ``masked=False`` the whole picture."""
+    if masked:
+        return crop_rgba(premultiplied(stored), boxes, size)
+    return crop_rgb(stored[..., :3].astype(np.float32) / 255, boxes, size)
 
 
 def input_box(whole: Box, annotated: np.ndarray | None, draw: Draw) -> Box:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import grain
 import numpy as np
+from absl import logging
 from jaxtyping import Float, UInt8
 from ml_collections import ConfigDict
 
@@ -61,7 +62,8 @@ class DataSource:
         most the stored size, of which it is an area average. ``num_target_views``: 1 supervises with the
         input view alone, n with n - 1 further views of the same object. ``background``: RGB in [0, 1].
         ``input_masked``: the input shows the object alone, over the background; False: the whole stored picture, as a
-        protocol wants whose model is not to see the mask; supervising views show the object alone in either case.
+        protocol wants whose model is not to see the mask, where it is not stored cut out; supervising views show the
+        object alone in either case.
         ``input_crop``: "object" shows the model the object as large as it gets, "frame" the whole stored square,
         as the protocols that crop to an annotated box want it; a random crop then moves the first supervising
         view and its camera, too. ``crop_padding``: margin about the object in the input, fraction of its longer
@@ -93,8 +95,9 @@ class DataSource:
         limit = {**DATA_DEFAULTS, **dict(config)}["memory_limit_gb"]
         self.images = self._read_pictures(limit)
         self.config = checked_config(config, self.images.shape[1], min(counts))
-        if not self.config["input_masked"]:
-            self._check_surroundings()
+        self.cut_out = self._is_cut_out()
+        if self.cut_out and not self.config["input_masked"]:
+            logging.warning("input_masked=False: %s stores its objects cut out, so that is how they are shown.", root)
         self.boxes = self._find_boxes() if self.config["input_crop"] == "object" else self._whole_frames()
         self.targets = self._shrink(self.config["render_size"])
 
@@ -156,12 +159,11 @@ class DataSource:
         """One of ``store.CAMERAS``."""
         return self.meta.get("camera", "perspective")
 
-    def _check_surroundings(self) -> None:
-        """Rendered pictures, and those cut out by a mask, are stored with black around the object."""
+    def _is_cut_out(self) -> bool:
+        """Whether nothing is stored around the objects: what is rendered, or cut out by a mask, has black there."""
         some = self.images[:: max(len(self) // 64, 1)]
         around = some[..., :3][some[..., 3] == 0]
-        if around.size and not around.any():
-            raise ValueError(f"input_masked=False: {self.root} stores nothing around its objects; set it to True.")
+        return bool(around.size) and not around.any()
 
     def _whole_frames(self) -> list[Box]:
         return [Box(0.0, 0.0, float(self.images.shape[1]))] * len(self)
@@ -360,7 +362,8 @@ def make_batch(source: DataSource, draws: list[Draw], config: dict) -> Batch:
     whole, annotated = source.boxes, source.annotated_boxes
     firsts = [draw.views[0] for draw in draws]
     boxes = [input_box(whole[k], None if annotated is None else annotated[k], draw) for k, draw in zip(firsts, draws)]
-    inputs = cut_inputs(source.images[views[:, 0]], boxes, config)
+    masked = config["input_masked"] or source.cut_out
+    inputs = cut_inputs(source.images[views[:, 0]], boxes, config["image_size"], masked=masked)
     if config["input_crop"] == "frame" and any(box != whole[k] for k, box in zip(firsts, boxes)):
         targets, camera, keypoints = crop_first_view(targets, camera, keypoints, boxes, source.images.shape[1])
     inputs = mirrored_pictures(recoloured(inputs, draws), draws)

@@ -379,9 +379,17 @@ def test_runs_from_before_the_switch_were_masked():
     assert checked_config({"image_size": 8})["input_masked"] is True
 
 
-def test_unmasked_input_of_cut_out_pictures_is_refused(tmp_path, record):
+def test_cut_out_pictures_are_shown_over_the_background(tmp_path, record):
+    """A model that learned from photographs is tried on rendered pictures."""
     save_object(tmp_path, "a", dataclasses.replace(record, images=record.images * (record.images[..., 3:] > 0)))
     save_index(tmp_path, {"keypoint_names": [], "splits": {"train": ["a"]}})
-    DataSource(tmp_path, "train", {**UNMASKED, "input_masked": True})
-    with pytest.raises(ValueError, match="input_masked=False: .* stores nothing around its objects; set it to True"):
-        DataSource(tmp_path, "train", UNMASKED)
+    batches = []
+    for masked in (False, True):
+        source = DataSource(tmp_path, "train", {**UNMASKED, "input_masked": masked})
+        assert source.cut_out
+        batches.append(make_batch(source, [Draw((0,))], source.config))
+    assert_same(*batches)
+
+
+def test_photographs_are_not_taken_for_cut_out_ones(dataset_root):
+    assert not DataSource(dataset_root, "train", UNMASKED).cut_out
