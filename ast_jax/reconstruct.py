@@ -15,7 +15,7 @@ from PIL import Image
 
 from ast_jax.data.crop import crop_to_mask
 from ast_jax.data.photo import load_photo
-from ast_jax.data.pipeline import checked_config
+from ast_jax.data.pipeline import checked_config, photo_input
 from ast_jax.export import (
     Gallery,
     ObjectRow,
@@ -103,7 +103,7 @@ def reconstruct(
     def crop(size: int):
         return crop_to_mask(rgb, mask, size, padding=data["crop_padding"], background=data["background"])
 
-    image, _ = crop(data["image_size"])
+    image = photo_input(rgb, mask, data)
     prediction = predict(image[None])
     vertices, faces = prediction.vertices[0], prediction.faces
     texels = None if prediction.texels is None else prediction.texels[0]

@@ -104,7 +104,9 @@ def data_config() -> ConfigDict:
     data.num_threads = 4  # that read, cut and augment pictures while the last step is computed
     data.memory_limit_gb = 4.0  # larger sets of pictures are mapped from a temporary file
     data.input_crop = "object"  # "frame": the model sees the stored square as it is
-    data.augment = ConfigDict(dict(flip=True, colour=0.2, crop=0.05))
+    data.input_masked = True  # False: the input is the photograph with what lies around the object
+    data.crop_padding = 0.1  # margin about the object for "object" and for photographs to reconstruct
+    data.augment = ConfigDict(dict(flip=True, colour=0.2, crop=0.05, box=0.0))
     return data
 
 

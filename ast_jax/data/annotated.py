@@ -78,10 +78,13 @@ def read_annotation(annotation: Annotation, variant: str, image_size: int) -> Ob
     if not image[..., 3].any():
         raise ValueError(f"{annotation.path}: no pixel of the mask lies in the box; mask and box do not fit.")
     x1, y1, x2, y2 = annotation.box
+    # Distances from the border of the photograph: the first pixel has number 1 and begins at 0.
+    edges = np.array([x1 - 1 - square.left, y1 - 1 - square.top, x2 - square.left, y2 - square.top])
     return ObjectRecord(
         images=image[None],
         keypoints_ndc=square_keypoints(annotation.parts, square)[None],
         box_share=np.array([(max(x2 - x1, y2 - y1) + 1) / square.side], np.float32),
+        box=(edges / square.side).astype(np.float32)[None],
         **_stored_camera(annotation.camera, square),
     )
 

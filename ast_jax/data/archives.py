@@ -130,7 +130,7 @@ class NpzRows:
       path: the file; its first array is taken, whatever its name.
 
     Raises:
-      ValueError: missing, broken, or an array of pickled objects.
+      ValueError: missing, broken, no array, or an array of pickled objects; the message names the file.
     """
 
     def __init__(self, path: str | Path):
@@ -138,7 +138,9 @@ class NpzRows:
         self._file = None
         try:
             self._open()
-        except (OSError, EOFError, zipfile.BadZipFile, IndexError) as error:
+        except Exception as error:  # flipped bytes can raise anything: zlib, zip, the header's parser
+            if str(error).startswith(f"{self.path}: "):
+                raise
             raise ValueError(f"{path}: not a readable .npz file ({error}).") from error
 
     def _open(self) -> None:

@@ -2,6 +2,8 @@
 
 ``flip``: half of the samples are mirrored; the object and its cameras are mirrored too.
 ``crop``: the input's crop moves by up to this fraction of its side, and is up to ``1 + crop`` times larger.
+``box``: each side of the annotated box moves by up to this fraction of the box's width or height, independently of the
+others, and the input becomes the square about what comes out, as in CMR and AST.
 ``colour``: brightness, each channel, and saturation become up to ``1 + colour`` times more or less.
 Colours change alike in the input and in all supervising views: the texture stays one texture.
 """
@@ -14,7 +16,7 @@ from jaxtyping import Float
 
 from render import PerspectiveCamera
 
-AUGMENT_DEFAULTS = {"flip": False, "crop": 0.0, "colour": 0.0}
+AUGMENT_DEFAULTS = {"flip": False, "crop": 0.0, "box": 0.0, "colour": 0.0}
 # Rec. 601 luma.
 LUMA = np.array([0.299, 0.587, 0.114])
 
@@ -28,22 +30,26 @@ class Draw:
       jitter: of the input's crop: shift in x and y as fractions of its side, and zoom.
       mirror: whether everything is mirrored.
       colour: 3x3 matrix that multiplies every colour.
+      sides: how far left, top, right and lower side of the annotated box move, fractions of its width or height; None
+        where they stay.
     """
 
     views: tuple[int, ...]
     jitter: tuple[float, float, float] = (0.0, 0.0, 1.0)
     mirror: bool = False
     colour: np.ndarray | None = field(default=None)
+    sides: tuple[float, float, float, float] | None = None
 
 
 def draw_augmentation(rng: np.random.Generator, augment: dict, views: tuple[int, ...]) -> Draw:
-    """Draw one sample's augmentation; the same numbers are drawn whatever is switched on."""
+    """Draw one sample's augmentation; the first numbers are drawn whatever is switched on."""
     shift_x, shift_y, zoom, *amounts = rng.uniform(-1, 1, 8)
     crop = augment["crop"]
     jitter = (crop * shift_x, crop * shift_y, (1 + crop) ** zoom)
     mirror = bool(augment["flip"]) and rng.uniform() < 0.5
     colour = colour_matrix(np.array(amounts), augment["colour"]) if augment["colour"] else None
-    return Draw(views, jitter, mirror, colour)
+    sides = tuple((augment["box"] * rng.uniform(-1, 1, 4)).tolist()) if augment["box"] else None
+    return Draw(views, jitter, mirror, colour, sides)
 
 
 def colour_matrix(amounts: Float[np.ndarray, "5"], strength: float) -> Float[np.ndarray, "3 3"]:

@@ -1,26 +1,28 @@
 """Is a download complete and right? Counts, missing files, and a picture with masks, key points and shapes drawn in."""
 
+import os
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import UInt8
 from PIL import Image
-from scipy.ndimage import binary_dilation, binary_erosion
 
-from ast_jax.data.pipeline import camera_of
-from ast_jax.data.records import Collection, check_collection, check_record
-from ast_jax.data.store import SPLITS, ObjectRecord
+from ast_jax.data.check_sheet import Tile, draw_tile, join_tiles
+from ast_jax.data.records import Collection, Count, LazyRecord, check_collection, check_record
+from ast_jax.data.store import SPLITS, ObjectRecord, load_index, load_object, object_path
 
 SHEET_NAME = "check.png"
 NUM_SAMPLES = 64
-_TILE_SIZE = 128
-_COLUMNS = 8
-_NUM_POINTS = 2000
-_MASK_COLOUR, _SHAPE_COLOUR, _KEYPOINT_COLOUR = (230, 30, 150), (0, 160, 220), (255, 170, 0)
+# Files that are missing or empty are named up to this many, and counted beyond.
+MAX_NAMED = 20
 # Of the points of a shape, which share has to fall on the mask; less means that axes or cameras are not understood.
 _LEAST_INSIDE = 0.95
+# How far mean key points may lie from the visible ones on average, fraction of the square's side: birds bend, but less.
+_MOST_ERROR = 0.15
 
 
 @dataclass(frozen=True)
@@ -38,38 +40,60 @@ class Report:
     sheet: UInt8[np.ndarray, "h w 3"] | None
 
 
-def check_download(collection: Collection, *, num_samples: int = NUM_SAMPLES) -> Report:
-    """Count all objects, read an even choice of them, and draw these.
+def check_download(collection: Collection, *, num_samples: int = NUM_SAMPLES, read_all: bool = False) -> Report:
+    """Count all objects, look for the files of all, read an even choice of them, and draw these.
 
     Args:
-      collection: from ``read_dataset``.
-      num_samples: how many objects to read.
+      collection: from ``read_dataset`` or ``prepared_collection``.
+      num_samples: how many objects to draw.
+      read_all: read the others, too.
 
     Returns:
       The report; problems in it, not raised.
     """
     check_collection(collection)
     problems = list(collection.problems)
-    lines = _count(collection, problems)
-    chosen = np.unique(np.linspace(0, len(collection.records) - 1, num_samples).round().astype(int))
-    tiles, shares = [], []
-    for item in [collection.records[k] for k in chosen] if collection.records else []:
-        try:
-            record = item.load()
-            check_record(record, len(collection.keypoint_names))
-        except ValueError as error:
-            problems.append(f"{item.object_id}: {error}")
+    lines = [f"note: {note}" for note in collection.notes] + _count(collection, problems)
+    lines.append(_look_for_files(collection.records, problems))
+    chosen = set(np.linspace(0, len(collection.records) - 1, num_samples).round().astype(int).tolist())
+    mean = collection.settings.get("mean_keypoints")
+    mean = None if mean is None else np.array(mean, np.float32)
+    tiles, asked = {}, 0
+    for number, item in enumerate(collection.records):
+        if not read_all and number not in chosen:
             continue
-        tile, share = _draw(record, collection.camera)
-        tiles.append(tile)
-        if share is not None:
-            shares.append(share)
-            if share < _LEAST_INSIDE:
-                problems.append(f"{item.object_id}: only {share:.0%} of the shape falls on the mask.")
-    lines.append(f"{len(tiles)} of {len(chosen) if collection.records else 0} sampled objects read well")
-    if shares:
-        lines.append(f"shapes fall on their masks: {np.mean(shares):.1%} of their points, at worst {min(shares):.1%}")
-    return Report(tuple(lines), tuple(problems), _sheet(tiles) if tiles else None)
+        asked += 1
+        record = _read(item, len(collection.keypoint_names), problems)
+        if record is not None:
+            tiles[item.object_id] = draw_tile(record, collection.camera, mean) if number in chosen else None
+    lines.append(f"{len(tiles)} of {asked} {'' if read_all else 'sampled '}objects read well")
+    tiles = {name: tile for name, tile in tiles.items() if tile is not None}
+    lines += _agreement(tiles, problems)
+    return Report(tuple(lines), tuple(problems), join_tiles(list(tiles.values())) if tiles else None)
+
+
+def prepared_collection(root: str | Path) -> Collection:
+    """A folder that was prepared, listed as a download is; ``mean_keypoints`` and the like under its settings.
+
+    Raises:
+      ValueError: no such folder; the message says how to make one.
+    """
+    root = Path(root)
+    index = load_index(root)
+    records = [
+        LazyRecord(name, split, partial(load_object, root, name), files=(object_path(root, name),))
+        for split, names in index.get("splits", {}).items()
+        for name in names
+    ]
+    skipped = index.get("skipped", [])
+    return Collection(
+        category=index.get("category", ""),
+        camera=index.get("camera", "perspective"),
+        records=tuple(records),
+        keypoint_names=tuple(index.get("keypoint_names", ())),
+        notes=(f"{len(skipped)} objects were left out when it was prepared.",) if skipped else (),
+        settings=index,
+    )
 
 
 def save_report(report: Report, folder: str | Path) -> Path | None:
@@ -82,81 +106,71 @@ def save_report(report: Report, folder: str | Path) -> Path | None:
     return path
 
 
+def _read(item: LazyRecord, num_keypoints: int, problems: list[str]) -> ObjectRecord | None:
+    try:
+        record = item.load()
+        check_record(record, num_keypoints)
+    except ValueError as error:
+        problems.append(f"{item.object_id}: {error}")
+        return None
+    return record
+
+
 def _count(collection: Collection, problems: list[str]) -> list[str]:
-    """One line for each split, beside the published number."""
+    """One line for each split, for each class where there are several, and for what the source counts besides."""
     found, lines = Counter(item.split for item in collection.records), []
     for split in SPLITS:
         expected = collection.expected.get(split)
         lines.append(f"{split}: {found[split]} objects" + (f" of {expected}" if expected is not None else ""))
         if expected is not None and found[split] != expected:
             problems.append(f"{split}: {found[split]} objects, published are {expected}.")
+    if not sum(found.values()):
+        problems.append("There is no object.")
+    classes = Counter((item.provenance.get("class"), item.split) for item in collection.records)
+    for name in dict.fromkeys(name for name, _ in classes if name):
+        lines.append(f"class {name}: " + ", ".join(f"{split} {classes[name, split]}" for split in SPLITS))
+        problems += [f"class {name}: its {split} split is empty." for split in SPLITS if not classes[name, split]]
+    return lines + [_compare(count, problems) for count in collection.counts]
+
+
+def _compare(count: Count, problems: list[str]) -> str:
+    text = f"{count.name}: {count.found}, published are {count.expected}"
+    if abs(count.found - count.expected) > count.tolerance:
+        problems.append(f"{text}.")
+    return text + (f" (give or take {count.tolerance})" if count.tolerance else "")
+
+
+def _look_for_files(records: Iterable[LazyRecord], problems: list[str]) -> str:
+    """Whether the files of all objects are there and not empty, without opening any."""
+    files = dict.fromkeys(path for item in records for path in item.files)
+    bad = [(path, state) for path in files if (state := _state(path))]
+    problems += [f"{path}: {state}." for path, state in bad[:MAX_NAMED]]
+    if len(bad) > MAX_NAMED:
+        problems.append(f"{len(bad)} files are missing or empty; the first {MAX_NAMED} are named.")
+    return f"{len(files) - len(bad)} of {len(files)} files are there"
+
+
+def _state(path: Path) -> str:
+    """What is wrong with a file, from its entry in the folder alone."""
+    try:
+        return "" if os.stat(path).st_size else "the file is empty"
+    except OSError:
+        return "no such file"
+
+
+def _agreement(tiles: dict[str, Tile], problems: list[str]) -> list[str]:
+    """How well shapes agree with masks, and mean key points with the visible ones."""
+    shares = {name: tile.share for name, tile in tiles.items() if tile.share is not None}
+    errors = [tile.error for tile in tiles.values() if tile.error is not None]
+    lines = []
+    if shares:
+        mean, lowest = np.mean(list(shares.values())), min(shares.values())
+        lines.append(f"shapes fall on their masks: {mean:.1%} of their points, at worst {lowest:.1%}")
+        bad = {name: share for name, share in shares.items() if share < _LEAST_INSIDE}
+        problems += [f"{name}: only {share:.0%} of the shape falls on the mask." for name, share in bad.items()]
+    if errors:
+        mean = f"{np.mean(errors):.1%} of the picture's side"
+        lines.append(f"mean key points lie {mean} from the visible ones, at worst {max(errors):.1%}")
+        if np.mean(errors) > _MOST_ERROR:
+            problems.append(f"mean key points lie {mean} from the visible ones: cameras or axes are not understood.")
     return lines
-
-
-def _draw(record: ObjectRecord, camera_kind: str) -> tuple[UInt8[np.ndarray, "t t 3"], float | None]:
-    """One view with everything drawn in, and the share of the shape that falls on the mask."""
-    view = len(record.images) // 12
-    picture = Image.fromarray(record.images[view]).resize((_TILE_SIZE, _TILE_SIZE), Image.Resampling.BILINEAR)
-    rgba = np.asarray(picture).astype(np.float32)
-    # Outside of the mask the picture stays, faintly: a mask that cuts off a wing shows.
-    weight = 0.4 + 0.6 * rgba[..., 3:] / 255
-    tile = np.round(rgba[..., :3] * weight + 255 * (1 - weight)).astype(np.uint8)
-    mask, share, points = rgba[..., 3] > 127, None, _shape_points(record)
-    if points is not None and camera_kind != "unknown":
-        x, y = _project(record, camera_kind, view, points)
-        share = _share_on(mask, x, y)
-        _dots(tile, x, y, _SHAPE_COLOUR, 0)
-    tile[mask & ~binary_erosion(mask)] = _MASK_COLOUR
-    seen = record.keypoints_ndc[view]
-    seen = seen[seen[:, 2] > 0.5]
-    _dots(tile, *_to_px(seen[:, :2]), _KEYPOINT_COLOUR, 2)
-    return tile, share
-
-
-def _shape_points(record: ObjectRecord) -> Float[np.ndarray, "m 3"] | None:
-    """Points of the object, whatever the source has of it."""
-    if record.surface_points is not None:
-        points = record.surface_points
-    elif record.vertices is not None:
-        points = record.vertices
-    elif record.occupancy is not None:
-        side = record.occupancy.shape[0]
-        points = (np.argwhere(record.occupancy) + 0.5) / side - 0.5
-    else:
-        return None
-    return points[:: max(len(points) // _NUM_POINTS, 1)].astype(np.float32)
-
-
-def _project(record: ObjectRecord, kind: str, view: int, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    camera = camera_of(kind, *(getattr(record, n)[view] for n in ("rotation", "translation", "focal", "principal")))
-    clip = np.asarray(camera.project(points))
-    return _to_px(clip[:, :2] / clip[:, 3:])
-
-
-def _to_px(points_ndc: Float[np.ndarray, "m 2"]) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels of a tile, as integers."""
-    x, y = (points_ndc[:, 0] + 1) / 2 * _TILE_SIZE, (1 - points_ndc[:, 1]) / 2 * _TILE_SIZE
-    return np.floor(x).astype(int), np.floor(y).astype(int)
-
-
-def _share_on(mask: Bool[np.ndarray, "t t"], x: np.ndarray, y: np.ndarray) -> float:
-    """Share of points on the mask, give or take two pixels of the tile; points outside of the picture do not count."""
-    inside = (x >= 0) & (x < _TILE_SIZE) & (y >= 0) & (y < _TILE_SIZE)
-    grown = binary_dilation(mask, iterations=2)
-    return float(grown[y[inside], x[inside]].mean()) if inside.any() else 0.0
-
-
-def _dots(tile: np.ndarray, x: np.ndarray, y: np.ndarray, colour: tuple[int, int, int], radius: int) -> None:
-    for dx in range(-radius, radius + 1):
-        for dy in range(-radius, radius + 1):
-            inside = (x + dx >= 0) & (x + dx < _TILE_SIZE) & (y + dy >= 0) & (y + dy < _TILE_SIZE)
-            tile[y[inside] + dy, x[inside] + dx] = colour
-
-
-def _sheet(tiles: list[np.ndarray]) -> UInt8[np.ndarray, "h w 3"]:
-    """Tiles row by row."""
-    blank = np.full((_TILE_SIZE, _TILE_SIZE, 3), 255, np.uint8)
-    tiles = tiles + [blank] * (-len(tiles) % min(_COLUMNS, len(tiles)))
-    columns = min(_COLUMNS, len(tiles))
-    rows = [np.concatenate(tiles[i : i + columns], axis=1) for i in range(0, len(tiles), columns)]
-    return np.concatenate(rows)

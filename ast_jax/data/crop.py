@@ -75,7 +75,14 @@ class Taps:
     weight: Float[np.ndarray, "b size k"]
 
 
-def tent_taps(start: Float[np.ndarray, "b"], length: Float[np.ndarray, "b"], source_size: int, size: int) -> Taps:
+def tent_taps(
+    start: Float[np.ndarray, "b"],
+    length: Float[np.ndarray, "b"],
+    source_size: int,
+    size: int,
+    *,
+    repeat_border: bool = False,
+) -> Taps:
     """An interval of the source as ``size`` pixels: bilinear when magnifying, antialiased when minifying.
 
     A tent about the centre of the output pixel, as wide as two output pixels or two source pixels, whichever
@@ -87,6 +94,7 @@ def tent_taps(start: Float[np.ndarray, "b"], length: Float[np.ndarray, "b"], sou
       length: how long it is, source px, > 0.
       source_size: pixels of the source.
       size: pixels of the output.
+      repeat_border: the row goes on beyond the picture as its border pixels are, in place of transparent.
 
     Returns:
       Taps with float32 weights.
@@ -98,6 +106,8 @@ def tent_taps(start: Float[np.ndarray, "b"], length: Float[np.ndarray, "b"], sou
     pixel = np.floor(centre - reach) + np.arange(int(np.ceil(2 * reach.max())) + 1)[None, None]
     weight = np.maximum(1.0 - np.abs(pixel + 0.5 - centre) / reach, 0.0)
     weight /= weight.sum(-1, keepdims=True)
+    if repeat_border:
+        return Taps(np.clip(pixel, 0, source_size - 1).astype(np.int64), weight.astype(np.float32))
     return _inside_taps(pixel, weight, source_size)
 
 
@@ -154,6 +164,15 @@ def crop_rgba(
     return resample(premultiplied, tent_taps(top, side, height, size), tent_taps(left, side, width, size))
 
 
+def crop_rgb(rgb: Float[np.ndarray, "b h w 3"], boxes: list[Box], size: int) -> Float[np.ndarray, "b size size 4"]:
+    """As `crop_rgba` of pictures without a mask: all is opaque, border pixels are repeated beyond the picture."""
+    height, width = rgb.shape[1:3]
+    left, top, side = np.array([(box.left, box.top, box.side) for box in boxes], np.float64).reshape(-1, 3).T
+    rows = tent_taps(top, side, height, size, repeat_border=True)
+    cropped = resample(rgb, rows, tent_taps(left, side, width, size, repeat_border=True))
+    return np.concatenate([cropped, np.ones_like(cropped[..., :1])], axis=-1)
+
+
 def area_downsample(pictures: Float[np.ndarray, "b h w c"], size: int) -> Float[np.ndarray, "b size size c"]:
     """Average over the area of each output pixel, which may cover fractions of source pixels.
 
@@ -198,17 +217,19 @@ def crop_to_mask(
     padding: float = 0.1,
     jitter: tuple[float, float, float] = (0.0, 0.0, 1.0),
     background: Background = (1.0, 1.0, 1.0),
+    masked: bool = True,
 ) -> tuple[Float[np.ndarray, "size size 3"], Float[np.ndarray, "size size"]]:
     """What the model sees of a picture: the object, large, on a plain ground.
 
     Args:
-      rgb: straight colour in [0, 1]; what it holds outside the mask does not matter.
+      rgb: straight colour in [0, 1]; what it holds outside the mask matters only to ``masked=False``.
       mask: coverage in [0, 1].
       size: pixels of the result's sides, > 0.
       padding: margin on each side as a fraction of the longer side of the bounding box, >= 0.
       jitter: shift in x and y as fractions of the square's side, and zoom (1.1 shows the object 1.1 times
         larger).
       background: RGB in [0, 1] put behind and around the object.
+      masked: False keeps the picture about the object; the mask only says where to cut.
 
     Returns:
       The square picture and its mask.
@@ -221,7 +242,10 @@ def crop_to_mask(
     box = object_box(mask, padding=padding).moved(*jitter)
     rows, columns, box = _window(box, size, mask.shape)
     square = crop_rgba(premultiply(rgb[rows, columns], mask[rows, columns])[None], [box], size)[0]
-    return composite(square, background), np.clip(square[..., 3], 0.0, 1.0)
+    coverage = np.clip(square[..., 3], 0.0, 1.0)
+    if not masked:
+        square = crop_rgb(rgb[rows, columns].astype(np.float32)[None], [box], size)[0]
+    return composite(square, background), coverage
 
 
 def _window(box: Box, size: int, shape: tuple[int, int]) -> tuple[slice, slice, Box]:

@@ -70,6 +70,26 @@ def _square(box: np.ndarray, rounded: Callable[[float], float], *, last_pixel: i
     return Box(float(left - rounded((side - width) / 2)), float(top - rounded((side - height) / 2)), float(side))
 
 
+def jittered_square(box: Float[np.ndarray, "4"], moves: tuple[float, float, float, float]) -> Box:
+    """The square of a box whose sides move, for training.
+
+    ``left = x1 + (m_1 - 0.05) w``, ``top = y1 + (m_2 - 0.05) h``, ``right = x2 + (m_3 + 0.05) w``,
+    ``lower = y2 + (m_4 + 0.05) h``; then the shorter side grows about the centre.
+
+    Args:
+      box: left, top, right and lower side, any unit, y down.
+      moves: m, of each side.
+
+    Source: Kanazawa et al., CMR, ECCV 2018, and released code, which AST's does likewise.
+    """
+    # AST-DIFF: both round to whole pixels of the photograph before they square.
+    width, height = box[2:] - box[:2]
+    moved = np.asarray(moves) + PADDING * np.array([-1, -1, 1, 1])
+    left, top, right, bottom = box + moved * [width, height, width, height]
+    side = max(right - left, bottom - top)
+    return Box(float((left + right - side) / 2), float((top + bottom - side) / 2), float(side))
+
+
 def _round_half_away(value: float) -> float:
     """``round`` of Python 2, in which CMR is written; Python 3 rounds halves to even numbers."""
     return math.copysign(math.floor(abs(value) + 0.5), value)

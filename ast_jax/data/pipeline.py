@@ -4,7 +4,6 @@ The draws come before the samples are dealt out to processes, so that the global
 for any number of processes and threads, and the step alone is the state of the data.
 """
 
-import dataclasses
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grain
-import jax
 import numpy as np
+from absl import logging
 from jaxtyping import Float, UInt8
 from ml_collections import ConfigDict
 
@@ -26,17 +25,8 @@ from ast_jax.data.augment import (
     mirrored_views,
     recoloured,
 )
-from ast_jax.data.crop import (
-    Box,
-    area_downsample,
-    composite,
-    crop_camera,
-    crop_keypoints,
-    crop_rgba,
-    crop_to_mask,
-    object_box,
-    premultiply,
-)
+from ast_jax.data.batch_crops import crop_first_view, cut_inputs, input_box, premultiplied
+from ast_jax.data.crop import Box, area_downsample, composite, crop_to_mask, object_box
 from ast_jax.data.example import Batch
 from ast_jax.data.store import SPLITS, ObjectRecord, load_arrays, load_index, load_object
 from render import OrthographicCamera, PerspectiveCamera
@@ -48,6 +38,7 @@ DATA_DEFAULTS = {
     "num_target_views": 1,
     "background": (1.0, 1.0, 1.0),
     "input_crop": "object",
+    "input_masked": True,
     "crop_padding": PADDING,
     "memory_limit_gb": 4.0,
     "num_threads": 4,
@@ -69,6 +60,9 @@ class DataSource:
         ``image_size``: side of the model's input, px. ``render_size``: side of the supervising views, px; at
         most the stored size, of which it is an area average. ``num_target_views``: 1 supervises with the
         input view alone, n with n - 1 further views of the same object. ``background``: RGB in [0, 1].
+        ``input_masked``: the input shows the object alone, over the background; False: the whole stored picture, as a
+        protocol wants whose model is not to see the mask, where it is not stored cut out; supervising views show the
+        object alone in either case.
         ``input_crop``: "object" shows the model the object as large as it gets, "frame" the whole stored square,
         as the protocols that crop to an annotated box want it; a random crop then moves the first supervising
         view and its camera, too. ``crop_padding``: margin about the object in the input, fraction of its longer
@@ -89,15 +83,21 @@ class DataSource:
         if not self.ids:
             raise ValueError(f"split={split!r}: no object in it; prepare {self.root} with more objects.")
         with ThreadPoolExecutor() as pool:
-            records = list(pool.map(lambda object_id: load_arrays(self.root, object_id, VIEW_ARRAYS), self.ids))
+            names = (*VIEW_ARRAYS, "box")
+            records = list(pool.map(lambda object_id: load_arrays(self.root, object_id, names, ("box",)), self.ids))
         counts = [len(record["rotation"]) for record in records]
         self.first_sample = np.cumsum([0, *counts])
         self.object_of = np.repeat(np.arange(len(counts)), counts)
         self.views = {name: np.concatenate([record[name] for record in records]) for name in VIEW_ARRAYS}
+        has_boxes = all("box" in record for record in records)
+        self.annotated_boxes = np.concatenate([record["box"] for record in records]) if has_boxes else None
         self.mirror_order = mirror_order(self.meta.get("keypoint_names", []), self.views["keypoints_ndc"].shape[1])
         limit = {**DATA_DEFAULTS, **dict(config)}["memory_limit_gb"]
         self.images = self._read_pictures(limit)
         self.config = checked_config(config, self.images.shape[1], min(counts))
+        self.cut_out = self._is_cut_out()
+        if self.cut_out and not self.config["input_masked"]:
+            logging.warning("input_masked=False: %s stores its objects cut out, so that is how they are shown.", root)
         self.boxes = self._find_boxes() if self.config["input_crop"] == "object" else self._whole_frames()
         self.targets = self._shrink(self.config["render_size"])
 
@@ -149,7 +149,7 @@ class DataSource:
             return self.images
         small = _room(self.root, (len(self), size, size, 4), self.config["memory_limit_gb"])
         for sample, image in enumerate(self.images):
-            mean = area_downsample(_premultiplied(image[None]), size)[0]
+            mean = area_downsample(premultiplied(image[None]), size)[0]
             mean[..., :3] /= np.maximum(mean[..., 3:], 1e-6)
             small[sample] = np.round(np.clip(mean, 0, 1) * 255)
         return small
@@ -158,6 +158,12 @@ class DataSource:
     def camera_kind(self) -> str:
         """One of ``store.CAMERAS``."""
         return self.meta.get("camera", "perspective")
+
+    def _is_cut_out(self) -> bool:
+        """Whether nothing is stored around the objects: what is rendered, or cut out by a mask, has black there."""
+        some = self.images[:: max(len(self) // 64, 1)]
+        around = some[..., :3][some[..., 3] == 0]
+        return bool(around.size) and not around.any()
 
     def _whole_frames(self) -> list[Box]:
         return [Box(0.0, 0.0, float(self.images.shape[1]))] * len(self)
@@ -210,6 +216,8 @@ def checked_config(config: ConfigDict | dict, stored_size: int | None = None, vi
     full["background"] = tuple(float(c) for c in full["background"])
     if len(full["background"]) != 3 or not all(0 <= c <= 1 for c in full["background"]):
         raise ValueError(f"background: expected three numbers in [0, 1], got {full['background']}.")
+    if full["augment"]["box"] and full["input_crop"] != "frame":
+        raise ValueError("augment.box: moves the square about the annotated box, so it needs input_crop='frame'.")
     if full["input_crop"] not in ("object", "frame"):
         raise ValueError(f"input_crop={full['input_crop']!r}: choose 'object' or 'frame'.")
     for name in ("image_size", "render_size", "num_target_views", "num_threads"):
@@ -267,6 +275,11 @@ def make_batches(
     full = checked_config(config, source.images.shape[1], int(np.diff(source.first_sample).min()))
     if full["render_size"] != source.targets.shape[1]:
         raise ValueError(f"render_size={full['render_size']}: the source was made for {source.targets.shape[1]}.")
+    if full["augment"]["box"] and source.annotated_boxes is None:
+        raise ValueError(
+            f"augment.box={full['augment']['box']}: {source.root} has no annotated boxes; set it to 0, or delete the "
+            "folder and prepare it again, from CUB or PASCAL3D+."
+        )
     samples = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
     # Drawing is cheap, so every process draws for the whole batch; only its own rows become pictures.
     draws = samples.random_map(_Sampler(source, full)).batch(batch_size, batch_fn=list)
@@ -301,7 +314,7 @@ def input_image(rgba: UInt8[np.ndarray, "h w 4"], config: ConfigDict | dict) -> 
       config: as for ``DataSource``.
 
     Returns:
-      RGB in [0, 1], cropped to the object, over the background.
+      RGB in [0, 1], cropped to the object, over the background or, with ``input_masked=False``, over its own.
 
     Raises:
       ValueError: the alpha channel shows no object.
@@ -321,14 +334,14 @@ def photo_input(
       config: as for ``DataSource``.
 
     Returns:
-      RGB in [0, 1], cropped to the object, over the background.
+      RGB in [0, 1], cropped to the object, over the background or, with ``input_masked=False``, over its own.
 
     Raises:
       ValueError: the mask is empty, or of another size than the picture.
     """
     full = checked_config(config)
-    background, padding = full["background"], full["crop_padding"]
-    return crop_to_mask(rgb, mask, full["image_size"], padding=padding, background=background)[0]
+    options = dict(padding=full["crop_padding"], background=full["background"], masked=full["input_masked"])
+    return crop_to_mask(rgb, mask, full["image_size"], **options)[0]
 
 
 def make_batch(source: DataSource, draws: list[Draw], config: dict) -> Batch:
@@ -345,11 +358,14 @@ def make_batch(source: DataSource, draws: list[Draw], config: dict) -> Batch:
     views = np.array([draw.views for draw in draws])
     stored = {name: array[views] for name, array in source.views.items()}
     keypoints = stored.pop("keypoints_ndc")
-    camera, targets = PerspectiveCamera(**stored), _premultiplied(source.targets[views])
-    boxes = [source.boxes[draw.views[0]].moved(*draw.jitter) for draw in draws]
-    inputs = crop_rgba(_premultiplied(source.images[views[:, 0]]), boxes, config["image_size"])
-    if config["input_crop"] == "frame" and any(draw.jitter != (0.0, 0.0, 1.0) for draw in draws):
-        targets, camera, keypoints = _crop_first_view(targets, camera, keypoints, boxes, source.images.shape[1])
+    camera, targets = PerspectiveCamera(**stored), premultiplied(source.targets[views])
+    whole, annotated = source.boxes, source.annotated_boxes
+    firsts = [draw.views[0] for draw in draws]
+    boxes = [input_box(whole[k], None if annotated is None else annotated[k], draw) for k, draw in zip(firsts, draws)]
+    masked = config["input_masked"] or source.cut_out
+    inputs = cut_inputs(source.images[views[:, 0]], boxes, config["image_size"], masked=masked)
+    if config["input_crop"] == "frame" and any(box != whole[k] for k, box in zip(firsts, boxes)):
+        targets, camera, keypoints = crop_first_view(targets, camera, keypoints, boxes, source.images.shape[1])
     inputs = mirrored_pictures(recoloured(inputs, draws), draws)
     targets = mirrored_pictures(recoloured(targets, draws), draws)
     camera, keypoints = mirrored_views(camera, keypoints, draws, source.mirror_order)
@@ -363,27 +379,8 @@ def make_batch(source: DataSource, draws: list[Draw], config: dict) -> Batch:
     )
 
 
-def _crop_first_view(targets, camera: PerspectiveCamera, keypoints, boxes: list[Box], frame_size: int):
-    """The first supervising view through the boxes that the input is cut with, given in pixels of the stored frame."""
-    size = targets.shape[2]
-    scaled = [Box(*(value * size / frame_size for value in dataclasses.astuple(box))) for box in boxes]
-    targets, keypoints = targets.copy(), keypoints.copy()
-    targets[:, 0] = crop_rgba(targets[:, 0], scaled, size)
-    keypoints[:, 0] = crop_keypoints(keypoints[:, 0], scaled, (size, size))
-    first = crop_camera(jax.tree.map(lambda x: x[:, 0], camera), scaled, (size, size))
-    camera = jax.tree.map(lambda all_views, new: np.concatenate([new[:, None], all_views[:, 1:]], 1), camera, first)
-    return targets, camera, keypoints
-
-
 def camera_of(kind: str, rotation, translation, focal, principal) -> PerspectiveCamera | OrthographicCamera:
     """The stored numbers of any leading axes as the camera that they belong to; ``kind`` is one of ``CAMERAS``."""
     if kind == "orthographic":
         return OrthographicCamera(rotation, translation, scale=focal, principal=principal)
     return PerspectiveCamera(rotation, translation, focal, principal)
-
-
-def _premultiplied(rgba: UInt8[np.ndarray, "*b h w 4"]) -> Float[np.ndarray, "*b h w 4"]:
-    """Stored pictures as float32 in [0, 1], colours times alpha."""
-    picture = rgba.astype(np.float32)
-    picture *= 1 / 255
-    return premultiply(picture[..., :3], picture[..., 3])

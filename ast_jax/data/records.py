@@ -27,12 +27,31 @@ class LazyRecord:
       split: ``train``, ``val`` or ``test``.
       load: reads it; raises a ValueError that names the file where that is missing or broken.
       provenance: goes into the manifest: where the object comes from.
+      files: that it is read from, as far as they are known without reading; a check looks whether they are there.
     """
 
     object_id: str
     split: str
     load: Callable[[], ObjectRecord]
     provenance: dict = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many there are of something, and how many were published.
+
+    Args:
+      name: of what.
+      found: that are there.
+      expected: that were published.
+      tolerance: a difference that does not matter.
+    """
+
+    name: str
+    found: int
+    expected: int
+    tolerance: int = 0
 
 
 @dataclass(frozen=True)
@@ -45,7 +64,9 @@ class Collection:
       records: in the order of the source.
       keypoint_names: ``left`` and ``right`` in a name tell which key points swap in the mirror.
       expected: number of objects of each split as published, where that is known.
-      problems: what is wrong with the source as a whole or leaves objects out: missing files by name, counts.
+      problems: what is wrong with the source: files that are missing or broken, by name, and what they cost.
+      notes: what is left out by design.
+      counts: further ones, that a check compares.
       settings: further facts for ``dataset.json``, such as the padding of the boxes.
     """
 
@@ -55,6 +76,8 @@ class Collection:
     keypoint_names: tuple[str, ...] = ()
     expected: dict[str, int] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    counts: tuple[Count, ...] = ()
     settings: dict = field(default_factory=dict)
 
 
@@ -89,7 +112,7 @@ def prepare_records(
         raise ValueError(skipped[0])
     for item in tqdm(collection.records, desc=f"prepare {collection.category}", disable=not progress):
         try:
-            _write_once(root, item)
+            _write_once(root, item, len(collection.keypoint_names))
         except ValueError as error:
             if on_error == "raise":
                 raise
@@ -102,6 +125,8 @@ def prepare_records(
     write_text(root / MANIFEST, "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines))
     splits = {name: [line["object_id"] for line in lines if line["split"] == name] for name in SPLITS}
     index = {**facts, "keypoint_names": list(collection.keypoint_names), "splits": splits, "skipped": skipped}
+    if collection.notes:
+        index["notes"] = list(collection.notes)
     save_index(root, index)
     save_contact_sheet(root, [line["object_id"] for line in lines])
     return index
@@ -123,11 +148,11 @@ def check_collection(collection: Collection) -> None:
 
 
 def check_record(record: ObjectRecord, num_keypoints: int | None = None) -> None:
-    """Raises a ValueError where the arrays of a record do not fit together or are not finite.
+    """Raises a ValueError where the arrays of a record do not fit together, are not finite, or show no key point.
 
     Args:
       record: what a loader made.
-      num_keypoints: how many the collection names, or None.
+      num_keypoints: how many the collection names, or None; where it names some, one has to be visible in some view.
     """
     count = len(record.images)
     if record.images.dtype != np.uint8 or record.images.ndim != 4 or record.images.shape[3] != 4:
@@ -143,6 +168,8 @@ def check_record(record: ObjectRecord, num_keypoints: int | None = None) -> None
     for name in (*shapes, "keypoints_ndc"):
         if not np.isfinite(getattr(record, name)).all():
             raise ValueError(f"{name} has a number that is not finite.")
+    if num_keypoints and not (record.keypoints_ndc[..., 2] > 0.5).any():
+        raise ValueError("none of its key points is visible.")
 
 
 def claim_folder(root: Path, wanted: dict) -> None:
@@ -166,7 +193,7 @@ def write_text(path: Path, text: str) -> None:
     os.replace(partial, path)
 
 
-def _write_once(root: Path, item: LazyRecord) -> None:
+def _write_once(root: Path, item: LazyRecord, num_keypoints: int) -> None:
     """Read and save one object, unless it is there already and readable."""
     if object_path(root, item.object_id).is_file():
         try:
@@ -175,5 +202,5 @@ def _write_once(root: Path, item: LazyRecord) -> None:
         except ValueError:
             pass  # cut short by a crash; read it again
     record = item.load()
-    check_record(record)
+    check_record(record, num_keypoints or None)
     save_object(root, item.object_id, record)

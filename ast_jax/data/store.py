@@ -42,6 +42,8 @@ class ObjectRecord:
       vertices, faces: the normalised mesh itself, float32 ``[v, 3]`` and int32 ``[f, 3]``.
       query_points, query_inside: float32 ``[m, 3]`` places in the cube, and whether they lie inside the object.
       box_share: float32 ``[n]``, longer side of the annotated bounding box as a fraction of the stored square.
+      box: float32 ``[n, 4]``, left, top, right and lower side of the annotated bounding box, as fractions of the stored
+        square's side from its upper left corner.
     """
 
     images: np.ndarray
@@ -58,6 +60,7 @@ class ObjectRecord:
     query_points: np.ndarray | None = None
     query_inside: np.ndarray | None = None
     box_share: np.ndarray | None = None
+    box: np.ndarray | None = None
 
 
 def object_path(root: str | Path, object_id: str) -> Path:

@@ -98,6 +98,24 @@ def structure_from_motion(parts: Float[np.ndarray, "n p 3"], semantics: Semantic
     return motion
 
 
+def fit_camera(
+    points: Float[np.ndarray, "p 3"], parts: Float[np.ndarray, "p 3"]
+) -> tuple[float, Float[np.ndarray, "2"], Float[np.ndarray, "3 3"]]:
+    """The camera of one picture, with key points as they are.
+
+    Args:
+      points: in the world, as ``Motion.points``.
+      parts: x and y in pixels (y down), visible (> 0); at least ``MIN_VISIBLE``, not all in one place.
+
+    Returns:
+      scale, trans and rotation, as in `Motion`.
+    """
+    weight = (parts[None, :, 2] > 0).astype(np.float64)
+    centred, centre, size = _normalised(parts[None, :, :2], weight)
+    scale, rotation, shift = _cameras(points, centred, weight, *_best_start(points, centred, weight), steps=LAST_STEPS)
+    return float(scale[0] * size[0]), shift[0] * size[0] + centre[0], rotation[0]
+
+
 def _normalised(xy: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Key points about their mean and over the larger side of their box; hidden ones are zero."""
     centre = (weight[..., None] * xy).sum(1) / weight.sum(1)[:, None]

@@ -41,3 +41,8 @@ def test_config_builds(name, arg):
     vertices = jax.eval_shape(predict, jax.ShapeDtypeStruct((2, size, size, 3), np.float32))
     assert vertices.shape[0] == 2 and vertices.shape[2] == 3
     assert config.to_json()
+
+
+def test_birds_are_not_cut_out_of_the_photographs_that_the_model_sees():
+    assert not any(_load("cub", variant).data.input_masked for variant in ("ast", "cmr"))
+    assert _load("freeshapes", "chair").data.input_masked and _load("shapenet", None).data.input_masked

@@ -168,6 +168,25 @@ def test_rows_of_a_damaged_npz(tmp_path):
         NpzRows(path)
 
 
+@pytest.mark.parametrize("place", range(32, 120, 3))
+def test_flipped_bytes_at_the_start_of_a_member_name_the_file(tmp_path, place):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, np.random.default_rng(0).integers(0, 256, (20, 100), dtype=np.uint8))
+    content = bytearray(path.read_bytes())
+    content[place] ^= 255
+    path.write_bytes(content)
+    try:
+        NpzRows(path)[0]
+    except ValueError as error:
+        assert str(error).startswith(f"{path}: ")
+
+
+def test_rows_of_what_is_no_array(tmp_path):
+    write_zip(tmp_path / "a.npz", {"a.txt": b"no array at all"})
+    with pytest.raises(ValueError, match="a.npz: not a readable .npz file"):
+        NpzRows(tmp_path / "a.npz")
+
+
 def test_load_json(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps({"a": 1}))
     assert load_json(tmp_path / "a.json") == {"a": 1}

@@ -7,7 +7,15 @@ import pytest
 from PIL import Image
 
 from ast_jax.data.crop import Box
-from ast_jax.data.frames import ast_cut, ast_square, cmr_cut, cmr_square, square_camera, square_keypoints
+from ast_jax.data.frames import (
+    ast_cut,
+    ast_square,
+    cmr_cut,
+    cmr_square,
+    jittered_square,
+    square_camera,
+    square_keypoints,
+)
 
 # Even and odd sides, ties of the rounding (0.05 * 10 = 0.5), and boxes that reach beyond a picture of 60 x 40.
 BOXES = [
@@ -54,6 +62,15 @@ def test_squares_are_the_published_ones(box):
     for ours, published in ((cmr_square, published_cmr_square), (ast_square, published_ast_square)):
         square = ours(np.array(box, float))
         assert (square.left, square.top, square.side) == published(box)
+
+
+@pytest.mark.parametrize("box", BOXES)
+def test_a_box_that_does_not_move_gives_the_stored_square(box):
+    """But for the rounding to whole pixels, and AST's squares, which are a pixel smaller."""
+    x1, y1, x2, y2 = box
+    square = jittered_square(np.array([x1 - 1, y1 - 1, x2, y2], float), (0.0, 0.0, 0.0, 0.0))
+    left, top, side = published_cmr_square(box)
+    np.testing.assert_allclose([square.left, square.top, square.side], [left, top, side], atol=1.01)
 
 
 def test_squares_by_hand():

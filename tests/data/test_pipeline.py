@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from ast_jax.data.augment import Draw, colour_matrix, mirror_order, mirrored_views, recoloured
+from ast_jax.data.augment import Draw, colour_matrix, draw_augmentation, mirror_order, mirrored_views, recoloured
 from ast_jax.data.pipeline import (
     DataSource,
     checked_config,
@@ -17,6 +17,7 @@ from ast_jax.data.pipeline import (
     input_image,
     make_batch,
     make_batches,
+    photo_input,
 )
 from ast_jax.data.store import object_path, save_index, save_object
 from render import OrthographicCamera, orbit, rasterize
@@ -248,7 +249,7 @@ def test_odd_objects_are_named(tmp_path, record):
 
 def test_defaults_are_complete():
     assert checked_config({})["image_size"] == 64
-    assert checked_config({})["augment"] == {"flip": False, "crop": 0.0, "colour": 0.0}
+    assert checked_config({})["augment"] == {"flip": False, "crop": 0.0, "box": 0.0, "colour": 0.0}
 
 
 def test_frame_crops_move_picture_camera_and_key_points_together(tmp_path, record):
@@ -282,3 +283,113 @@ def test_pictures_in_a_file_give_the_same_batches(dataset_root):
     for first, second in zip(take(mapped, 2, config), take(plain, 2, config)):
         for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second)):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.fixture
+def boxed(tmp_path, record):
+    """Pictures of 16 px whose annotated box is 8 px wide and 10 px high."""
+    box = np.tile(np.float32([3, 2, 11, 12]) / 16, (len(record.images), 1))
+    save_object(tmp_path, "a", dataclasses.replace(record, box=box))
+    save_index(tmp_path, {"camera": "orthographic", "keypoint_names": [], "splits": {"train": ["a"]}})
+    config = {"image_size": 16, "render_size": 16, "input_crop": "frame", "augment": {"box": 0.05}}
+    return DataSource(tmp_path, "train", config)
+
+
+def test_sides_of_the_box_move_independently_and_everything_follows(boxed):
+    moves = (0.04, -0.03, 0.02, 0.05)
+    still, moved = (make_batch(boxed, [Draw((1,), sides=sides)], boxed.config) for sides in (None, moves))
+    left, right = 3 + (0.04 - 0.05) * 8, 11 + (0.02 + 0.05) * 8
+    top, lower = 2 + (-0.03 - 0.05) * 10, 12 + (0.05 + 0.05) * 10
+    side = max(right - left, lower - top)
+    centre = np.array([(left + right) / 2 / 8 - 1, 1 - (top + lower) / 2 / 8])
+    expected = (still.keypoints_ndc[0, 0, :, :2] - centre) * 16 / side
+    np.testing.assert_allclose(moved.keypoints_ndc[0, 0, :, :2], expected, atol=1e-5)
+    np.testing.assert_allclose(moved.camera.scale, still.camera.scale * 16 / side, rtol=1e-5)
+    np.testing.assert_array_equal(moved.image, moved.target_images[:, 0])
+
+
+def test_sides_of_the_box_are_drawn_evenly_up_to_the_limit():
+    augment = {"flip": True, "crop": 0.0, "colour": 0.0, "box": 0.05}
+    draws = [draw_augmentation(np.random.default_rng(seed), augment, (0,)) for seed in range(400)]
+    sides = np.array([draw.sides for draw in draws])
+    assert np.abs(sides).max() <= 0.05 and np.abs(np.corrcoef(sides.T) - np.eye(4)).max() < 0.2
+    np.testing.assert_allclose(sides.std(0), 0.05 / np.sqrt(3), rtol=0.1)
+    plain = [draw_augmentation(np.random.default_rng(k), {**augment, "box": 0.0}, (0,)) for k in range(400)]
+    assert [draw.mirror for draw in plain] == [draw.mirror for draw in draws] and plain[0].sides is None
+
+
+def test_data_without_annotated_boxes_say_so(boxed, dataset_root):
+    assert take(boxed, 1, boxed.config)[0].image.shape == (8, 16, 16, 3)
+    source = DataSource(dataset_root, "train", boxed.config)
+    with pytest.raises(ValueError, match="augment.box=0.05: .* has no annotated boxes; set it to 0, or delete"):
+        take(source, 1, boxed.config)
+    with pytest.raises(ValueError, match="augment.box: .* needs input_crop='frame'"):
+        checked_config({"augment": {"box": 0.05}})
+
+
+UNMASKED = {"image_size": 16, "render_size": 16, "input_crop": "frame", "input_masked": False}
+
+
+def test_unmasked_input_is_the_photograph_and_targets_stay_masked(dataset_root):
+    source = DataSource(dataset_root, "train", {**UNMASKED, "background": (0.1, 0.9, 0.5)})
+    masked = DataSource(dataset_root, "train", {**source.config, "input_masked": True})
+    photo = source.images[5, ..., :3].astype(np.float32) / 255
+    for draw in (Draw((5,)), Draw((5,), mirror=True), Draw((5,), colour=colour_matrix(np.ones(5) * 0.4, 0.3))):
+        batch, same = (make_batch(s, [draw], s.config) for s in (source, masked))
+        expected = photo if draw.colour is None else np.clip(photo @ draw.colour.T, 0, 1)
+        np.testing.assert_allclose(batch.image[0], expected[:, ::-1] if draw.mirror else expected, atol=1e-6)
+        inside = batch.target_masks[0, 0] == 1
+        np.testing.assert_allclose(batch.image[0][inside], batch.target_images[0, 0][inside], atol=1e-6)
+        assert_same(dataclasses.replace(batch, image=same.image), same)
+
+
+def test_unmasked_input_does_not_depend_on_the_mask(tmp_path, record):
+    images = record.images.copy()
+    images[..., 3] = np.where(np.indices(images.shape[:3]).sum(0) % 3 == 0, 255, 0)
+    for name, pictures in (("a", record.images), ("b", images)):
+        save_object(tmp_path, name, dataclasses.replace(record, images=pictures))
+    save_index(tmp_path, {"keypoint_names": [], "splits": {"train": ["a"], "test": ["b"]}})
+    first, second = (DataSource(tmp_path, split, UNMASKED) for split in ("train", "test"))
+    draw = Draw((1,), jitter=(0.2, -0.1, 1.1), mirror=True)
+    pair = [make_batch(source, [draw], source.config) for source in (first, second)]
+    np.testing.assert_array_equal(pair[0].image, pair[1].image)
+    assert not np.array_equal(pair[0].target_masks, pair[1].target_masks)
+
+
+def test_unmasked_input_repeats_the_border_beyond_the_stored_square(tmp_path, record):
+    images = np.full_like(record.images, 200)
+    save_object(tmp_path, "a", dataclasses.replace(record, images=images))
+    save_index(tmp_path, {"keypoint_names": [], "splits": {"train": ["a"]}})
+    source = DataSource(tmp_path, "train", {**UNMASKED, "background": (0.0, 0.0, 0.0)})
+    batch = make_batch(source, [Draw((0,), jitter=(0.3, 0.3, 0.8))], source.config)
+    np.testing.assert_allclose(batch.image, 200 / 255, atol=1e-6)
+
+
+def test_photographs_are_fed_like_unmasked_training_pictures(dataset_root):
+    config = {**UNMASKED, "input_crop": "object"}
+    source = DataSource(dataset_root, "train", config)
+    np.testing.assert_allclose(
+        input_image(source.images[0], config), make_batch(source, [Draw((0,))], source.config).image[0], atol=1e-6
+    )
+    rgb, mask = source.images[0, ..., :3] / 255, source.images[0, ..., 3] / 255
+    assert not np.allclose(photo_input(rgb, mask, config), photo_input(rgb, mask, {**config, "input_masked": True}))
+
+
+def test_runs_from_before_the_switch_were_masked():
+    assert checked_config({"image_size": 8})["input_masked"] is True
+
+
+def test_cut_out_pictures_are_shown_over_the_background(tmp_path, record):
+    """A model that learned from photographs is tried on rendered pictures."""
+    save_object(tmp_path, "a", dataclasses.replace(record, images=record.images * (record.images[..., 3:] > 0)))
+    save_index(tmp_path, {"keypoint_names": [], "splits": {"train": ["a"]}})
+    batches = []
+    for masked in (False, True):
+        source = DataSource(tmp_path, "train", {**UNMASKED, "input_masked": masked})
+        assert source.cut_out
+        batches.append(make_batch(source, [Draw((0,))], source.config))
+    assert_same(*batches)
+
+
+def test_photographs_are_not_taken_for_cut_out_ones(dataset_root):
+    assert not DataSource(dataset_root, "train", UNMASKED).cut_out

@@ -41,7 +41,8 @@ def test_a_download_is_looked_over(cub, tmp_path):
     command = ["launch.prepare_data", "--check", "--dataset=cub", f"--source={cub}", f"--output={tmp_path}"]
     result = _run(*command)
     # All is there, but it is not the 11,735 pictures that were published.
-    assert result.returncode == 1 and "train: 8 objects of 5964" in result.stdout, result.stdout + result.stderr[-2000:]
+    assert result.returncode == 1 and "images.txt: 14, published are 11788" in result.stdout, result.stderr[-2000:]
+    assert "28 of 28 files are there" in result.stdout and "mean key points lie 0.0%" in result.stdout
     assert "14 of 14 sampled objects read well" in result.stdout
     sheet = np.asarray(Image.open(tmp_path / "check.png"))
     assert sheet.shape == (2 * 128, 8 * 128, 3)

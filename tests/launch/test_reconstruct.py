@@ -133,3 +133,19 @@ def test_missing_checkpoint_is_one_line(tmp_path):
 
 def test_names_of_outputs_do_not_collide():
     assert reconstruction.unique_names(["a/cup.png", "b/cup.jpg", "cup-2.png"]) == ["cup", "cup-2", "cup-2-2"]
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_model_that_saw_photographs_is_fed_the_photograph(masked):
+    rgb = np.random.default_rng(0).uniform(0, 0.9, (40, 40, 3)).astype(np.float32)
+    mask = np.zeros((40, 40), np.float32)
+    mask[14:30, 10:30] = 1
+    fed = []
+
+    def predict(image):
+        fed.append(image)
+        return Prediction(jnp.asarray(VERTICES)[None], FACES, texels=jnp.asarray(TEXELS, jnp.float32)[None])
+
+    result = reconstruction.reconstruct(predict, rgb, mask, {**CONFIG.data, "input_masked": masked})
+    assert (fed[0][0, 0, 0] == 1).all() == masked  # a corner: white paper, or what the photograph shows there
+    assert (result.picture[0, 0] == 1).all()

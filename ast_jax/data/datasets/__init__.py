@@ -18,6 +18,7 @@ class ReadOptions:
       image_size: side of the stored square pictures, px; 0: that of the data set's protocol.
       variant: of the protocol, where there are several; empty for the reader's default.
       seed: of what the reader chooses by chance.
+      checking: nothing will be prepared: list all files, and spare what takes long.
     """
 
     source: Path
@@ -25,6 +26,7 @@ class ReadOptions:
     image_size: int = 0
     variant: str = ""
     seed: int = 0
+    checking: bool = False
 
 
 Reader = Callable[[ReadOptions], Collection]

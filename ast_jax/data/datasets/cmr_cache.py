@@ -143,6 +143,7 @@ def _records(annotations: list[Annotation], split: str, variant: str, image_size
             split=split,
             load=partial(read_annotation, annotations[number], variant, image_size),
             provenance={"image": "/".join(annotations[number].path.parts[-2:])},
+            files=(annotations[number].path,),
         )
         for number in order
     ]

@@ -21,6 +21,8 @@ PADDING = 0.1
 # Instances whose box is smaller than this on its longer side, px, are left out: too little to see.
 MIN_BOX_SIDE = 32.0
 FRACTIONS = (0.8, 0.1, 0.1)
+# What no object can be made of, though nothing is wrong with it; other reasons to leave an instance out are problems.
+BY_DESIGN = ("crowds", "too small")
 # variant -> how the names of the annotation files begin
 VARIANTS = {"": ("instances", "annotations", "_annotations"), "keypoints": ("person_keypoints", "keypoints")}
 
@@ -42,20 +44,23 @@ def read(options: ReadOptions, *, min_box_side: float = MIN_BOX_SIDE) -> Collect
       ValueError: no annotation file, one that is not COCO's format, or an unknown category.
     """
     files = _annotation_files(Path(options.source), options.variant)
-    records, problems, names, category = [], [], (), options.category
+    records, problems, notes, names, category = [], [], [], (), options.category
     for path in files:
         content = _checked(path)
         kind = _find_category(path, content["categories"], options.category)
         category, names = kind["name"], tuple(kind.get("keypoints", ()))
         try:
-            found, skipped = _list_file(path, content, kind["id"], len(names), options, min_box_side)
+            found, counts = _list_file(path, content, kind["id"], len(names), options, min_box_side)
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path}: not COCO's format ({type(error).__name__}: {error}).") from error
         records += found
-        problems += skipped
+        for reason, count in counts.items():
+            (notes if reason in BY_DESIGN else problems).append(f"{path}: {count} instances {reason} left out.")
     sizes = {"image_size": options.image_size or 128, "min_box_side": min_box_side}
     settings = {"source": "coco", "padding": PADDING, **sizes}
-    return Collection(category, "unknown", tuple(records), names, problems=tuple(problems), settings=settings)
+    return Collection(
+        category, "unknown", tuple(records), names, problems=tuple(problems), notes=tuple(notes), settings=settings
+    )
 
 
 def _annotation_files(source: Path, variant: str) -> list[Path]:
@@ -99,7 +104,7 @@ def _find_category(path: Path, categories: list[dict], wanted: str) -> dict:
 
 def _list_file(
     path: Path, content: dict, category: int, num_keypoints: int, options: ReadOptions, min_box_side: float
-) -> tuple[list[LazyRecord], list[str]]:
+) -> tuple[list[LazyRecord], dict[str, int]]:
     """Records of one annotation file, and how many instances were left out, by reason."""
     images = {image["id"]: image for image in content["images"]}
     chosen, counts = [], {"crowds": 0, "too small": 0, "without a mask": 0, "of unknown pictures": 0}
@@ -118,10 +123,11 @@ def _list_file(
             split,
             partial(_load, path, images[item["image_id"]], item, num_keypoints, options.image_size or 128),
             {"image": images[item["image_id"]]["file_name"], "annotation": item["id"]},
+            _files(path, images[item["image_id"]]["file_name"]),
         )
         for item, split in zip(chosen, splits)
     ]
-    return records, [f"{path}: {count} instances {reason} left out." for reason, count in counts.items() if count]
+    return records, {reason: count for reason, count in counts.items() if count}
 
 
 def _why_not(item: dict, images: dict, min_box_side: float) -> str:
@@ -161,17 +167,29 @@ def _load(path: Path, image: dict, item: dict, num_keypoints: int, size: int) ->
 
 def _find_picture(path: Path, name: str) -> Path:
     """COCO's folders: ``annotations/instances_val2017.json`` goes with ``val2017/``."""
-    tail = path.stem.rpartition("_")[2]
-    places = [
-        root / part for root in (path.parent, path.parent.parent) for part in (tail, f"images/{tail}", "images", "")
-    ]
     relative = Path(name)
     if relative.is_absolute() or ".." in relative.parts:
         raise ValueError(f"{path}: refused, its picture {name!r} lies outside the folder.")
-    for place in places:
-        if (place / relative).is_file():
-            return place / relative
-    raise ValueError(f"{places[0] / relative}: no such file; it was looked for in images/ and beside {path}, too.")
+    candidates = [place / relative for place in _places(path)]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise ValueError(f"{candidates[0]}: no such file; it was looked for in images/ and beside {path}, too.")
+
+
+def _places(path: Path) -> list[Path]:
+    tail = path.stem.rpartition("_")[2]
+    return [
+        root / part for root in (path.parent, path.parent.parent) for part in (tail, f"images/{tail}", "images", "")
+    ]
+
+
+def _files(path: Path, name: str) -> tuple[Path, ...]:
+    """The picture, or the first place where it should be; none where loading will refuse it."""
+    try:
+        return (_find_picture(path, name),)
+    except ValueError:
+        return () if Path(name).is_absolute() or ".." in Path(name).parts else (_places(path)[0] / name,)
 
 
 def _square(item: dict, mask: np.ndarray) -> tuple[Box, float]:

@@ -1,6 +1,7 @@
 """CUB-200-2011 as it is published: photographs, boxes, key points, segmentations. Cameras are ours."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,14 +14,19 @@ from ast_jax.data.datasets.cmr_cache import chosen_variant, find_folder
 from ast_jax.data.datasets.cub_cmr import KEYPOINT_NAMES
 from ast_jax.data.frames import PADDING
 from ast_jax.data.images import read_image
-from ast_jax.data.records import Collection, LazyRecord
-from ast_jax.data.structure_from_motion import Semantics, structure_from_motion
+from ast_jax.data.records import Collection, Count, LazyRecord
+from ast_jax.data.store import ObjectRecord
+from ast_jax.data.structure_from_motion import Semantics, fit_camera, structure_from_motion
 
+# Pictures of train_test_split.txt: to learn from, and to test with.
+OFFICIAL = (5994, 5794)
 # CMR writes "min kp threshold 6", and means more than 6: 11,736 pictures have that many, it has 11,735; 11,684 have
 # more than 7, as many as its threshold 7 leaves.
 MIN_VISIBLE = 7
-# Of CMR's cleaned set; val and test are halves of 5,771, chosen by our own seed.
-EXPECTED = {"train": 5964, "val": 2885, "test": 2886}
+# Of CMR's cleaned set, which has one picture less than have that many key points.
+CLEANED, CLEANED_TOLERANCE = (5964, 5771), 1
+# Pictures that structure from motion gets when a download is looked over: enough for the mean shape, in seconds.
+CHECK_SAMPLE = 400
 # A segmentation's grey value is the share of annotators who saw the bird there.
 MASK_THRESHOLD = 127
 SEMANTICS = Semantics(
@@ -69,24 +75,26 @@ def read(options: ReadOptions) -> Collection:
     segmentations = find_folder(options.source, folders, "segmentations (segmentations.tgz, unpacked)")
     listing = read_listing(images.parent)
     kept = np.flatnonzero((listing.parts[..., 2] > 0).sum(1) >= MIN_VISIBLE)
-    cameras, facts, problems = _cameras(listing, kept) if variant == "cmr" else ([None] * len(kept), {}, ())
+    cameras, facts, problems = _cameras(listing, kept, options.checking) if variant == "cmr" else ({}, {}, ())
     splits = _splits(listing.train[kept], options.seed)
     numbers, records = list(listing.names), []
-    for k, camera, split in zip(kept, cameras, splits):
-        if variant == "cmr" and camera is None:
+    for k, split in zip(kept, splits):
+        if variant == "cmr" and k not in cameras:
             continue
         name = listing.names[numbers[k]]
-        mask = partial(read_segmentation, (segmentations / name).with_suffix(".png"))
-        annotation = Annotation(images / name, listing.boxes[k], listing.parts[k], mask, camera)
-        load = partial(read_annotation, annotation, variant, image_size)
-        records.append(LazyRecord(f"{numbers[k]:05d}", str(split), load, {"image": name}))
+        files = images / name, (segmentations / name).with_suffix(".png")
+        annotation = Annotation(
+            files[0], listing.boxes[k], listing.parts[k], partial(read_segmentation, files[1]), None
+        )
+        load = partial(_load, annotation, cameras.get(k), variant, image_size)
+        records.append(LazyRecord(f"{numbers[k]:05d}", str(split), load, {"image": name}, files))
     return Collection(
         category="bird",
         camera="orthographic" if variant == "cmr" else "unknown",
         records=tuple(records),
         keypoint_names=KEYPOINT_NAMES,
-        expected=EXPECTED,
         problems=problems,
+        counts=_counts(listing, kept),
         settings={
             "variant": variant,
             "image_size": image_size,
@@ -126,18 +134,53 @@ def read_segmentation(path: Path) -> Bool[np.ndarray, "h w"]:
     return read_image(path)[..., 0] > MASK_THRESHOLD
 
 
-def _cameras(listing: Listing, kept: np.ndarray) -> tuple[list[PhotoCamera | None], dict, tuple[str, ...]]:
-    """A camera for each picture that is kept, facts for the index, and the names of pictures without one."""
-    motion = structure_from_motion(listing.parts[kept], SEMANTICS)
-    cameras = [
-        PhotoCamera(float(motion.scale[k]), motion.trans[k], motion.rotation[k]) if motion.found[k] else None
-        for k in range(len(kept))
-    ]
-    names = list(listing.names.values())
+def _cameras(
+    listing: Listing, kept: np.ndarray, checking: bool
+) -> tuple[dict[int, Callable[[], PhotoCamera]], dict, tuple[str, ...]]:
+    """Position in the listing to what gives the camera, facts for the index, and the names of pictures without one.
+
+    Where a download is only looked over, the mean shape comes from some pictures, and each camera when it is asked for.
+    """
+    sample = kept
+    if checking and len(kept) > CHECK_SAMPLE:
+        sample = kept[np.linspace(0, len(kept) - 1, CHECK_SAMPLE).round().astype(int)]
+    motion = structure_from_motion(listing.parts[sample], SEMANTICS)
+    facts, names = {"mean_keypoints": motion.points.round(4).tolist()}, list(listing.names.values())
+    if len(sample) < len(kept):
+        return {int(k): partial(_fitted_camera, motion.points, listing.parts[k]) for k in kept}, facts, ()
+    cameras = {
+        int(k): partial(PhotoCamera, float(motion.scale[row]), motion.trans[row], motion.rotation[row])
+        for row, k in enumerate(kept)
+        if motion.found[row]
+    }
     problems = tuple(
-        f"{names[kept[k]]}: its key points give no camera; it is left out." for k in np.flatnonzero(~motion.found)
+        f"{names[k]}: its key points give no camera; it is left out." for k in kept[np.flatnonzero(~motion.found)]
     )
-    return cameras, {"mean_keypoints": motion.points.round(4).tolist()}, problems
+    return cameras, facts, problems
+
+
+def _fitted_camera(points: np.ndarray, parts: np.ndarray) -> PhotoCamera:
+    return PhotoCamera(*fit_camera(points, parts))
+
+
+def _load(
+    annotation: Annotation, camera: Callable[[], PhotoCamera] | None, variant: str, image_size: int
+) -> ObjectRecord:
+    if camera is not None:
+        annotation = replace(annotation, camera=camera())
+    return read_annotation(annotation, variant, image_size)
+
+
+def _counts(listing: Listing, kept: np.ndarray) -> tuple[Count, ...]:
+    """The archive's own numbers, which a whole download has exactly, and CMR's."""
+    train = listing.train
+    return (
+        Count("images.txt", len(train), sum(OFFICIAL)),
+        Count("train_test_split.txt, to learn from", int(train.sum()), OFFICIAL[0]),
+        Count("train_test_split.txt, to test with", int((~train).sum()), OFFICIAL[1]),
+        Count("cleaned as by CMR, to learn from", int(train[kept].sum()), CLEANED[0], CLEANED_TOLERANCE),
+        Count("cleaned as by CMR, to test with", int((~train[kept]).sum()), CLEANED[1], CLEANED_TOLERANCE),
+    )
 
 
 def _splits(train: np.ndarray, seed: int) -> np.ndarray:

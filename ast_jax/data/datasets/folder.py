@@ -55,7 +55,13 @@ def read(options: ReadOptions) -> Collection:
     splits = _read_splits(root, groups) or _draw_splits(list(groups), options.seed)
     load = partial(_load, root=root, size=options.image_size or 128, cameras=cameras, keypoints=keypoints)
     records = [
-        LazyRecord(name, splits[name], partial(load, tuple(paths)), {"files": [_key(p, root) for p in paths]})
+        LazyRecord(
+            name,
+            splits[name],
+            partial(load, tuple(paths)),
+            {"files": [_key(p, root) for p in paths]},
+            (*paths, *(_masks(paths, root) if options.checking else ())),
+        )
         for name, paths in groups.items()
         if name in splits
     ]
@@ -104,6 +110,11 @@ def find_mask(picture: Path, root: Path) -> Path | None:
         names += [place.with_name(place.name + ending) for place in places for ending in ("", *MASK_ENDINGS)]
     candidates = [name.with_name(name.name + suffix) for name in names for suffix in IMAGE_SUFFIXES]
     return next((path for path in candidates if path.is_file()), None)
+
+
+def _masks(pictures: list[Path], root: Path) -> list[Path]:
+    found = [find_mask(picture, root) for picture in pictures]
+    return [path for path in found if path is not None]
 
 
 def _key(picture: Path, root: Path) -> str:

@@ -3,6 +3,7 @@
 import difflib
 import zlib
 from collections.abc import Callable, Container
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,7 @@ def choose_classes(category: str, present: Container[str], source: Path) -> tupl
       source: for the messages.
 
     Returns:
-      Ids in the order of ``CLASSES``, and what is missing of ``all``, in words.
+      Ids in the order of ``CLASSES``, and which of ``all`` are not there, in words.
 
     Raises:
       ValueError: unknown, not there, or empty where there are several.
@@ -102,7 +103,11 @@ def find_tree(source: Path, names: tuple[str, ...]) -> Path:
 
 
 def tree_records(
-    root: Path, classes: list[str], list_names: tuple[str, ...], load: Callable[[Path, str], ObjectRecord]
+    root: Path,
+    classes: list[str],
+    list_names: tuple[str, ...],
+    load: Callable[[Path, str], ObjectRecord],
+    files: tuple[str, ...],
 ) -> tuple[tuple[LazyRecord, ...], tuple[str, ...]]:
     """The models that the lists of a tree name: ``{class}/{list}`` holds one model id per line.
 
@@ -111,6 +116,7 @@ def tree_records(
       classes: their ids.
       list_names: of the lists, with ``{split}`` in them; the first one that is there counts.
       load: reads a model from its folder; its second argument is the object id.
+      files: of every model, relative to its folder.
 
     Returns:
       Records, and what is missing, in words.
@@ -128,11 +134,22 @@ def tree_records(
                 continue
             for model in read_lines(path):
                 object_id, folder = f"{identifier}_{model}", root / identifier / model
-                provenance = {"class": identifier, "model": model}
-                records.append(LazyRecord(object_id, split, lambda f=folder, x=object_id: load(f, x), provenance))
+                provenance, needed = {"class": identifier, "model": model}, tuple(folder / name for name in files)
+                lazy = LazyRecord(object_id, split, partial(load, folder, object_id), provenance, needed)
+                records.append(lazy)
     if not records:
         raise ValueError(f"{root}: no model is listed. {' '.join(problems[:3])}")
     return tuple(records), tuple(problems)
+
+
+def picture_names(root: Path, classes: list[str], folders: tuple[str, ...]) -> tuple[str, ...]:
+    """What the folders of pictures hold in the first model that has them, relative to the model: all are alike."""
+    for identifier in classes:
+        for model in sorted((root / identifier).iterdir()):
+            found = [path for name in folders for path in sorted((model / name).glob("*.*"))]
+            if found:
+                return tuple(str(path.relative_to(model)) for path in found)
+    return ()
 
 
 def camera_fields(camera: PerspectiveCamera, turn: Float[np.ndarray, "3 3"]) -> dict[str, np.ndarray]:

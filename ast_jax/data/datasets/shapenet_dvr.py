@@ -21,6 +21,7 @@ from ast_jax.data.datasets.shapenet import (
     choose_classes,
     choose_points,
     find_tree,
+    picture_names,
     tree_records,
     turned,
     unmirror,
@@ -55,15 +56,18 @@ def read(options: ReadOptions) -> Collection:
     check_variant(options.variant)
     root = find_tree(source_folder(options.source), ("NMR_Dataset", "shapenet_nmr", "data/NMR_Dataset"))
     present = {identifier for identifier in CLASSES if (root / identifier).is_dir()}
-    classes, problems = choose_classes(options.category, present, root)
-    load = partial(_load, options=options)
-    records, missing = tree_records(root, classes, ("softras_{split}.lst", "{split}.lst"), load)
+    classes, notes = choose_classes(options.category, present, root)
+    load, files = partial(_load, options=options), ("cameras.npz", "pointcloud.npz")
+    if options.checking:
+        files += picture_names(root, classes, ("image", "mask"))
+    records, missing = tree_records(root, classes, ("softras_{split}.lst", "{split}.lst"), load, files)
     settings = {"source": "shapenet_dvr", "image_size": options.image_size or 64, "points": options.variant or "10000"}
     return Collection(
         category_name(options.category, classes),
         "perspective",
         records,
-        problems=(*problems, *missing),
+        problems=missing,
+        notes=notes,
         settings=settings,
     )
 

@@ -42,23 +42,29 @@ def read(options: ReadOptions) -> Collection:
       Objects of 24 views with cameras and occupancy; ids are ``{class}_{split}_{row}``, for the files know no others.
 
     Raises:
-      ValueError: no such files there, a broken one, or an unknown class.
+      ValueError: no such files there, none of them readable, or an unknown class.
     """
     folder = _find_folder(source_folder(options.source))
     files = {match.groups(): path for path in sorted(folder.iterdir()) if (match := _FILE.fullmatch(path.name))}
-    classes, problems = choose_classes(options.category, {identifier for identifier, _ in files}, folder)
-    records, missing = [], []
+    classes, notes = choose_classes(options.category, {identifier for identifier, _ in files}, folder)
+    records, problems = [], []
     for identifier in classes:
         for split in SPLITS:
             if (identifier, split) not in files:
-                missing.append(f"{folder}: {identifier}_{split}_images.npz is not there.")
+                problems.append(f"{folder}: {identifier}_{split}_images.npz is not there.")
                 continue
-            records += _list_file(files[identifier, split], identifier, split, options.image_size or 64)
+            try:
+                records += _list_file(files[identifier, split], identifier, split, options.image_size or 64)
+            except ValueError as error:
+                problems.append(f"the {split} split of {class_name(identifier)} is left out: {error}")
+    if not records:
+        raise ValueError(" ".join(problems))
     return Collection(
         category=category_name(options.category, classes),
         camera="perspective",
         records=tuple(records),
-        problems=(*problems, *missing),
+        problems=tuple(problems),
+        notes=notes,
         settings={"source": "shapenet_nmr", "image_size": options.image_size or 64, "voxel_cube": VOXEL_CUBE},
     )
 
@@ -105,9 +111,10 @@ def _list_file(path: Path, identifier: str, split: str, image_size: int) -> list
     if len(voxels) != len(images) or len(set(voxels.shape[1:])) != 1 or len(voxels.shape) != 4:
         raise ValueError(f"{voxels.path}: {voxels.shape}, expected [{len(images)}, r, r, r], as there are pictures.")
     provenance = {"class": identifier, "name": class_name(identifier), "file": path.name}
+    files = (images.path, voxels.path)
     return [
         LazyRecord(
-            f"{identifier}_{split}_{row:05d}", split, partial(_load, images, voxels, row, image_size), provenance
+            f"{identifier}_{split}_{row:05d}", split, partial(_load, images, voxels, row, image_size), provenance, files
         )
         for row in range(len(images))
     ]

@@ -23,6 +23,7 @@ from ast_jax.data.datasets.shapenet import (
     choose_classes,
     choose_points,
     find_tree,
+    picture_names,
     tree_records,
     turned,
 )
@@ -65,16 +66,19 @@ def read(options: ReadOptions) -> Collection:
     check_variant(options.variant)
     root = find_tree(source_folder(options.source), ("ShapeNet", "data/ShapeNet"))
     present = {identifier for identifier in CLASSES if (root / identifier).is_dir()}
-    classes, problems = choose_classes(options.category, present, root)
-    load = partial(_load, options=options)
-    records, missing = tree_records(root, classes, ("{split}.lst",), load)
+    classes, notes = choose_classes(options.category, present, root)
+    load, files = partial(_load, options=options), ("points.npz", "pointcloud.npz", "model.binvox")
+    if options.checking:
+        files += picture_names(root, classes, ("img_choy2016",))  # cameras.npz lies there, too
+    records, missing = tree_records(root, classes, ("{split}.lst",), load, files)
     size, points = options.image_size or 137, options.variant or "10000"
     settings = {"source": "shapenet_occnet", "image_size": size, "points": points}
     return Collection(
         category_name(options.category, classes),
         "perspective",
         records,
-        problems=(*problems, *missing),
+        problems=missing,
+        notes=notes,
         settings=settings,
     )
 

@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from ast_jax.data.augment import mirror_order
+from ast_jax.data.check import check_download
 from ast_jax.data.datasets import ReadOptions, coco, read_dataset
 from ast_jax.data.datasets.coco_masks import segmentation_mask, unpack_counts
-from ast_jax.data.records import check_collection, check_record
+from ast_jax.data.records import check_collection, check_record, prepare_records
 
 HEIGHT, WIDTH = 60, 80
 NAMES = ["nose", "left_ear", "right_ear"]
@@ -90,7 +91,7 @@ def write(folder: Path, annotations: list[dict], name: str = "instances_val2017"
         "annotations": annotations,
     }
     for part in ("annotations", pictures):
-        (folder / part).mkdir(exist_ok=True)
+        (folder / part).mkdir(parents=True, exist_ok=True)
     (folder / f"annotations/{name}.json").write_text(json.dumps(content))
     picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     picture[20:50, 10:50] = (200, 100, 50)
@@ -134,14 +135,33 @@ def test_what_is_left_out_is_counted(tmp_path):
     ]
     found = read(write(tmp_path, items))
     assert [item.provenance["annotation"] for item in found.records] == [1]
-    assert [p.split(": ")[1] for p in found.problems] == [
+    assert [note.split(": ")[1] for note in found.notes] == [
         "1 instances crowds left out.",
         "1 instances too small left out.",
+    ]
+    assert [problem.split(": ")[1] for problem in found.problems] == [
         "1 instances without a mask left out.",
         "1 instances of unknown pictures left out.",
     ]
     more = coco.read(ReadOptions(tmp_path, "zebra"), min_box_side=8.0)
     assert len(more.records) == 2
+
+
+def test_what_is_left_out_by_design_stops_nothing(tmp_path):
+    write(tmp_path / "source", [annotation(1), annotation(2, iscrowd=1)])
+    assert not check_download(read(tmp_path / "source")).problems
+    index = prepare_records(read(tmp_path / "source", image_size=16), tmp_path / "out", on_error="raise")
+    assert index["skipped"] == [] and "1 instances crowds left out." in index["notes"][0]
+
+
+def test_objects_that_show_no_key_point_are_named(tmp_path):
+    hidden = annotation(2, keypoints=[29, 34, 1, 0, 0, 0, 0, 0, 0])
+    write(tmp_path / "source", [annotation(1), hidden])
+    index = prepare_records(read(tmp_path / "source", image_size=16), tmp_path / "out")
+    assert sum(map(len, index["splits"].values())) == 1
+    assert index["skipped"] == ["instances_val2017_2: none of its key points is visible."]
+    with pytest.raises(ValueError, match="none of its key points is visible"):
+        prepare_records(read(tmp_path / "source", image_size=16), tmp_path / "again", on_error="raise")
 
 
 def test_a_box_is_found_where_there_is_none(tmp_path):

@@ -87,7 +87,7 @@ def test_mask_is_what_most_annotators_saw(source, photos):
     assert item.load().images[0, ..., 3].max() == 255
     grey = np.asarray(Image.open((source / "segmentations" / photos[0].name).with_suffix(".png")))
     assert set(np.unique(grey)) == {0, 51, 204}
-    mask = item.load.args[0].mask()
+    mask = item.load.args[0].mask()  # of its annotation
     np.testing.assert_array_equal(mask, photos[0].mask)
 
 

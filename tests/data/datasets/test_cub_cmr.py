@@ -305,3 +305,15 @@ def test_same_bytes_again(source):
     first, again = (collect(source).records[0].load() for _ in range(2))
     for field in dataclasses.fields(first):
         np.testing.assert_array_equal(getattr(first, field.name), getattr(again, field.name))
+
+
+@pytest.mark.parametrize("variant", ["cmr", "ast"])
+def test_the_annotated_box_is_stored_in_the_square(source, photos, variant):
+    """The mask fills its box, so the stored mask ends where the stored box does."""
+    record = collect(source, variant=variant).records[0].load()
+    mask = record.images[0, ..., 3] > 127
+    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
+    found = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]) / len(mask)
+    np.testing.assert_allclose(record.box[0], found, atol=1.5 / len(mask))
+    width, height = record.box[0, 2:] - record.box[0, :2]
+    assert max(width, height) == pytest.approx(record.box_share[0])

@@ -234,3 +234,21 @@ def test_bad_folders(tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
     with pytest.raises(ValueError, match="a.png: not a readable picture"):
         read(tmp_path).records[0].load()
+
+
+def test_pictures_that_show_no_key_point_are_named_where_there_are_key_points(tmp_path):
+    folder = many(tmp_path, 2)
+    prepare_records(read(folder, image_size=16), tmp_path / "none", on_error="raise")
+    content = {"names": ["tip"], "keypoints": {"p 00.png": [[40.0, 20.0, 1]]}}
+    (folder / "keypoints.json").write_text(json.dumps(content))
+    index = prepare_records(read(folder, image_size=16), tmp_path / "some")
+    assert index["skipped"] == ["p_01: none of its key points is visible."]
+    with pytest.raises(ValueError, match="none of its key points is visible"):
+        prepare_records(read(folder, image_size=16), tmp_path / "raise", on_error="raise")
+
+
+def test_masks_are_looked_for_when_a_download_is_looked_over(tmp_path):
+    folder = many(tmp_path, 2)
+    (folder / "p 00_mask.png").write_bytes(b"")
+    files = [path for item in read(folder, checking=True).records for path in item.files]
+    assert folder / "p 00.png" in files and folder / "p 00_mask.png" in files

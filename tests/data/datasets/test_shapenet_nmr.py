@@ -43,8 +43,9 @@ def test_listing(folder):
     assert [item.split for item in found.records] == ["train", "train", "val", "test"]
     everything = read(folder, "all")
     assert everything.category == "all" and len(everything.records) == 5
-    # 11 classes and the two further splits of the sofas
-    assert len(everything.problems) == 13 and any("04256520_val_images.npz" in p for p in everything.problems)
+    # 11 classes, and the two further splits of the sofas
+    assert len(everything.notes) == 11 and "class airplane (02691156) is not there" in everything.notes[0]
+    assert len(everything.problems) == 2 and "04256520_val_images.npz" in everything.problems[0]
 
 
 def test_cameras_see_the_pictures(record):
@@ -122,6 +123,20 @@ def test_unknown_and_missing_classes(folder):
         read(folder, "airplane")
     with pytest.raises(ValueError, match="holds chair, sofa; choose one with --category"):
         read(folder, "")
+
+
+def test_a_bad_file_of_one_class_costs_that_split_alone(folder, tmp_path):
+    for path in folder.glob("*.npz"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / f"{SOFA}_train_voxels.npz").unlink()
+    path = tmp_path / f"{CHAIR}_val_images.npz"
+    path.write_bytes(path.read_bytes()[:1000])
+    found = read(tmp_path, "all")
+    assert [item.split for item in found.records] == ["train", "train", "test"]
+    assert any(f"the val split of chair is left out: {path}: not a readable" in line for line in found.problems)
+    assert any(f"{SOFA}_train_voxels.npz" in line for line in found.problems)
+    index = prepare_records(found, tmp_path / "out")
+    assert len(index["splits"]["train"]) == 2 and index["skipped"] == list(found.problems)
 
 
 def test_bad_files(folder, tmp_path):
