@@ -26,6 +26,20 @@ class Share:
     index: int = 0
     count: int = 1
 
+    @classmethod
+    def parse(cls, text: str) -> "Share":
+        """From ``i/n``; empty: of this process among those of jax.
+
+        Raises:
+          ValueError: something else.
+        """
+        if not text:
+            return cls(jax.process_index(), jax.process_count())
+        index, _, count = text.partition("/")
+        if not (index.isdigit() and count.isdigit() and int(index) < int(count)):
+            raise ValueError(f"shard={text}: expected i/n with 0 <= i < n, such as 0/4.")
+        return cls(int(index), int(count))
+
 
 WHOLE = Share()
 
