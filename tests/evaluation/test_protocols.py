@@ -6,14 +6,15 @@ import jax
 import numpy as np
 import pytest
 
-from ast_jax.benchmark import with_set_distance
 from ast_jax.data.pipeline import DataSource
 from ast_jax.data.store import ObjectRecord, save_index, save_object
 from ast_jax.evaluation import features
+from ast_jax.evaluation.drawn import with_set_distance
 from ast_jax.evaluation.nmr_voxels import nmr_occupancy
 from ast_jax.evaluation.point_iou import points_inside
 from ast_jax.evaluation.prediction import Predicted
-from ast_jax.evaluation.protocols import PROTOCOLS, shapenet
+from ast_jax.evaluation.protocols import PROTOCOLS, freeshapes, shapenet
+from ast_jax.evaluation.protocols.cub import refine
 from ast_jax.evaluation.protocols.cub_umr import snap_to_mask
 from ast_jax.evaluation.run import CHUNK, Share, evaluate
 from ast_jax.evaluation.shape3d import sample_surface_with_normals
@@ -190,6 +191,44 @@ def test_asts_picture_is_composed_over_white_and_multiplied_by_its_coverage(sour
     assert np.abs(row["picture"][2] - expected).max() <= 1 and ((alpha > 0.01) & (alpha < 0.99)).sum() > 50
     assert set(np.unique(row["target"][2])) == {0, 128}  # as stored, to the byte
     np.testing.assert_allclose(row["ssim"][2], ssim_uniform(row["picture"][2:3] / 255, row["target"][2:3] / 255)[0])
+
+
+def test_unicorns_mesh_has_the_middles_of_edges(source):
+    points, faces = refine(_shape(0), FACES, 600)
+    assert points.shape == (642, 3) and faces.shape == (1280, 3)
+    np.testing.assert_array_equal(points[:162], _shape(0))
+    assert refine(_shape(0), FACES, 162)[0].shape == (162, 3)
+    assert _measured("cub_unicorn", source, _oracle(source))["points_ndc"].shape == (NUM_OBJECTS, 2562, 2)
+
+
+def test_freeshapes_reports_all_that_can_be_measured(source, tmp_path):
+    protocol = with_lpips(freeshapes(num_views=0, num_points=500), _random_lpips(tmp_path))
+    result = evaluate(protocol, _oracle(source), FACES, source)
+    assert {*protocol.columns} == {*result.metrics, *result.totals}
+    # 500 points on an area of about 1.7 are 0.03 apart.
+    scores = [result.mean(name) for name in ("f_score_01", "f_score", "f_score_03", "f_score_04", "f_score_05")]
+    assert scores == sorted(scores) and scores[0] < 0.5 < 0.9 < scores[-1]
+    assert result.mean("chamfer_l2") < result.mean("chamfer_l1") ** 1.5 and result.mean("normal_consistency") > 0.9
+    assert result.mean("ssim_unseen") > 0.9 and result.mean("camera_error_deg") < 0.01
+    assert 0 < result.mean("lpips")
+    wrong = evaluate(protocol, _oracle(source, shapes=lambda k: 0.5 * _shape(k)), FACES, source)
+    assert wrong.mean("lpips") > 2 * result.mean("lpips")
+
+
+def _random_lpips(folder):
+    """An AlexNet of random weights with LPIPS heads, as launch.convert_weights writes them."""
+    rng, channels, arrays = np.random.default_rng(0), (3, 8, 6, 6, 6, 6), {}
+    for i, side in enumerate((11, 5, 3, 3, 3)):
+        scale = (side * side * channels[i]) ** -0.5
+        arrays[f"conv{i}/kernel"] = rng.normal(scale=scale, size=(side, side, channels[i], channels[i + 1]))
+        arrays[f"conv{i}/bias"], arrays[f"head{i}"] = np.zeros(channels[i + 1]), rng.random(channels[i + 1])
+    np.savez(folder / "alexnet.npz", **arrays)
+    return folder / "alexnet.npz"
+
+
+def test_no_lpips_without_its_weights(monkeypatch):
+    monkeypatch.setattr(drawn, "find_perceptual_weights", lambda name: None)
+    assert "lpips" not in with_lpips(PROTOCOLS["cub_ast"]).columns
 
 
 def test_key_points_that_miss_by_a_known_distance(source):

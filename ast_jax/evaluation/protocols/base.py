@@ -54,6 +54,7 @@ class Protocol:
       split: of the data set, that the published numbers are of.
       render_size: side of the pictures that are compared, px; None: as in training.
       stored_points: points and queries of each object that the published measure takes; 0: any number.
+      variant: of launch.prepare_data, whose squares the published numbers are of; empty: any.
       photographs: the model's input is a photograph, in which published methods see what surrounds the object.
       note: what one has to know before comparing.
     """
@@ -69,6 +70,7 @@ class Protocol:
     split: str = "test"
     render_size: int | None = None
     stored_points: int = 0
+    variant: str = ""
     photographs: bool = False
     note: str = field(default="")
 

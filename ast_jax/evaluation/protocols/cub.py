@@ -118,6 +118,7 @@ AST = Protocol(
     published=CUB_MASKS,
     input_crop="frame",
     render_size=64,
+    variant="ast",
     photographs=True,
     note="No number of the AST paper is quoted: its tables were not at hand. Its code measures PSNR and SSIM on the"
     " first 32 pictures only (ours: on all), and 100 pairs by default. Its mask IoU is the one at 0.5; the soft one"
@@ -133,6 +134,7 @@ UNICORN = Protocol(
     published=CUB_MASKS,
     input_crop="frame",
     render_size=64,
+    variant="ast",
     photographs=True,
     note="Unicorn's mask IoU is the one at 0.5; the soft one stands here for the published rows, which are of 256 px"
     " and other renderers. Unicorn predicts its finer mesh, ours is cut into four at the middles of edges. Its numbers"

@@ -11,7 +11,7 @@ from ast_jax.evaluation.mask_iou import mask_iou
 from ast_jax.evaluation.nearest import plain_tree
 from ast_jax.evaluation.protocols import viewpoints
 from ast_jax.evaluation.protocols.base import Item, Protocol, first_view
-from ast_jax.evaluation.protocols.pictures import camera_of, halved, project, seen_in_both, transfer_errors
+from ast_jax.evaluation.protocols.pictures import BOX_SCALE, camera_of, halved, project, seen_in_both, transfer_errors
 from ast_jax.evaluation.protocols.viewpoints import add_viewpoints, measure_rotations
 from ast_jax.evaluation.published import CUB_MASKS
 from ast_jax.evaluation.summary import Evaluation
@@ -20,8 +20,6 @@ from render import soft_coverage
 _NUM_PAIRS = 10_000  # in the commands of the README; the flag's default is 1,000
 # Of UMR's renderer. Below half a unit in the last place of 1 in single precision nothing is left of a face there.
 _SIGMA, _VANISHES = 1e-5, 2.0**-25
-# Errors as fractions of the side of the picture times this are fractions of the box, which has 5 % on each side.
-_BOX_SCALE = 1.1
 
 
 @partial(jax.jit, static_argnames="size")
@@ -69,7 +67,7 @@ def _finish(ids: tuple[str, ...], measured: dict) -> Evaluation:
         return result
     pairs = umr_pairs(len(ids), _NUM_PAIRS)
     pairs = np.concatenate([pairs, pairs[:, ::-1]])
-    error = _BOX_SCALE * transfer_errors(keypoints, measured["points_ndc"], measured["snapped_ndc"], pairs)
+    error = BOX_SCALE * transfer_errors(keypoints, measured["points_ndc"], measured["snapped_ndc"], pairs)
     seen = seen_in_both(keypoints, *pairs.T)
     for threshold in THRESHOLDS:
         name = f"pck_{round(100 * threshold):02d}"
@@ -88,6 +86,7 @@ UMR = Protocol(
     published=CUB_MASKS,
     input_crop="frame",
     render_size=256,
+    variant="cmr",
     photographs=True,
     note="As UMR's `test_kp.py --mode cam` with the 10,000 pairs of its README (default of the flag: 1,000). UMR counts"
     " pixels from corner to corner, ours are squares: half a pixel. A method without a mean shape is measured through"

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ast_jax.evaluation.lpips import load_lpips, lpips
 from ast_jax.evaluation.mask_iou import mask_iou
 from ast_jax.evaluation.prediction import Array
 from ast_jax.evaluation.protocols import viewpoints
@@ -20,8 +19,6 @@ from ast_jax.evaluation.shape3d import mesh_occupancy, voxel_iou
 from ast_jax.evaluation.ssim import SMALLEST as SSIM_SMALLEST
 from ast_jax.evaluation.ssim import ssim
 from ast_jax.evaluation.summary import Evaluation
-from ast_jax.perceptual import NETWORKS
-from ast_jax.perceptual_weights import find_perceptual_weights
 from render import Camera, FaceTexels, Mesh, rasterize, render
 
 DEFAULT_NUM_VIEWS = 5
@@ -33,13 +30,11 @@ COLUMNS = (
     "mask_iou_unseen",
     "psnr_unseen",
     "ssim_unseen",
-    "lpips_unseen",
     *viewpoints.COLUMNS,
 )
-# Pictures of each object, evenly spaced over its inputs, that SSIM, LPIPS and distances between sets are taken of:
+# Pictures of each object, evenly spaced over its inputs, that SSIM, LPIPS and distances of sets are taken of:
 # all pairs of an input and another view would be thousands per object.
 NUM_PICTURES = 4
-_LPIPS_NETWORK = "alexnet"
 
 
 def freeshapes(num_views: int = DEFAULT_NUM_VIEWS, num_points: int = NUM_POINTS, resolution: int = 32) -> Protocol:
@@ -85,25 +80,16 @@ def _measure(item: Item, num_points: int, resolution: int) -> dict:
 
 
 def _finish(ids: tuple[str, ...], measured: dict) -> Evaluation:
-    """Means over objects; SSIM, and LPIPS where its weights are installed, of the pictures."""
+    """Means over objects; SSIM of the pictures, where they are large enough."""
     arrays = ("picture", "target", "rotation", "true_rotation")
     result = add_viewpoints(Evaluation(ids, {n: v for n, v in measured.items() if n not in arrays}), measured)
     if "picture" not in measured:
         return result
     drawn, true = (measured[name].astype(np.float32) / 255 for name in ("picture", "target"))
-    for name, values in _similarities(*(x.reshape(-1, *x.shape[2:]) for x in (drawn, true))).items():
-        result.metrics[name] = values.reshape(len(ids), NUM_PICTURES).mean(axis=1)
+    if drawn.shape[-2] >= SSIM_SMALLEST:
+        values = ssim(*(x.reshape(-1, *x.shape[2:]) for x in (drawn, true)))
+        result.metrics["ssim_unseen"] = values.reshape(len(ids), NUM_PICTURES).mean(axis=1)
     return result
-
-
-def _similarities(drawn: np.ndarray, true: np.ndarray) -> dict[str, np.ndarray]:
-    """What can be told of pictures of this size, with the weights that are there."""
-    side, row = drawn.shape[1], {}
-    if side >= SSIM_SMALLEST:
-        row["ssim_unseen"] = ssim(drawn, true)
-    if side >= NETWORKS[_LPIPS_NETWORK].smallest and find_perceptual_weights(_LPIPS_NETWORK):
-        row["lpips_unseen"] = lpips(drawn, true, load_lpips(_LPIPS_NETWORK))
-    return row
 
 
 def _compare_shapes(vertices, faces, truth, num_points: int, resolution: int) -> dict[str, list[float]]:

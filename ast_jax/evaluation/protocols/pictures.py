@@ -13,6 +13,8 @@ from render import Camera, rasterize
 
 # Both pictures of AST's and Unicorn's evaluation are drawn at 512, averaged to 256, and resized to the crop.
 DRAWN_SIZE, SHOWN_SIZE = 512, 256
+# Errors as fractions of CMR's and UMR's squares times this are fractions of the box, which has 5 % on each side.
+BOX_SCALE = 1.1
 # Against noise of rounding where a byte was divided by 255 and comes back: far below what a picture can show.
 _LEVEL_NOISE = 1e-3
 

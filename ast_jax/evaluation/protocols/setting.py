@@ -66,6 +66,9 @@ def remarks(protocol: Protocol, source: DataSource) -> list[str]:
                 f"Only {len(points):,} {what} of each object are stored, the published measure takes"
                 f" {protocol.stored_points:,}: prepare the data set with --variant=full."
             )
+    variant = source.meta.get("variant", protocol.variant)
+    if protocol.variant and variant != protocol.variant:
+        found.append(f"The squares are those of --variant={variant}, the published ones those of {protocol.variant}.")
     if protocol.photographs and is_input_masked(source.config):
         found.append(
             "The model sees the object cut out by its true mask (config.data.input_masked=True); published methods see"
