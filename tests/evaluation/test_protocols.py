@@ -8,8 +8,8 @@ import pytest
 
 from ast_jax.data.pipeline import DataSource
 from ast_jax.data.store import ObjectRecord, save_index, save_object
-from ast_jax.evaluation import features
-from ast_jax.evaluation.drawn import with_set_distance
+from ast_jax.evaluation import drawn, features
+from ast_jax.evaluation.drawn import with_lpips, with_set_distance
 from ast_jax.evaluation.nmr_voxels import nmr_occupancy
 from ast_jax.evaluation.point_iou import points_inside
 from ast_jax.evaluation.prediction import Predicted
