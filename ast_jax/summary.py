@@ -68,12 +68,18 @@ def make_predictor(model: Model) -> Callable:
 
     @jax.jit
     def predict(params, image):
-        prediction = nnx.merge(graphdef, params)(image)
+        merged = nnx.merge(graphdef, params)
+        prediction, mean = merged(image), merged.shape.mean_vertices()
         camera = prediction.camera
         if camera is not None:
             camera = most_probable(camera, prediction.camera_logits)
         return Predicted(
-            prediction.vertices, prediction.texels, camera, prediction.rotation, prediction.keypoints_world
+            prediction.vertices,
+            prediction.texels,
+            camera,
+            prediction.rotation,
+            prediction.keypoints_world,
+            mean if mean is None else jax.numpy.broadcast_to(mean, prediction.vertices.shape),
         )
 
     return lambda image: predict(params, jax.numpy.asarray(image, jax.numpy.float32))

@@ -167,9 +167,8 @@ def _print_table(config: ConfigDict, seconds: dict[str, float], whole: dict[str,
     mean = float(np.mean(list(whole.values())))
     rasterizer = np.mean([value for name, value in seconds.items() if name.startswith("rasterizer")])
     other = mean - rasterizer - sum(v for name, v in seconds.items() if not name.startswith("rasterizer"))
-    print(
-        f"{config.batch_size} pictures of {config.data.image_size} px, stage {_STAGE.value}, {jax.devices()[0].device_kind}"
-    )
+    device = jax.devices()[0].device_kind
+    print(f"{config.batch_size} pictures of {config.data.image_size} px, stage {_STAGE.value}, {device}")
     print("| part | seconds | share of a step |\n| --- | ---: | ---: |")
     for name, value in (*seconds.items(), ("losses and the rest", other)):
         print(f"| {name} | {value:.3f} | {100 * value / mean:.0f} % |")

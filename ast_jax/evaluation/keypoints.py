@@ -195,6 +195,23 @@ def transfer_pairs(num_images: int, num_pairs: int) -> Int[np.ndarray, "n 2"]:
     return pairs[:num_pairs]
 
 
+def umr_pairs(num_images: int, num_pairs: int) -> Int[np.ndarray, "n 2"]:
+    """The pairs of pictures that UMR and CSM compare: both drawn with replacement, so that some pair a picture with
+    itself. The seed is the number of pictures.
+
+    Args:
+      num_images: of the test split.
+      num_pairs: 10 000 in the README of UMR, 1 000 by default. The second pictures of another number are others.
+
+    Returns:
+      indices of both pictures.
+
+    Source: Li et al., UMR, ECCV 2020, released evaluation.
+    """
+    rng = np.random.RandomState(num_images)  # The legacy generator, for these are published lists.
+    return np.stack([rng.choice(num_images, num_pairs), rng.choice(num_images, num_pairs)], axis=1)
+
+
 def _box_error(predicted, target, masks, box_share) -> Float[np.ndarray, "b p"]:
     """Distance over the longer side of the box."""
     if (masks is None) == (box_share is None):

@@ -47,7 +47,7 @@ def match_points(points: Float[np.ndarray, "m 3"], target: Float[np.ndarray, "n 
     return Nearest(to_target, target_index, to_points, points_index)
 
 
-def plain_tree(points: Float[np.ndarray, "m 3"]) -> cKDTree:
+def plain_tree(points: Float[np.ndarray, "m d"]) -> cKDTree:
     """A tree split in the middle of its boxes: exact like every KD-tree, and twice as fast to build.
 
     Surfaces are spread evenly, so that balancing by medians gains nothing.

@@ -23,6 +23,7 @@ class Predicted:
       camera: of the pictures' frames, leading axis ``[b]``; None where the method relies on given cameras.
       rotation: of the pictures' cameras, world to view, where a method predicts no more than that, or None.
       keypoints_world: on the mesh, or None.
+      mean_vertices: the shape that the method deforms for each picture, the same for all, or None without one.
     """
 
     vertices: Float[Array, "b v 3"]
@@ -30,6 +31,7 @@ class Predicted:
     camera: PerspectiveCamera | OrthographicCamera | None = None
     rotation: Float[Array, "b 3 3"] | None = None
     keypoints_world: Float[Array, "b p 3"] | None = None
+    mean_vertices: Float[Array, "b v 3"] | None = None
 
     def __getitem__(self, which) -> "Predicted":
         """Some of the answers."""

@@ -27,22 +27,22 @@ class Share:
     index: int = 0
     count: int = 1
 
+    @classmethod
+    def parse(cls, text: str) -> "Share":
+        """From ``i/n``; empty: of this process among those of jax.
+
+        Raises:
+          ValueError: something else.
+        """
+        if not text:
+            return cls(jax.process_index(), jax.process_count())
+        index, _, count = text.partition("/")
+        if not (index.isdigit() and count.isdigit() and int(index) < int(count)):
+            raise ValueError(f"--shard={text}: expected i/n with 0 <= i < n, such as 0/4.")
+        return cls(int(index), int(count))
+
 
 WHOLE = Share()
-
-
-def parse_share(text: str) -> Share:
-    """The share that ``i/n`` means; empty: that of this process among those of jax.
-
-    Raises:
-      ValueError: it is not of that form.
-    """
-    if not text:
-        return Share(jax.process_index(), jax.process_count())
-    index, _, count = text.partition("/")
-    if not (index.isdigit() and count.isdigit() and int(index) < int(count)):
-        raise ValueError(f"--shard={text}: expected i/n with 0 <= i < n, such as 0/4.")
-    return Share(int(index), int(count))
 
 
 def evaluate(

@@ -1,6 +1,6 @@
 """Means over objects with their uncertainty, and the tables that papers print."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +17,8 @@ COLUMNS = {
     "chamfer_l1_icp": ("Chamfer-L1 after ICP ↓", 4),
     "chamfer_l2": ("Chamfer-L2 ↓", 5),
     "normal_consistency": ("normal consistency ↑", 3),
-    "f_score": ("F-score ↑", 3),
+    "f_score": ("F-score ↑", 3),  # at 2 %
+    **{f"f_score_{percent:02d}": (f"F-score, {percent} % ↑", 3) for percent in (1, 3, 4, 5)},
     "mask_iou": ("mask IoU ↑", 3),
     "mask_iou_soft": ("mask IoU, soft ↑", 3),
     "mask_iou_seen": ("mask IoU, input view ↑", 3),
@@ -28,12 +29,19 @@ COLUMNS = {
     "psnr": ("PSNR ↑", 2),
     "ssim": ("SSIM ↑", 3),
     "psnr_unseen": ("PSNR, other views ↑", 2),
+    "ssim_unseen": ("SSIM, other views ↑", 3),
+    "lpips": ("LPIPS ↓", 3),
     "camera_error_deg": ("camera error, deg ↓", 1),
+    "camera_error_aligned_deg": ("camera error, own axes, deg ↓", 1),
+    "azimuth_distance_deg": ("azimuths, deg apart ↓", 1),
+    "elevation_distance_deg": ("elevations, deg apart ↓", 1),
     "fid": ("FID ↓", 2),
     "kid": ("KID ↓", 4),
     **{f"frechet_{name}": (f"Fréchet distance, {name} ↓", 2) for name in ("efficientnet_lite0", "alexnet", "vgg16")},
     **{f"kernel_{name}": (f"kernel distance, {name} ↓", 4) for name in ("efficientnet_lite0", "alexnet", "vgg16")},
 }
+# Method, number of objects, and what `summarize` gives.
+Row = tuple[str, int, Mapping[str, Mapping[str, float]]]
 _NUM_RESAMPLES = 2000
 # Resamples weighed at once: bounds the memory for ten thousand pairs of pictures.
 _RESAMPLES_AT_ONCE = 200
@@ -52,6 +60,7 @@ class Evaluation:
       weights: name -> weights of the entries, of the same shape; one where a name is missing.
       units: name -> the objects that each entry depends on, ``[n, k]``; entry i is object i where it is missing.
       totals: name -> what only the whole set has, without an interval, such as the FID.
+      details: name -> anything else that a reader of ``metrics.json`` may want, ready for JSON.
     """
 
     object_ids: tuple[str, ...]
@@ -59,6 +68,7 @@ class Evaluation:
     weights: dict[str, Float[np.ndarray, "n *p"]] = field(default_factory=dict)
     units: dict[str, Int[np.ndarray, "n k"]] = field(default_factory=dict)
     totals: dict[str, float] = field(default_factory=dict)
+    details: dict[str, dict] = field(default_factory=dict)
 
     def mean(self, name: str) -> float:
         """The mean of a metric; NaN if nothing has any weight."""
@@ -140,15 +150,24 @@ def format_table(
     Returns:
       the table, without a newline at the end.
     """
-    present = _present(rows, columns)
-    header = ["method", "objects", *(COLUMNS[name][0] for name in present)]
+    return format_table_rows(_summaries(rows), _present(rows, columns), published)
+
+
+def format_table_rows(rows: Sequence[Row], columns: Sequence[str], published: tuple[PublishedRow, ...] = ()) -> str:
+    """`format_table` of what `summarize` gave before.
+
+    Args:
+      rows: method, number of objects, metric -> ``mean`` and perhaps ``low`` and ``high``.
+      columns: which metrics, in their order.
+      published: as for `format_table`.
+    """
+    header = ["method", "objects", *(COLUMNS[name][0] for name in columns)]
     lines = [header + ["source"] * bool(published), ["---", *["---:"] * (len(header) - 1), *["---"] * bool(published)]]
-    for method, row in rows.items():
-        summary = summarize(row)
-        cells = [_cell(summary[name], COLUMNS[name][1]) if name in summary else "–" for name in present]
-        lines.append([method, str(len(row.object_ids)), *cells, *["this run"] * bool(published)])
+    for method, count, summary in rows:
+        cells = [_cell(summary[name], COLUMNS[name][1]) if name in summary else "–" for name in columns]
+        lines.append([method, str(count), *cells, *["this run"] * bool(published)])
     for row in published:
-        cells = [f"{row.values[name]:.{COLUMNS[name][1]}f}" if name in row.values else "–" for name in present]
+        cells = [f"{row.values[name]:.{COLUMNS[name][1]}f}" if name in row.values else "–" for name in columns]
         lines.append([row.method, "", *cells, row.source])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -166,20 +185,28 @@ def format_latex(
     Returns:
       Lines ``method & value & ... \\\\``, the header among them.
     """
-    present = _present(rows, columns)
+    return format_latex_rows(_summaries(rows), _present(rows, columns), published)
+
+
+def format_latex_rows(rows: Sequence[Row], columns: Sequence[str], published: tuple[PublishedRow, ...] = ()) -> str:
+    """`format_latex` of what `summarize` gave before; arguments as for `format_table_rows`."""
     arrows = {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "³": "$^3$"}
-    lines = [" & ".join(["Method", *(COLUMNS[name][0] for name in present)]) + r" \\ \midrule"]
+    headings = [COLUMNS[name][0].replace("%", r"\%") for name in columns]
+    lines = [" & ".join(["Method", *headings]) + r" \\ \midrule"]
     for row in published:
-        cells = [f"{row.values[name]:.{COLUMNS[name][1]}f}" if name in row.values else "--" for name in present]
+        cells = [f"{row.values[name]:.{COLUMNS[name][1]}f}" if name in row.values else "--" for name in columns]
         lines.append(" & ".join([_escape(row.method), *cells]) + rf" \\ % {row.source}")
-    for method, row in rows.items():
-        summary = summarize(row)
-        cells = [_latex_cell(summary[name], COLUMNS[name][1]) if name in summary else "--" for name in present]
+    for method, _, summary in rows:
+        cells = [_latex_cell(summary[name], COLUMNS[name][1]) if name in summary else "--" for name in columns]
         lines.append(" & ".join([_escape(method), *cells]) + r" \\")
     text = "\n".join(lines)
     for symbol, command in arrows.items():
         text = text.replace(symbol, command)
     return text
+
+
+def _summaries(rows: Mapping[str, Evaluation]) -> list[Row]:
+    return [(method, len(row.object_ids), summarize(row)) for method, row in rows.items()]
 
 
 def _present(rows: Mapping[str, Evaluation], columns: tuple[str, ...] | None) -> list[str]:

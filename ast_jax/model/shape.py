@@ -177,6 +177,10 @@ class ShapeBranch(nnx.Module):
         vertices = [self._vertices(step) for step in steps]
         return ShapeOutput(vertices[-1], tuple(vertices[:-1]), attention)
 
+    def mean_vertices(self) -> Float[Array, "1 v 3"] | None:
+        """Template + mean shape: what every picture's shape starts from; None without a learned mean."""
+        return None if self.mean is None else self._vertices(self.mean[...][None])
+
     def _vertices(self, displacement):
         template = (self.radius * sphere(self.levels[1]).vertices).astype(np.float32)
         return constrain(jnp.asarray(template)[None] + spread(self.layout, displacement), *_VERTEX_AXES)

@@ -9,6 +9,7 @@ from ast_jax.evaluation.keypoints import (
     pck_transfer_pooled,
     transfer_keypoints,
     transfer_pairs,
+    umr_pairs,
     visible_vertices,
 )
 from render import rasterize
@@ -124,6 +125,13 @@ def test_pairs_are_those_of_the_published_recipe():
     assert (pairs[:, 0] != pairs[:, 1]).all()
     with pytest.raises(ValueError, match="at least two pictures"):
         transfer_pairs(1, 5)
+
+
+def test_pairs_of_umr_are_two_draws_with_replacement():
+    state = np.random.RandomState(7)
+    everything = list(range(7))
+    first, second = state.choice(everything, 40), state.choice(everything, 40)
+    np.testing.assert_array_equal(umr_pairs(7, 40), list(zip(first, second)))
 
 
 def test_visible_vertices_of_two_squares_one_behind_the_other():

@@ -6,18 +6,21 @@ import jax
 import numpy as np
 import pytest
 
-from ast_jax.benchmark import with_set_distance
 from ast_jax.data.pipeline import DataSource
 from ast_jax.data.store import ObjectRecord, save_index, save_object
-from ast_jax.evaluation import features
+from ast_jax.evaluation import drawn, features
+from ast_jax.evaluation.drawn import with_lpips, with_set_distance
 from ast_jax.evaluation.nmr_voxels import nmr_occupancy
 from ast_jax.evaluation.point_iou import points_inside
 from ast_jax.evaluation.prediction import Predicted
-from ast_jax.evaluation.protocols import PROTOCOLS, shapenet
+from ast_jax.evaluation.protocols import PROTOCOLS, freeshapes, shapenet
+from ast_jax.evaluation.protocols.cub import refine
+from ast_jax.evaluation.protocols.cub_umr import snap_to_mask
 from ast_jax.evaluation.run import CHUNK, Share, evaluate
 from ast_jax.evaluation.shape3d import sample_surface_with_normals
+from ast_jax.evaluation.ssim import ssim_uniform
 from ast_jax.evaluation.summary import Evaluation, format_latex, format_table, summarize
-from render import OrthographicCamera, icosphere, rasterize
+from render import FaceTexels, Mesh, OrthographicCamera, icosphere, rasterize, render
 
 VERTICES, FACES = icosphere(2)
 NUM_OBJECTS, NUM_VIEWS, SIZE = CHUNK + 3, 2, 64
@@ -96,6 +99,18 @@ def _oracle(source: DataSource, *, shapes=_shape, turned_rad: float = 0.0, finds
     return predict
 
 
+def _measured(name: str, source, predict) -> dict[str, np.ndarray]:
+    """All that is measured of each object, before anything is made of it."""
+    kept = {}
+
+    def finish(ids, measured):
+        kept.update(measured)
+        return Evaluation(ids, {})
+
+    evaluate(dataclasses.replace(PROTOCOLS[name], finish=finish), predict, FACES, source)
+    return kept
+
+
 def _means(name: str, source, predict) -> dict[str, float]:
     # A thirtieth of the points of the real protocols.
     quick = {"shapenet_unicorn": shapenet.unicorn(3000), "shapenet_occnet": shapenet.occnet(3000)}
@@ -126,16 +141,94 @@ def test_a_wrong_shape_gets_fewer_marks(source):
 @pytest.mark.parametrize("name", ["cub_ast", "cub_unicorn", "cub_umr", "cub_cmr"])
 def test_the_truth_gets_full_marks_in_the_picture(source, name):
     means = _means(name, source, _oracle(source, turned_rad=0.7))
-    overlap = means.pop("mask_iou_soft" if name == "cub_cmr" else "mask_iou")
+    overlap = means.pop("mask_iou_soft" if name in ("cub_cmr", "cub_umr") else "mask_iou")
     assert overlap > 0.94  # borders of 64 pixels
-    # UMR's looks at hidden vertices, too: seen from the front they coincide with those before them.
+    # UMR's looks at hidden vertices, too: seen from the front they coincide with those before them. Its pixels of
+    # the mask may lie beside the points.
     least = 0.9 if name == "cub_umr" else 1.0
     assert all(means[key] >= least for key in means if key.startswith("pck"))
     if name == "cub_ast":
-        assert means["psnr"] > 20 and means["ssim"] > 0.9
+        assert means["psnr"] > 20 and means["ssim"] > 0.85  # soft borders
     if name == "cub_cmr":
         # The gauge of the object space counts here, as in the published code.
         assert means["camera_error_deg"] == pytest.approx(np.degrees(0.7), abs=0.01)
+
+
+def test_umr_goes_through_the_mean_shape(source):
+    """A ball for every bird: its points in the pictures are those of the same vertices, off by what birds differ."""
+    oracle = _oracle(source)
+
+    def predict(image):
+        answer = oracle(image)
+        return dataclasses.replace(answer, mean_vertices=np.repeat(_shape(3)[None], len(image), axis=0))
+
+    row = _measured("cub_umr", source, predict)
+    camera = jax.tree.map(lambda x: x[:1], _camera(5))
+    clip = np.asarray(camera.project(_shape(3)[None]))[0, :, :2]
+    np.testing.assert_allclose(row["points_ndc"][5], clip, atol=1e-5)
+    assert _means("cub_umr", source, predict)["pck_15"] > 0.85
+
+
+def test_points_snap_to_the_nearest_pixel_of_the_mask():
+    mask = np.zeros((4, 8), bool)
+    mask[0, 1] = mask[3, 6] = True
+    points = np.array([[-1.0, 1.0], [0.9, 0.1], [0.3, -0.9]], np.float32)
+    top, bottom = [2 * 1.5 / 8 - 1, 0.75], [2 * 6.5 / 8 - 1, -0.75]
+    np.testing.assert_allclose(snap_to_mask(points, mask), [top, bottom, bottom])
+    np.testing.assert_array_equal(snap_to_mask(points, mask & False), points)
+
+
+def test_asts_picture_is_composed_over_white_and_multiplied_by_its_coverage(source):
+    """On one bird by hand: layers of the exponential falloff, rounded down to bytes."""
+    row = _measured("cub_ast", source, _oracle(source))
+    vertices, camera = _shape(2)[None], jax.tree.map(lambda x: x[:1], _camera(2))
+    mesh = Mesh(vertices, FACES[None])
+    texels = FaceTexels(np.full((1, len(FACES), 1, 1, 3), 135 / 255, np.float32))
+    picture = render(mesh, camera, (SIZE, SIZE), texture=texels, blending="layered", sigma=1e-4, background=(0.0,) * 3)
+    alpha = np.asarray(picture.alpha[0], np.float64)[..., None]
+    rgb = np.asarray(picture.rgb[0], np.float64)
+    expected = np.floor(255 * alpha * (rgb + (1 - alpha)) + 1e-3)
+    assert np.abs(row["picture"][2] - expected).max() <= 1 and ((alpha > 0.01) & (alpha < 0.99)).sum() > 50
+    assert set(np.unique(row["target"][2])) == {0, 128}  # as stored, to the byte
+    np.testing.assert_allclose(row["ssim"][2], ssim_uniform(row["picture"][2:3] / 255, row["target"][2:3] / 255)[0])
+
+
+def test_unicorns_mesh_has_the_middles_of_edges(source):
+    points, faces = refine(_shape(0), FACES, 600)
+    assert points.shape == (642, 3) and faces.shape == (1280, 3)
+    np.testing.assert_array_equal(points[:162], _shape(0))
+    assert refine(_shape(0), FACES, 162)[0].shape == (162, 3)
+    assert _measured("cub_unicorn", source, _oracle(source))["points_ndc"].shape == (NUM_OBJECTS, 2562, 2)
+
+
+def test_freeshapes_reports_all_that_can_be_measured(source, tmp_path):
+    protocol = with_lpips(freeshapes(num_views=0, num_points=500), _random_lpips(tmp_path))
+    result = evaluate(protocol, _oracle(source), FACES, source)
+    assert {*protocol.columns} == {*result.metrics, *result.totals}
+    # 500 points on an area of about 1.7 are 0.03 apart.
+    scores = [result.mean(name) for name in ("f_score_01", "f_score", "f_score_03", "f_score_04", "f_score_05")]
+    assert scores == sorted(scores) and scores[0] < 0.5 < 0.9 < scores[-1]
+    assert result.mean("chamfer_l2") < result.mean("chamfer_l1") ** 1.5 and result.mean("normal_consistency") > 0.9
+    assert result.mean("ssim_unseen") > 0.9 and result.mean("camera_error_deg") < 0.01
+    assert 0 < result.mean("lpips")
+    wrong = evaluate(protocol, _oracle(source, shapes=lambda k: 0.5 * _shape(k)), FACES, source)
+    assert wrong.mean("lpips") > 2 * result.mean("lpips")
+
+
+def _random_lpips(folder):
+    """An AlexNet of random weights with LPIPS heads, as launch.convert_weights writes them."""
+    rng, channels, arrays = np.random.default_rng(0), (3, 8, 6, 6, 6, 6), {}
+    for i, side in enumerate((11, 5, 3, 3, 3)):
+        scale = (side * side * channels[i]) ** -0.5
+        arrays[f"conv{i}/kernel"] = rng.normal(scale=scale, size=(side, side, channels[i], channels[i + 1]))
+        arrays[f"conv{i}/bias"], arrays[f"head{i}"] = np.zeros(channels[i + 1]), rng.random(channels[i + 1])
+    np.savez(folder / "alexnet.npz", **arrays)
+    return folder / "alexnet.npz"
+
+
+def test_no_lpips_without_its_weights(monkeypatch):
+    monkeypatch.setattr(drawn, "find_perceptual_weights", lambda name: None)
+    assert "lpips" not in with_lpips(PROTOCOLS["cub_ast"]).columns
 
 
 def test_key_points_that_miss_by_a_known_distance(source):

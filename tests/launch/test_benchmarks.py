@@ -21,7 +21,7 @@ def cub(tmp_path_factory):
 @pytest.mark.parametrize("variant, protocols", [("cmr", ("cub_cmr", "cub_umr")), ("ast", ("cub_ast",))])
 def test_cub_from_the_archive_to_the_row(cub, tmp_path, variant, protocols):
     data, run = tmp_path / "data", tmp_path / "run"
-    command = ["launch.prepare_data", "--dataset=cub", f"--source={cub}", f"--variant={variant}", "--image_size=32"]
+    command = ["launch.prepare_data", "--dataset=cub", f"--source={cub}", f"--variant={variant}"]
     made = _run(*command, f"--root={data}")
     assert made.returncode == 0 and "14 objects" in made.stdout, made.stderr[-2000:]
     trained = _run(
@@ -32,9 +32,20 @@ def test_cub_from_the_archive_to_the_row(cub, tmp_path, variant, protocols):
         result = _run("launch.evaluate", f"--checkpoint={run}", f"--protocol={protocol}")
         assert result.returncode == 0, result.stderr[-2000:]
         metrics = json.loads((run / "evaluation" / protocol / "metrics.json").read_text())
-        assert metrics["objects"] == 3
+        assert metrics["objects"] == 3 and metrics["what"]["category"] == "bird"
+        assert metrics["what"]["split"] == ("val" if protocol == "cub_cmr" else "test")
         assert all(0 <= metrics["metrics"][name]["mean"] for name in metrics["metrics"])
+        assert ("camera_error_deg" in metrics["metrics"]) == (variant == "cmr") == ("viewpoints" in metrics["details"])
+        masked = metrics["what"]["input_masked"]
+        assert masked == any("cut out by its true mask" in note for note in metrics["notes"])
+        table = (run / "evaluation" / protocol / "table.md").read_text()
+        # Published values, not dashes alone, in a column of ours.
+        assert "| UMR |  | – |" in table if protocol == "cub_ast" else "| UMR |  | 0.734 |" in table
+        assert "0.734" in table and "CVPR 2023" in table
         assert (run / "evaluation" / protocol / "table.tex").read_text().count(r"\\") >= 2
+    if variant == "ast":
+        result = _run("launch.evaluate", f"--checkpoint={run}", "--protocol=cub_cmr")
+        assert result.returncode == 1 and "have 64 px, cub_cmr compares at 256" in result.stderr
 
 
 def test_a_download_is_looked_over(cub, tmp_path):

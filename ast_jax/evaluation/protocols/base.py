@@ -51,6 +51,11 @@ class Protocol:
       published: rows of the literature that may stand beside ours.
       input_crop: what the model sees, see ``DataSource``; None: as in training.
       needs: fields of ``ObjectRecord`` without which nothing can be measured.
+      split: of the data set, that the published numbers are of.
+      render_size: side of the pictures that are compared, px; None: as in training.
+      stored_points: points and queries of each object that the published measure takes; 0: any number.
+      variant: of launch.prepare_data, whose squares the published numbers are of; empty: any.
+      photographs: the model's input is a photograph, in which published methods see what surrounds the object.
       note: what one has to know before comparing.
     """
 
@@ -62,6 +67,11 @@ class Protocol:
     published: tuple[PublishedRow, ...] = ()
     input_crop: str | None = None
     needs: tuple[str, ...] = ()
+    split: str = "test"
+    render_size: int | None = None
+    stored_points: int = 0
+    variant: str = ""
+    photographs: bool = False
     note: str = field(default="")
 
 

@@ -7,15 +7,34 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ast_jax.evaluation.image2d import mask_iou, psnr
+from ast_jax.evaluation.mask_iou import mask_iou
 from ast_jax.evaluation.prediction import Array
+from ast_jax.evaluation.protocols import viewpoints
 from ast_jax.evaluation.protocols.base import Item, Protocol
-from ast_jax.evaluation.shape3d import mesh_occupancy, sample_surface, surface_scores, voxel_iou
+from ast_jax.evaluation.protocols.pictures import to_bytes
+from ast_jax.evaluation.protocols.surfaces import SURFACE_COLUMNS, compare_surfaces
+from ast_jax.evaluation.protocols.viewpoints import add_viewpoints, measure_rotations
+from ast_jax.evaluation.psnr import psnr
+from ast_jax.evaluation.shape3d import mesh_occupancy, voxel_iou
+from ast_jax.evaluation.ssim import SMALLEST as SSIM_SMALLEST
+from ast_jax.evaluation.ssim import ssim
+from ast_jax.evaluation.summary import Evaluation
 from render import Camera, FaceTexels, Mesh, rasterize, render
 
 DEFAULT_NUM_VIEWS = 5
 NUM_POINTS = 10_000
-COLUMNS = ("iou_3d", "chamfer_l1", "f_score", "mask_iou_seen", "mask_iou_unseen", "psnr_unseen")
+COLUMNS = (
+    "iou_3d",
+    *SURFACE_COLUMNS,
+    "mask_iou_seen",
+    "mask_iou_unseen",
+    "psnr_unseen",
+    "ssim_unseen",
+    *viewpoints.COLUMNS,
+)
+# Pictures of each object, evenly spaced over its inputs, that SSIM, LPIPS and distances of sets are taken of:
+# all pairs of an input and another view would be thousands per object.
+NUM_PICTURES = 4
 
 
 def freeshapes(num_views: int = DEFAULT_NUM_VIEWS, num_points: int = NUM_POINTS, resolution: int = 32) -> Protocol:
@@ -30,6 +49,7 @@ def freeshapes(num_views: int = DEFAULT_NUM_VIEWS, num_points: int = NUM_POINTS,
         description=f"held-out objects, {num_views or 'all'} input views each, mean over views, then over objects",
         choose_views=lambda count, rng: evenly_spaced_views(count, num_views or count),
         measure=partial(_measure, num_points=num_points, resolution=resolution),
+        finish=_finish,
         columns=COLUMNS,
         needs=("occupancy", "surface_points"),
     )
@@ -46,30 +66,43 @@ def evenly_spaced_views(num_views: int, count: int) -> list[int]:
     return [i * num_views // count for i in range(count)]
 
 
-def _measure(item: Item, num_points: int, resolution: int) -> dict[str, float]:
-    """Means over the input views of one object."""
+def _measure(item: Item, num_points: int, resolution: int) -> dict:
+    """Means over the input views of one object, some pictures, and the cameras where they are known."""
     vertices = np.asarray(item.predicted.vertices, np.float32)
     row = _compare_shapes(vertices, item.faces, item.truth, num_points, resolution)
     everything = item.batch(tuple(range(len(item.truth.images))))
     background = item.source.config["background"]
-    row |= _compare_views(Mesh(vertices, item.faces), item.predicted.texels, everything, item.views, background)
-    return {name: float(np.mean(values)) for name, values in row.items()}
+    compared, pictures = _compare_views(
+        Mesh(vertices, item.faces), item.predicted.texels, everything, item.views, background
+    )
+    means = {name: float(np.mean(values)) for name, values in (row | compared).items()}
+    return means | pictures | measure_rotations(item)
+
+
+def _finish(ids: tuple[str, ...], measured: dict) -> Evaluation:
+    """Means over objects; SSIM of the pictures, where they are large enough."""
+    arrays = ("picture", "target", "rotation", "true_rotation")
+    result = add_viewpoints(Evaluation(ids, {n: v for n, v in measured.items() if n not in arrays}), measured)
+    if "picture" not in measured:
+        return result
+    drawn, true = (measured[name].astype(np.float32) / 255 for name in ("picture", "target"))
+    if drawn.shape[-2] >= SSIM_SMALLEST:
+        values = ssim(*(x.reshape(-1, *x.shape[2:]) for x in (drawn, true)))
+        result.metrics["ssim_unseen"] = values.reshape(len(ids), NUM_PICTURES).mean(axis=1)
+    return result
 
 
 def _compare_shapes(vertices, faces, truth, num_points: int, resolution: int) -> dict[str, list[float]]:
     """Metrics in object space, one value per prediction."""
-    row = {"iou_3d": [], "chamfer_l1": [], "f_score": []}
+    rows = []
     for seed, points in enumerate(vertices):
-        row["iou_3d"].append(voxel_iou(mesh_occupancy(points, faces, resolution), truth.occupancy))
-        surface = sample_surface(points, faces, num_points, seed)
-        chamfer, f = surface_scores(surface, truth.surface_points)
-        row["chamfer_l1"].append(chamfer)
-        row["f_score"].append(f)
-    return row
+        overlap = voxel_iou(mesh_occupancy(points, faces, resolution), truth.occupancy)
+        rows.append({"iou_3d": overlap} | compare_surfaces(points, faces, truth, num_points, seed))
+    return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def _compare_views(mesh: Mesh, texels, views, chosen: tuple[int, ...], background) -> dict[str, np.ndarray]:
-    """Metrics in the image, over all (prediction, view) pairs that count."""
+def _compare_views(mesh: Mesh, texels, views, chosen: tuple[int, ...], background) -> tuple[dict, dict]:
+    """Metrics in the image, over all (prediction, view) pairs that count, and some drawn and true pictures."""
     camera = jax.tree.map(lambda x: x[:, 0], views.camera)
     masks, targets = views.target_masks[:, 0], views.target_images[:, 0]
     num_inputs, num_views = len(chosen), len(masks)
@@ -83,7 +116,13 @@ def _compare_views(mesh: Mesh, texels, views, chosen: tuple[int, ...], backgroun
         unseen = ~is_seen.reshape(-1)
         view = np.tile(np.arange(num_views), num_inputs)[unseen]
         row["psnr_unseen"] = psnr(np.asarray(rgb)[unseen], targets[view], masks[view] > 0.5)
-    return row
+    if rgb is None:
+        return row, {}
+    # Of each of these inputs the view after it.
+    inputs = np.arange(NUM_PICTURES) * num_inputs // NUM_PICTURES
+    shown = (np.asarray(chosen)[inputs] + 1) % num_views
+    drawn = np.asarray(rgb)[inputs * num_views + shown]
+    return row, {"picture": to_bytes(drawn), "target": to_bytes(targets[shown])}
 
 
 @partial(jax.jit, static_argnames="image_size")
