@@ -1,0 +1,21 @@
+"""A run of seconds on four devices, half of them for the model: silhouettes of ten birds, no texture."""
+
+from ml_collections import ConfigDict
+
+from configs import quickstart
+
+
+def get_config() -> ConfigDict:
+    """As the quickstart's ``tiny``, and smaller."""
+    config = quickstart.get_config("tiny")
+    config.mesh = (("data", 2), ("model", 2))
+    config.model.dim, config.model.heads, config.model.num_keypoints = 16, 2, 0
+    config.model.encoder.width = 8
+    config.model.shape.level, config.model.shape.query_level = 2, 1
+    config.model.texture.kind = "none"
+    config.model.camera.predict = False
+    config.optimizer.name = "adamw"
+    config.stage.shape.losses = ConfigDict(dict(iou=1.0, laplacian=0.02))
+    config.stages = (("shape", 12),)
+    config.log_every, config.checkpoint_every, config.eval_every = 1, 4, 0
+    return config
