@@ -25,7 +25,6 @@ from ast_jax.data.pipeline import DataSource, make_batches
 from ast_jax.losses.views import ViewSettings, render_views
 from ast_jax.training.program import Program, make_program
 from ast_jax.training.sharding import make_layout
-from render import orbit
 
 _CONFIG = config_flags.DEFINE_config_file("config", "configs/cub.py:ast")
 _ROOT = flags.DEFINE_string("root", "", "A prepared data set; empty: noise.")
@@ -71,21 +70,7 @@ def _batch(config: ConfigDict) -> Batch:
         config.data.root = _ROOT.value
         source = DataSource(config.data.root, "train", config.data)
         return next(make_batches(source, config.data, batch_size=config.batch_size, seed=0))
-    rng = np.random.default_rng(0)
-    b, s, size = config.batch_size, config.data.num_target_views, config.data.render_size
-    azimuth = rng.uniform(0, 2 * np.pi, b * s).astype(np.float32)
-    flat = orbit(2.732, np.full(b * s, 0.3, np.float32), azimuth, 0.5)
-    camera = jax.tree.map(lambda x: np.asarray(x).reshape(b, s, *x.shape[1:]), flat)
-    y, x = (np.mgrid[:size, :size] + 0.5) / size * 2 - 1
-    masks = np.broadcast_to((x**2 + y**2 < 0.5).astype(np.float32), (b, s, size, size))
-    return Batch(
-        image=rng.uniform(0, 1, (b, config.data.image_size, config.data.image_size, 3)).astype(np.float32),
-        target_images=rng.uniform(0, 1, (b, s, size, size, 3)).astype(np.float32),
-        target_masks=np.ascontiguousarray(masks),
-        camera=camera,
-        keypoints_ndc=np.zeros((b, s, config.model.num_keypoints, 3), np.float32),
-        index=np.arange(b, dtype=np.int32),
-    )
+    return noise_batch(config)
 
 
 def _parts(program: Program, params: dict, batch: Batch, *, with_colour: bool) -> dict[str, Callable]:

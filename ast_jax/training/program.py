@@ -72,26 +72,32 @@ class Program:
         return self.steps[stage.name, phase]
 
 
-def make_program(config: ConfigDict, layout: Layout) -> Program:
+def make_program(config: ConfigDict, layout: Layout, *, abstract: bool = False) -> Program:
     """The model with its first state on the devices, and all that a step needs.
 
     Args:
       config: the experiment.
       layout: of the devices.
+      abstract: the first state is shapes and shardings alone, to compile for devices that are not there.
 
     Raises:
       ValueError: the config names what does not exist, or the weights to start from do not fit.
     """
     stages, networks = zip(*(_with_perceptual(stage, config) for stage in make_stages(config)))
     on_devices = [put(network, jax.tree.map(lambda _: layout.replicated, network)) for network in networks]
-    graphdef, params = make_model(config)
+    graphdef, params = make_model(config, abstract=abstract)
     params = init_params(params, config.init_from)
     optimizer = make_optimizer(config, total_steps(stages))
 
     def first_state(params: dict) -> TrainState:
         return make_state(params, optimizer, average=config.optimizer.ema_decay > 0)
 
-    shardings = state_shardings(jax.eval_shape(first_state, params), graphdef, layout)
+    shapes = jax.eval_shape(first_state, params)
+    shardings = state_shardings(shapes, graphdef, layout)
+    if abstract:
+        state = jax.tree.map(lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes, shardings)
+    else:
+        state = jax.jit(first_state, out_shardings=shardings)(put(params, shardings.params))
     return Program(
         config=config,
         stages=stages,
@@ -99,7 +105,7 @@ def make_program(config: ConfigDict, layout: Layout) -> Program:
         graphdef=graphdef,
         optimizer=optimizer,
         shardings=shardings,
-        first_state=jax.jit(first_state, out_shardings=shardings)(put(params, shardings.params)),
+        first_state=state,
         steps={},
         perceptual={stage.name: network for stage, network in zip(stages, on_devices)},
     )

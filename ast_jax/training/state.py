@@ -32,10 +32,18 @@ class TrainState:
     average: Any = None
 
 
-def make_model(config: ConfigDict) -> tuple[Any, dict]:
-    """Graph definition and fresh parameters (a pure dict) of the model that the config describes."""
-    model = Model(config.model, rngs=nnx.Rngs(config.seed))
-    graphdef, params = nnx.split(model)
+def make_model(config: ConfigDict, *, abstract: bool = False) -> tuple[Any, dict]:
+    """Graph definition and fresh parameters (a pure dict) of the model that the config describes.
+
+    Args:
+      config: the experiment.
+      abstract: shapes in place of parameters; nothing is computed.
+    """
+
+    def make() -> Model:
+        return Model(config.model, rngs=nnx.Rngs(config.seed))
+
+    graphdef, params = nnx.split(nnx.eval_shape(make) if abstract else make())
     return graphdef, nnx.to_pure_dict(params)
 
 
