@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.multiprocess import launch
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "configs").glob("*.py"))]
 
@@ -41,7 +43,15 @@ def test_the_quickstart_from_nothing_to_files(tmp_path):
     assert {Path(name).suffix for name in named} == {".html", ".png", ".glb", ".gif", ".json", ".md"}
     assert all(Path(name).stat().st_size for name in named)
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert _run("launch.evaluate", f"--checkpoint={tmp_path / 'run'}").returncode == 0
+    _evaluate_on_two_processes(tmp_path / "run")
+
+
+def _evaluate_on_two_processes(workdir):
+    """Orbax loads with all of them together; one writes."""
+    port, command = launch.free_port(), ["-m", "launch.evaluate", f"--checkpoint={workdir}"]
+    first, second = launch.run([[*command, *launch.by_hand(port, 2, index)] for index in range(2)], timeout=600)
+    assert first.code == second.code == 0, first.output + second.output
+    assert "open these:" in first.output and "open these:" not in second.output
 
 
 def test_a_full_disk_ends_with_one_line_and_loses_nothing(tmp_path):
