@@ -75,7 +75,7 @@ def base_config() -> ConfigDict:
     # renderer, parameters and optimizer.
     keep = r"heads?\b|mean|coarse|gather|camera|keypoints"
     config.precision = ConfigDict(dict(compute="float32", keep_float32=keep))
-    config.recompute = False  # activations inside decoder layers anew in the backward pass: less memory, more time
+    config.recompute = False  # what lies within blocks and decoder layers, again in the backward pass: less is kept
     config.render = ConfigDict(dict(blending="softmax", sigma=1e-4, sigma_start=1e-4, gamma=1e-4))
     # Network of the perceptual term: its weights come with an optional package. Where they are missing, training
     # says so and goes on without the term, unless it is required.

@@ -1,7 +1,8 @@
-"""Names for the axes of parameters and activations. What a name means on a device mesh is decided by whoever trains.
+"""What whoever trains may decide about a model without its knowing: where arrays lie, and what is computed again.
 
-Parameters carry the names as metadata (`named`), activations pass through `constrain`. Without a `placing` around the
-call, as when a model is only used, both do nothing.
+Parameters carry names for their axes as metadata (`named`), activations pass through `constrain`, and blocks are called
+by `run_block`. What a name means on a device mesh, and whether a block's activations are kept for the backward pass, is
+said by `placing` and `recomputing` around the call. Without them, as when a model is only used, nothing happens.
 """
 
 import contextlib
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
+import jax
 from flax import nnx
 
 _KEY = "axes"
@@ -16,6 +18,7 @@ _KEY = "axes"
 # f(array, names) -> array, placed on the devices.
 Place = Callable[[Any, tuple[str, ...]], Any]
 _place: ContextVar[Place | None] = ContextVar("place", default=None)
+_recompute: ContextVar[bool] = ContextVar("recompute", default=False)
 
 
 def named(*axes: str) -> dict[str, tuple[str, ...]]:
@@ -61,3 +64,30 @@ def constrain(x: Any, *axes: str) -> Any:
     """
     place = _place.get()
     return x if place is None else place(x, axes)
+
+
+@contextlib.contextmanager
+def recomputing(enabled: bool = True) -> Iterator[None]:
+    """While a function is traced in here, of every block only what goes in is kept for the backward pass."""
+    token = _recompute.set(enabled)
+    try:
+        yield
+    finally:
+        _recompute.reset(token)
+
+
+def run_block(block: nnx.Module, *arrays: Any, **options: Any) -> Any:
+    """``block(*arrays, **options)``, whose inner activations are computed again in the backward pass if so wished.
+
+    Args:
+      block: without state.
+      arrays: that it is differentiated by.
+      options: that are no arrays.
+
+    Source: Chen et al. 2016, "Training deep nets with sublinear memory cost".
+    """
+    if not _recompute.get():
+        return block(*arrays, **options)
+    graphdef, params = nnx.split(block)
+    run = jax.checkpoint(lambda params, *arrays: nnx.merge(graphdef, params)(*arrays, **options))
+    return run(params, *arrays)

@@ -6,6 +6,7 @@ import jax
 from flax import nnx
 from jaxtyping import Float
 
+from ast_jax.model.axes import run_block
 from ast_jax.model.layers import Array, scaled_normal
 
 _NORM_GROUPS = 8  # Wu & He 2018 use 32 groups at 256 and more channels; here 32 channels are the narrowest.
@@ -138,6 +139,6 @@ class ConvNet(nnx.Module):
         x, features = jax.nn.relu(self.stem_norm(self.stem(2 * image - 1))), []
         for stage in self.stages:
             for block in stage:
-                x = block(x)
+                x = run_block(block, x)
             features.append(x)
         return tuple(features)

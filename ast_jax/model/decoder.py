@@ -3,8 +3,8 @@
 from flax import nnx
 from jaxtyping import Float
 
-from ast_jax.model.axes import constrain
-from ast_jax.model.layers import Array, Attention, Mlp, block_output
+from ast_jax.model.axes import constrain, run_block
+from ast_jax.model.layers import Array, Attention, Mlp
 
 
 class DecoderLayer(nnx.Module):
@@ -73,8 +73,8 @@ class QueryDecoder(nnx.Module):
         """
         outputs, weights = [], []
         for layer in self.layers:
-            queries, layer_weights = layer(queries, tokens, return_weights=return_weights)
-            queries = block_output(constrain(queries, "batch", "tokens", "embed"))
+            queries, layer_weights = run_block(layer, queries, tokens, return_weights=return_weights)
+            queries = constrain(queries, "batch", "tokens", "embed")
             outputs.append(queries)
             weights.append(layer_weights)
         return tuple(outputs), tuple(weights) if return_weights else None

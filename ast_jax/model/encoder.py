@@ -11,7 +11,7 @@ from ast_jax.model.axes import constrain, named
 from ast_jax.model.config_check import choose
 from ast_jax.model.convnet import ConvNet
 from ast_jax.model.efficientnet import EfficientNetLite0, find_efficientnet_lite0, load_efficientnet_lite0
-from ast_jax.model.layers import EMBEDDING_DEVIATION, Array, block_output, linear, scaled_normal, sine_positions
+from ast_jax.model.layers import EMBEDDING_DEVIATION, Array, linear, scaled_normal, sine_positions
 from ast_jax.model.resnet import ARCHITECTURES, ResNet, load_torchvision_resnet
 
 BACKBONES = ("convnet", *ARCHITECTURES, "efficientnet_lite0")
@@ -95,9 +95,9 @@ class ImageEncoder(nnx.Module):
             tokens.append(projected + position[None] + self.level_embedding[...][i][None, None])
         summary = self.summary_norm(self.summary(self._pool(features[-1])))
         return Encoding(
-            block_output(constrain(jnp.concatenate(tokens, axis=1), "batch", "tokens", "embed")),
-            block_output(constrain(summary, "batch", "embed")),
-            tuple(block_output(level) for level in features),
+            constrain(jnp.concatenate(tokens, axis=1), "batch", "tokens", "embed"),
+            constrain(summary, "batch", "embed"),
+            tuple(features),
         )
 
     def token_grids(self, image_size: tuple[int, int]) -> tuple[tuple[int, int], ...]:

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Float
 
 from ast_jax.model.axes import constrain, named
@@ -19,7 +18,6 @@ Array = jax.Array | np.ndarray
 _SINE_TEMPERATURE = 10000.0
 # Octaves of template positions: the highest has a period of 1/4, that of neighbours on icosphere level 2.
 NUM_FREQUENCIES = 4
-BLOCK_OUTPUT = "block_output"
 EMBEDDING_DEVIATION = 0.02  # as the embeddings of BERT and ViT; the template position dominates at first
 
 
@@ -56,11 +54,6 @@ def scaled_normal(gain: float) -> Callable:
         return jnp.asarray(values[:count].reshape(shape) * np.asarray(deviation, dtype))
 
     return initialise
-
-
-def block_output(x: Float[Array, "*b c"]) -> Float[Array, "*b c"]:
-    """Marks what is kept for the backward pass when the rest is computed again (``config.recompute``)."""
-    return checkpoint_name(x, BLOCK_OUTPUT)
 
 
 class Mlp(nnx.Module):
@@ -207,5 +200,7 @@ class QueryEmbedding(nnx.Module):
         features = jnp.asarray(self.features.array, self.learned.dtype)
         queries = (self.learned[...] + self.position(features))[None]
         if self.condition is None:
-            return jnp.broadcast_to(queries, (len(summary), *queries.shape[1:]))
-        return queries + self.condition(summary)[:, None]
+            queries = jnp.broadcast_to(queries, (len(summary), *queries.shape[1:]))
+        else:
+            queries = queries + self.condition(summary)[:, None]
+        return constrain(queries, "batch", "tokens", "embed")

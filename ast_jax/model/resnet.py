@@ -7,6 +7,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float
 
+from ast_jax.model.axes import run_block
 from ast_jax.model.config_check import choose
 from ast_jax.model.convnet import BasicBlock, Bottleneck, ChannelAffine, conv, group_norm, make_stages
 from ast_jax.model.layers import Array
@@ -53,7 +54,7 @@ class ResNet(nnx.Module):
         features = []
         for stage in self.stages:
             for block in stage:
-                x = block(x)
+                x = run_block(block, x)
             features.append(x)
         return tuple(features)
 

@@ -104,7 +104,7 @@ class CompiledFunction:
 
     def __init__(self, jitted: Callable, name: str, *, watch: Sequence[int] | None = None):
         self.name = name
-        self._jitted = jitted
+        self.jitted = jitted
         self._watch = None if watch is None else tuple(watch)
         self._programs: list[_Program] = []
         self._current: _Program | None = None
@@ -154,7 +154,7 @@ class CompiledFunction:
         else:
             if self._current is not None:
                 logging.warning("%s is compiled again: %s", self.name, _what_changed(self._current, args))
-            program = _compile(self._jitted, self.name, args)
+            program = _compile(self.jitted, self.name, args)
             self._programs.append(program)
         self._current, self._seen = program, None
 

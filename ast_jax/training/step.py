@@ -12,8 +12,7 @@ from ml_collections import ConfigDict
 
 from ast_jax.data.example import Batch
 from ast_jax.losses.total import LossInputs, total_loss
-from ast_jax.model.axes import placing
-from ast_jax.model.layers import BLOCK_OUTPUT
+from ast_jax.model.axes import placing, recomputing
 from ast_jax.model.template import sphere
 from ast_jax.training.precision import cast_parameters
 from ast_jax.training.sharding import Layout
@@ -90,13 +89,10 @@ def make_loss(
 
     def predict(params: dict, image):
         model = nnx.merge(graphdef, cast_parameters(params, config.precision))
-        with placing(layout.place):
+        with placing(layout.place), recomputing(config.recompute):
             prediction = model(image)
         return jax.tree.map(lambda x: x.astype(jnp.float32), prediction)
 
-    if config.recompute:
-        keep = jax.checkpoint_policies.save_only_these_names(BLOCK_OUTPUT)
-        predict = jax.checkpoint(predict, policy=keep)
     shape = config.model.shape
     template = (shape.radius * sphere(shape.level).vertices).astype(np.float32)
 

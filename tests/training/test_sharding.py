@@ -41,7 +41,7 @@ def _losses(config, sizes: tuple[int, int], count: int = 5) -> tuple[list[float]
     state, losses = program.first_state, []
     for number in range(count):
         batch = jax.device_put(next(batches), program.layout.by_batch)
-        state, metrics = program.step(program.stages[1], number)(state, batch, None)
+        state, metrics = program.step(program.stages[0], number)(state, batch, None)
         losses.append(float(metrics["loss"]))
     return losses, state, program
 
@@ -53,10 +53,11 @@ def losses_of_one():
 
 @pytest.mark.parametrize("sizes", MESHES)
 def test_every_mesh_gives_the_losses_of_one_device(wide, sizes, losses_of_one):
+    wide.model.texture.kind = "none"  # the whole model on many devices: test_eight_devices_give_the_loss_of_one
     if not losses_of_one:
-        losses_of_one["joint"] = _losses(wide, (1, 1))[0]
+        losses_of_one["shape"] = _losses(wide, (1, 1))[0]
     losses, state, program = _losses(wide, sizes)
-    np.testing.assert_allclose(losses, losses_of_one["joint"], rtol=1e-5)
+    np.testing.assert_allclose(losses, losses_of_one["shape"], rtol=1e-5)
     # Nothing of the state has moved on the devices: moments and averages lie where their parameters do.
     for leaf, sharding in zip(jax.tree.leaves(state), jax.tree.leaves(program.shardings), strict=True):
         assert leaf.sharding.is_equivalent_to(sharding, leaf.ndim)
@@ -91,7 +92,7 @@ def _describe(config, sizes) -> dict:
     """Specs of parameters, optimizer state and activations, as text."""
     program = _program(config, sizes)
     batch = jax.device_put(next(_batches(config)), program.layout.by_batch)
-    program.step(program.stages[1], 0).compile(program.first_state, batch, None)
+    program.step(program.stages[1], 0).jitted.lower(program.first_state, batch, None)
 
     def specs(tree):
         leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda x: isinstance(x, jax.NamedSharding))
@@ -124,7 +125,7 @@ def test_shardings_are_those_written_down(wide):
 @pytest.mark.parametrize("sizes", [(8, 1), (4, 2)])
 def test_collectives_of_a_step(wide, sizes):
     """Data parallelism only sums gradients; heads and MLPs over the model axis gather what they share."""
-    wide.stages = (("shape", 2), ("joint", 2))
+    wide.model.texture.kind = "none"
     program = _program(wide, sizes)
     batch = jax.device_put(next(_batches(wide)), program.layout.by_batch)
     step = program.step(program.stages[0], 0)

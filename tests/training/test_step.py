@@ -1,9 +1,13 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from ast_jax.data.pipeline import DataSource, make_batches
+from ast_jax.model.axes import recomputing
 from ast_jax.training.optimizer import make_optimizer
+from ast_jax.training.precision import cast_parameters
 from ast_jax.training.program import make_program
 from ast_jax.training.sharding import make_layout
 from ast_jax.training.state import make_model, make_state
@@ -60,6 +64,73 @@ def test_eight_devices_give_the_loss_of_one(config):
     one = _steps(config, 1, devices=1, turns=3)[2]
     eight = _steps(config, 1, devices=8, turns=3)[2]
     np.testing.assert_allclose([m["loss"] for m in eight], [m["loss"] for m in one], rtol=2e-5)
+
+
+@pytest.fixture
+def simple(config):
+    """Shape alone, by AdamW: half the time to compile."""
+    config.model.texture.kind, config.optimizer.name = "none", "adamw"
+    return config
+
+
+def _losses(config) -> list[float]:
+    return [float(m["loss"]) for m in _steps(config, 0, turns=3)[2]]
+
+
+def test_parts_of_a_batch_one_after_the_other_are_the_whole_batch(simple):
+    whole = _losses(simple)
+    simple.accumulate_steps = 4
+    np.testing.assert_allclose(_losses(simple), whole, rtol=1e-5)
+
+
+def test_computing_activations_again_keeps_less_and_changes_no_gradient(simple):
+    simple.model.shape.layers = 4
+    graphdef, params = make_model(simple)
+    image = jnp.asarray(np.random.default_rng(0).uniform(0, 1, (2, 32, 32, 3)), jnp.float32)
+    kept, gradients = {}, {}
+    for recompute in (False, True):
+
+        def loss(params, recompute=recompute):
+            with recomputing(recompute):
+                return jnp.square(nnx.merge(graphdef, params)(image).vertices).sum()
+
+        # The function that jax.vjp gives is a pytree of what is kept for the backward pass.
+        backward = jax.eval_shape(lambda p, loss=loss: jax.vjp(loss, p)[1], params)
+        kept[recompute] = sum(leaf.size for leaf in jax.tree.leaves(backward))
+        gradients[recompute] = jax.jit(jax.grad(loss))(params)
+    weights = sum(leaf.size for leaf in jax.tree.leaves(params))
+    assert kept[True] - weights < 0.5 * (kept[False] - weights)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), gradients[True], gradients[False])
+
+
+def test_bfloat16_computes_most_products_and_keeps_what_must_be_exact(simple):
+    exact = _losses(simple)
+    simple.precision.compute = "bfloat16"
+    before, after, metrics = _steps(simple, 0, turns=3)
+    np.testing.assert_allclose([m["loss"] for m in metrics], exact, rtol=2e-2)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(after))
+    assert not _still(before, after, "shape") + _still(before, after, "encoder")
+    graphdef, params = make_model(simple)
+    model = lambda p, x: nnx.merge(graphdef, cast_parameters(p, simple.precision))(x)  # noqa: E731
+    traced = jax.make_jaxpr(model)(params, jnp.zeros((1, 32, 32, 3)))
+    products = [line for line in str(traced).splitlines() if "dot_general" in line or "conv_general_dilated" in line]
+    short = [line for line in products if "bf16[" in line.split("=")[0]]
+    assert len(short) > 0.6 * len(products)
+    vertices = jax.eval_shape(model, params, jnp.zeros((1, 32, 32, 3))).vertices
+    assert vertices.dtype == jnp.float32
+
+
+def test_the_average_follows_the_weights_as_its_formula_says(simple):
+    simple.optimizer.ema_decay = 0.15
+    program = make_program(simple, make_layout(simple, jax.devices()[:1]))
+    batches = make_batches(DataSource(simple.data.root, "train", simple.data), simple.data, batch_size=8, seed=0)
+    state = program.first_state
+    for number in range(3):
+        old = jax.device_get(state.average)
+        state, _ = program.step(program.stages[0], number)(state, next(batches), None)
+        decay = min(0.15, (1 + number) / (10 + number))
+        for before, new, found in zip(*map(jax.tree.leaves, (old, state.params, state.average))):
+            np.testing.assert_allclose(found, decay * before + (1 - decay) * new, atol=1e-6)
 
 
 def test_an_unknown_loss_is_named(config):
