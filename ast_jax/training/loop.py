@@ -128,7 +128,6 @@ def _run(
 ) -> TrainState:
     config, start, last = program.config, int(state.step), program.num_steps
     watchdog = Watchdog()
-    score = None
     try:
         for number in range(start, last):
             stage = stage_at(program.stages, number)
@@ -149,9 +148,10 @@ def _run(
             watchdog.note(number, metrics["skipped"], local.index)
             watch.stepped(number + 1, stage, step, metrics, watchdog.total)
         watchdog.finish()
+        score = None
         if last > start:
             score = _validate(last, state, stage_at(program.stages, last - 1), program, validation, watch)
-            checkpoints.save(state, score=score)
+        checkpoints.save(state, score=score)
     except Diverged:
         checkpoints.save(state)
         raise

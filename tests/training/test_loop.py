@@ -25,6 +25,7 @@ def _losses(workdir) -> dict[int, float]:
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(config, one, tmp_path, monkeypatch):
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    config.stages, config.model.texture.kind = (("shape", 4),), "none"
     assert train(config, straight, **one) == 4
 
     save = Checkpoints.save
