@@ -16,14 +16,15 @@ from ast_jax.evaluation.run import WHOLE, Share, evaluate
 from ast_jax.evaluation.stamp import hash_dataset, hash_files
 from ast_jax.evaluation.summary import Evaluation, format_latex, format_table, summarize
 from ast_jax.summary import make_predictor
-from ast_jax.training.checkpoint import CONFIG_FILE, latest_step, load_model
+from ast_jax.training.checkpoint import find_run, latest_step, load_model
+from ast_jax.training.run_config import CONFIG_FILE
 from ast_jax.training.seal import FILE_NAME as SEAL_FILE
 
 _FILES = ("metrics.json", "table.md", "table.tex")
 
 
 def run_protocol(
-    workdir: str | Path,
+    checkpoint: str | Path,
     name: str,
     *,
     root: str = "",
@@ -35,10 +36,10 @@ def run_protocol(
     share: Share = WHOLE,
     progress: bool = False,
 ) -> list[Path]:
-    """Evaluate the newest checkpoint of a run; a call that was interrupted goes on where it stopped.
+    """Evaluate a checkpoint; a call that was interrupted goes on where it stopped.
 
     Args:
-      workdir: folder of the run.
+      checkpoint: folder of the run, for its newest, or of a checkpoint in it, or ``.../checkpoints/best``.
       name: of the protocol, see ``evaluation.protocols.PROTOCOLS``.
       root: of the data set; empty: that of the run.
       split: of the data set; empty: that of the published numbers.
@@ -56,12 +57,14 @@ def run_protocol(
     Raises:
       ValueError: unknown protocol, no run, or data that lacks what the protocol needs; the message says which.
     """
-    protocol, workdir = with_lpips(find_protocol(name), lpips_path or None), Path(workdir)
+    protocol = with_lpips(find_protocol(name), lpips_path or None)
     if features:
         protocol = with_set_distance(protocol, features, features_path or None)
-    model, config = load_model(workdir)
+    model, config = load_model(checkpoint)
+    workdir, step = find_run(checkpoint)
+    step = latest_step(workdir) if step is None else step
     source = _open_data(config, name, protocol, root, split)
-    folder, stamp = workdir / "evaluation" / name, _stamp(workdir, name, protocol, source, split)
+    folder, stamp = workdir / "evaluation" / name, _stamp(workdir, step, name, protocol, source, split)
     result = evaluate(
         protocol, make_predictor(model), model.template[1], source, folder / "chunks",
         stamp=stamp, seed=seed, share=share, progress=progress,
@@ -88,9 +91,8 @@ def _open_data(config: ConfigDict, name: str, protocol: Protocol, root: str, spl
     return DataSource(folder, split or protocol.split, protocol_config(data, protocol))
 
 
-def _stamp(workdir: Path, name: str, protocol: Protocol, source: DataSource, split: str) -> dict:
+def _stamp(workdir: Path, step: int | None, name: str, protocol: Protocol, source: DataSource, split: str) -> dict:
     """What the chunks depend on: data made anew at the same place, or a run trained anew, is something else."""
-    step = latest_step(workdir)
     return {
         "protocol": name,
         "step": step,

@@ -25,20 +25,20 @@ from ast_jax.evaluation.run import evaluate
 from ast_jax.evaluation.summary import COLUMNS, Evaluation, format_table, summarize
 from ast_jax.model import Model
 from ast_jax.model.camera import most_probable
-from ast_jax.training.checkpoint import load_model
+from ast_jax.training.checkpoint import find_run, load_model
 from ast_jax.training.metrics import read_metrics
 
 UNSEEN_VIEWS = 4  # per object in the report, or as many as there are
 _PICTURE_SIZE = (192, 192)
 
 
-def write_summary(workdir: str | Path) -> list[Path]:
-    """Evaluate the newest checkpoint of a run and write everything a person would open.
+def write_summary(checkpoint: str | Path) -> list[Path]:
+    """Evaluate a checkpoint and write everything a person would open into the folder of its run.
 
     Of many processes all have to call it; the first does the work.
 
     Args:
-      workdir: folder of the run.
+      checkpoint: folder of the run, for its newest, or of a checkpoint in it, or ``.../checkpoints/best``.
 
     Returns:
       the files: ``report.html``, ``turntable.gif``, ``metrics.json``, ``table.md`` and one ``.glb`` per object shown;
@@ -47,8 +47,8 @@ def write_summary(workdir: str | Path) -> list[Path]:
     Raises:
       ValueError: there is no run or no checkpoint, or its data set is gone.
     """
-    workdir = Path(workdir)
-    model, config = load_model(workdir)  # together: Orbax waits for all processes
+    workdir, _ = find_run(checkpoint)
+    model, config = load_model(checkpoint)  # together: Orbax waits for all processes
     if jax.process_index():
         return []
     rows = evaluate_run(model, config)

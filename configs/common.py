@@ -67,7 +67,7 @@ def base_config() -> ConfigDict:
     config.optimizer.schedule = "cosine"  # after the warm-up: "cosine", "linear" or "constant"
     config.optimizer.ema_decay = 0.0  # of the moving average of the weights, which is then what is evaluated; 0: none
     # Devices: sizes of the mesh (-1: all that are left), and which axes of arrays go to which axes of the mesh: the
-    # first regular expression that matches the axis' name counts. All names are in docs/launch.md.
+    # first regular expression that matches the axis' name counts. All names are in docs/training.md.
     config.mesh = (("data", -1), ("model", 1))
     rules = (("batch", "data"), ("encoder_batch|render_batch", "data,model"), ("heads|mlp|queries", "model"))
     config.sharding = ConfigDict(dict(rules=rules, fully_sharded=False))

@@ -12,7 +12,9 @@ from absl import flags
 from ast_jax.training import flags as machine_flags
 from ast_jax.training import runtime
 
-_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder of the run (the --workdir of launch.train).")
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", None, "The --workdir of launch.train, or .../checkpoints/best or a step."
+)
 _PROTOCOL = flags.DEFINE_string("protocol", "", "See docs/evaluation.md; empty: own metrics and report.")
 _ROOT = flags.DEFINE_string("root", "", "Data set to evaluate on; empty: that of the run.")
 _SPLIT = flags.DEFINE_string("split", "", "Of the data set; empty: that of the published numbers.")

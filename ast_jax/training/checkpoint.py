@@ -16,7 +16,7 @@ from ast_jax.training.run_config import load_config
 from ast_jax.training.seal import broken_file, is_sealed, seal
 from ast_jax.training.state import TrainState
 
-WHICH = ("newest", "best")
+BEST = "best"
 _SCORE = "score"
 # What a failed save raises: TensorStore reports a full disk as a ValueError.
 _SAVE_ERRORS = (OSError, ValueError)
@@ -124,12 +124,11 @@ class Checkpoints:
         self._open()
 
 
-def load_model(workdir: str | Path, *, which: str = "newest") -> tuple[Model, ConfigDict]:
+def load_model(checkpoint: str | Path) -> tuple[Model, ConfigDict]:
     """The trained model of a run, weights only: their moving average if the run kept one.
 
     Args:
-      workdir: folder given to ``launch.train``.
-      which: ``"newest"`` checkpoint, or the ``"best"`` on the validation split.
+      checkpoint: folder given to ``launch.train``, for the newest; or of one checkpoint, see `find_run`.
 
     Returns:
       the model and the config of the run.
@@ -137,8 +136,7 @@ def load_model(workdir: str | Path, *, which: str = "newest") -> tuple[Model, Co
     Raises:
       ValueError: no run, or no checkpoint there.
     """
-    if which not in WHICH:
-        raise ValueError(f"which={which!r}: choose one of {', '.join(WHICH)}.")
+    workdir, only = find_run(checkpoint)
     config = load_config(workdir)
     folder = _folder(workdir)
     if not folder.is_dir():
@@ -146,7 +144,6 @@ def load_model(workdir: str | Path, *, which: str = "newest") -> tuple[Model, Co
     checkpointer = orbax.training.Checkpointer(folder)
     if checkpointer.latest is None:
         raise ValueError(f"{workdir}: no complete checkpoint there yet.")
-    only = _best_step(checkpointer) if which == "best" else None
     graphdef, params = nnx.split(Model(config.model, rngs=nnx.Rngs(config.seed)))
     # On all devices of all processes while loading, since Orbax loads in all processes together.
     everywhere = jax.NamedSharding(jax.make_mesh((jax.device_count(),), ("all",)), jax.P())
@@ -156,8 +153,32 @@ def load_model(workdir: str | Path, *, which: str = "newest") -> tuple[Model, Co
     name = "average" if (folder / str(only or checkpointer.latest.step) / "average").is_dir() else "params"
     restored, _ = _load_newest(checkpointer, {name: wanted}, only=only)
     if restored is None:
-        raise ValueError(f"{folder}: every checkpoint is damaged; train again in another --workdir.")
+        which = "every checkpoint" if only is None else f"checkpoint {only}"
+        raise ValueError(f"{folder}: {which} is damaged; take another, or train again in another --workdir.")
     return nnx.merge(graphdef, jax.tree.map(lambda x: x.addressable_data(0), restored[name])), config
+
+
+def find_run(checkpoint: str | Path) -> tuple[Path, int | None]:
+    """The run that a checkpoint belongs to, and its step.
+
+    Args:
+      checkpoint: ``runs/x``, ``runs/x/checkpoints/1500`` or ``runs/x/checkpoints/best``.
+
+    Returns:
+      the folder of the run, and the step, None for the newest.
+
+    Raises:
+      ValueError: there is no such checkpoint.
+    """
+    path = Path(checkpoint)
+    if path.parent.name != "checkpoints":
+        return path, None
+    if path.name == BEST:
+        return path.parent.parent, _best_step(orbax.training.Checkpointer(path.parent.absolute()))
+    if not (path.name.isdigit() and path.is_dir()):
+        found = sorted(int(other.name) for other in path.parent.glob("*") if other.name.isdigit())
+        raise ValueError(f"{path}: no such checkpoint; there are {', '.join(map(str, found)) or 'none'}, and {BEST}.")
+    return path.parent.parent, int(path.name)
 
 
 def latest_step(workdir: str | Path) -> int | None:

@@ -80,8 +80,11 @@ def test_the_best_on_the_validation_split_is_kept_beside_the_newest(config, one,
     train(config, tmp_path, **one)
     kept = sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir())
     assert kept == [2, 4]
-    best, newest = (jax.tree.leaves(_params(load_model(tmp_path, which=which)[0])) for which in ("best", "newest"))
+    best = tmp_path / "checkpoints" / "best"
+    best, newest = (jax.tree.leaves(_params(load_model(path)[0])) for path in (best, tmp_path))
     assert any(not np.array_equal(a, b) for a, b in zip(best, newest))
+    with pytest.raises(ValueError, match="no such checkpoint; there are 2, 4, and best"):
+        load_model(tmp_path / "checkpoints" / "3")
 
 
 def _params(model):
