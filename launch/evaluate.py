@@ -13,7 +13,7 @@ from ast_jax.training import flags as machine_flags
 from ast_jax.training import runtime
 
 _CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", None, "The --workdir of launch.train, or .../checkpoints/best or a step."
+    "checkpoint", None, "Folder of the run; or in it checkpoints/best or checkpoints/STEP."
 )
 _PROTOCOL = flags.DEFINE_string("protocol", "", "See docs/evaluation.md; empty: own metrics and report.")
 _ROOT = flags.DEFINE_string("root", "", "Data set to evaluate on; empty: that of the run.")
