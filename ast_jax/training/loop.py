@@ -25,7 +25,7 @@ from ast_jax.training.stages import Stage, stage_at
 from ast_jax.training.state import TrainState
 from ast_jax.training.validation import Validation, place_batch
 from ast_jax.training.watch import Watch
-from ast_jax.training.watchdog import Diverged, Watchdog
+from ast_jax.training.watchdog import Diverged
 
 
 def train(
@@ -73,7 +73,7 @@ def train(
         start_step=int(state.step),
         rows=local_rows(layout.by_batch, config.batch_size),
     )
-    watch = Watch(workdir, program, num_objects=len(source.ids), state=state)
+    watch = Watch(workdir, program, source=source, state=state)
     try:
         with StopRequest() as stop:
             state = _run(state, batches, program, validation, checkpoints, watch, stop, profile)
@@ -127,7 +127,6 @@ def _run(
     profile: ProfileWindow,
 ) -> TrainState:
     config, start, last = program.config, int(state.step), program.num_steps
-    watchdog = Watchdog()
     try:
         for number in range(start, last):
             stage = stage_at(program.stages, number)
@@ -145,9 +144,8 @@ def _run(
             step = program.step(stage, number)
             with profile.step(number, state):
                 state, metrics = step(state, batch, program.perceptual[stage.name])
-            watchdog.note(number, metrics["skipped"], local.index)
-            watch.stepped(number + 1, stage, step, metrics, watchdog.total)
-        watchdog.finish()
+            watch.stepped(number + 1, stage, step, metrics, local.index)
+        watch.finish()
         score = None
         if last > start:
             score = _validate(last, state, stage_at(program.stages, last - 1), program, validation, watch)

@@ -7,9 +7,12 @@ from typing import Any
 
 import imageio.v3 as imageio
 import jax
+import numpy as np
 from absl import logging
+from jaxtyping import Int
 
 from ast_jax.data.example import Batch
+from ast_jax.data.pipeline import DataSource
 from ast_jax.training.compiled import CompiledFunction
 from ast_jax.training.metrics import MetricWriter
 from ast_jax.training.overview import parameter_table, state_bytes
@@ -19,6 +22,7 @@ from ast_jax.training.progress import Progress
 from ast_jax.training.stages import Stage
 from ast_jax.training.state import TrainState, count_parameters
 from ast_jax.training.utilisation import model_flop_utilisation, peak_flops
+from ast_jax.training.watchdog import Watchdog
 
 PARAMETERS_FILE = "parameters.md"
 # A step's speed is that of so many steps after its first, which holds the compilation.
@@ -31,21 +35,22 @@ class Watch:
     Args:
       workdir: the run.
       program: what is run.
-      num_objects: that are learned from.
+      source: of the pictures that are learned from.
       state: at the start.
     """
 
-    def __init__(self, workdir: str | Path, program: Program, *, num_objects: int, state: TrainState):
+    def __init__(self, workdir: str | Path, program: Program, *, source: DataSource, state: TrainState):
         self._workdir, self._program = Path(workdir), program
         self._is_first = jax.process_index() == 0
         self._writer = MetricWriter(workdir, enabled=self._is_first)
         start, config = int(state.step), program.config
         self._progress = Progress(program.num_steps, start, config.batch_size)
         self._timings: dict[str, list[float]] = {}
+        self._watchdog = Watchdog(lambda sample: f"{sample} ({source.ids[source.object_of[sample]]})")
         self._preview = self._gather = None
         logging.info(
             "%d training objects, %s parameters, steps %d to %d",
-            num_objects,
+            len(source.ids),
             f"{count_parameters(state.params):,}",
             start,
             program.num_steps,
@@ -56,7 +61,9 @@ class Watch:
         """Around what fetches a batch."""
         return self._progress.waiting()
 
-    def stepped(self, done: int, stage: Stage, step: CompiledFunction, metrics: dict, skipped: int) -> None:
+    def stepped(
+        self, done: int, stage: Stage, step: CompiledFunction, metrics: dict, samples: Int[np.ndarray, "n"]
+    ) -> None:
         """After every step.
 
         Args:
@@ -64,8 +71,12 @@ class Watch:
           stage: that the step belongs to.
           step: that was run.
           metrics: on the devices.
-          skipped: steps that changed nothing, since the process started.
+          samples: numbers of the samples that this process gave.
+
+        Raises:
+          Diverged: too many steps in a row were not finite.
         """
+        self._watchdog.note(done - 1, metrics["skipped"], samples)
         self._progress.advance()
         self._time(done, step, metrics)
         config = self._program.config
@@ -73,8 +84,8 @@ class Watch:
             return
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         values |= self._progress.report(done, stage.name, values["loss"])
-        if skipped:
-            values["skipped_steps"] = skipped
+        if self._watchdog.total:
+            values["skipped_steps"] = self._watchdog.total
         self._writer.write(done, values)
 
     def validated(self, done: int, metrics: dict[str, float], state: TrainState, batch: Batch) -> None:
@@ -95,6 +106,10 @@ class Watch:
         folder = self._workdir / "figures"
         folder.mkdir(exist_ok=True)
         imageio.imwrite(folder / "preview.png", picture)
+
+    def finish(self) -> None:
+        """After the last step; raises as `stepped` does."""
+        self._watchdog.finish()
 
     def close(self) -> None:
         """Write what is left."""

@@ -102,17 +102,21 @@ def test_resuming_goes_on_where_it_stopped(busy):
 @pytest.mark.parametrize("count", [2, 4])
 def test_processes_share_the_same_global_batch(busy, count):
     whole = take(busy, 4)
-    shares = [take(busy, 4, process_index=i, process_count=count) for i in range(count)]
+    size = 8 // count
+    shares = [take(busy, 4, rows=(i * size, (i + 1) * size)) for i in range(count)]
     for step, batch in enumerate(whole):
-        dealt = jax.tree.map(
-            lambda *parts: np.stack(parts, 1).reshape(8, *parts[0].shape[1:]), *[s[step] for s in shares]
-        )
-        assert_same(batch, dealt)
+        assert_same(batch, jax.tree.map(lambda *parts: np.concatenate(parts), *[s[step] for s in shares]))
 
 
-def test_indivisible_batch(busy):
-    with pytest.raises(ValueError, match="multiple of 3 processes"):
-        take(busy, 1, process_count=3)
+@pytest.mark.parametrize("threads", [1, 7])
+def test_any_number_of_threads_makes_the_same_batches(busy, threads):
+    assert_same(take(busy, 6), take(busy, 6, BUSY | {"num_threads": threads}))
+
+
+@pytest.mark.parametrize("rows", [(0, 9), (3, 3), (-1, 4)])
+def test_rows_that_no_batch_has(busy, rows):
+    with pytest.raises(ValueError, match="batch_size=8: must be positive, and hold the rows"):
+        take(busy, 1, rows=rows)
 
 
 def test_mirror_image_of_a_batch(plain):

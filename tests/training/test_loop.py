@@ -112,7 +112,10 @@ def test_samples_that_are_not_finite_are_skipped_and_three_in_a_row_stop_the_run
     assert all(np.isfinite(lines[i]["loss"]) for i in (0, 2, 3, 4, 5))
 
     broken.update((2, 3))
-    with pytest.raises(RuntimeError, match=r"3 steps in a row.*step 1: \d+(, \d+){7}; step 2: .*step 3: "):
+    with pytest.raises(
+        RuntimeError,
+        match=r"3 steps in a row.*step 1: \d+ \(ellipsoid-\d\)(, \d+ \(ellipsoid-\d\)){7}; step 2: .*step 3: ",
+    ):
         train(config, tmp_path / "three", **one)
     model, _ = load_model(tmp_path / "three")
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(_params(model)))

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from ast_jax.data.pipeline import DataSource, make_batches
+from ast_jax.losses.views import ViewSettings, render_views
 from ast_jax.training.collectives import count_by_kind, find_collectives
 from ast_jax.training.program import make_program
 from ast_jax.training.sharding import Layout, local_rows, make_layout, make_mesh
+from render import icosphere, orbit
 
 GOLDEN = Path(__file__).with_name("golden_shardings.json")
 MESHES = ((8, 1), (4, 2), (2, 4), (1, 8))
@@ -135,6 +137,23 @@ def test_collectives_of_a_step(wide, sizes):
     if sizes == (8, 1):
         assert sum(count.values()) == count["all-reduce"], count
     assert sum(count.values()) < 250, count
+
+
+def test_the_rasterizer_of_a_step_sends_nothing():
+    """Forward and backward, over both axes of the mesh: every device renders its own pictures."""
+    layout = _layout()
+    vertices, faces = icosphere(2)
+    shared = jax.NamedSharding(layout.mesh, jax.P(("data", "model")))
+    camera = orbit(2.7, np.full(8, 0.3, np.float32), np.arange(8, dtype=np.float32), np.full(8, 0.5, np.float32))
+    camera = jax.tree.map(lambda x: jax.device_put(x[:, None], shared), camera)
+    settings = ViewSettings((16, 16), 1e-4, mesh=layout.mesh, axes=("data", "model"))
+
+    def loss(vertices, camera):
+        return render_views(vertices, faces, camera, settings)[1].sum()
+
+    shapes = jax.ShapeDtypeStruct((8, *vertices.shape), np.float32, sharding=shared)
+    compiled = jax.jit(jax.grad(loss), out_shardings=shared).lower(shapes, camera).compile()
+    assert find_collectives(compiled.as_text(), 8) == []
 
 
 RULES = (("batch", "data"), ("all", "data,model"), ("heads|mlp", "model"))
