@@ -74,13 +74,13 @@ def train(
         rows=local_rows(layout.by_batch, config.batch_size),
     )
     watch = Watch(workdir, program, source=source, state=state)
-    try:
-        with StopRequest() as stop:
+    with StopRequest() as stop:  # to the end of the last save: a signal must not cut it short
+        try:
             state = _run(state, batches, program, validation, checkpoints, watch, stop, profile)
-    finally:
-        profile.close()
-        checkpoints.wait()
-        watch.close()
+        finally:
+            profile.close()
+            checkpoints.wait()
+            watch.close()
     return int(state.step)
 
 

@@ -19,6 +19,7 @@ from ast_jax.training.overview import parameter_table, state_bytes
 from ast_jax.training.preview import make_preview, preview_strips
 from ast_jax.training.program import Program
 from ast_jax.training.progress import Progress
+from ast_jax.training.provenance import note_start
 from ast_jax.training.stages import Stage
 from ast_jax.training.state import TrainState, count_parameters
 from ast_jax.training.utilisation import model_flop_utilisation, peak_flops
@@ -56,6 +57,8 @@ class Watch:
             program.num_steps,
         )
         self._write_parameters(state, start)
+        if self._is_first:
+            note_start(workdir, start)
 
     def waiting(self) -> AbstractContextManager[None]:
         """Around what fetches a batch."""
