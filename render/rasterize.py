@@ -214,7 +214,7 @@ def peel_faces(
 
 
 def _prepare(screen: ScreenFaces, visible, image_size, batch) -> tuple[Canvas, worklist.WorkList, jax.Array]:
-    canvas = worklist.make_canvas(batch, visible.shape[0] // max(batch, 1), image_size)
+    canvas = worklist.make_canvas(batch, image_size)
     low, high = jax.lax.stop_gradient(hard_box(screen, image_size))
     clip, depth = jax.lax.stop_gradient((screen.clip, screen.depth))
     corners = sort_corners(jnp.concatenate([clip.reshape(-1, 3, 3), depth[..., None]], axis=-1))
