@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from render import worklist
@@ -107,6 +108,19 @@ def rasterize(
     else:
         face_id = peel_faces(screen, visible, image_size, batch, int(layers), edge_rule)
     return attach(screen, face_id, pixel_grid(image_size, screen.clip.dtype, face_id.ndim))
+
+
+def check_fragments(fragments: Fragments) -> None:
+    """Raises a ValueError when something is no result of `rasterize`."""
+    if not isinstance(fragments, Fragments):
+        raise ValueError(f"fragments must be Fragments as from rasterize, got {type(fragments).__name__}")
+    shape = np.shape(fragments.face_id)
+    for name, wanted in (("barycentric", (*shape, 3)), ("depth", shape)):
+        found = np.shape(getattr(fragments, name))
+        if len(shape) < 3 or found != wanted:
+            raise ValueError(f"fragments must have {name} of shape {wanted} beside face_id {shape}, got {found}")
+    if not jnp.issubdtype(fragments.face_id.dtype, jnp.integer):
+        raise ValueError(f"fragments must have face_id of integers, got {fragments.face_id.dtype}")
 
 
 @jax.checkpoint
