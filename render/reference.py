@@ -128,6 +128,48 @@ def coverage(
     return 1 - clear
 
 
+def painted(
+    vertices_clip: Float[np.ndarray, "v 4"],
+    faces: Int[np.ndarray, "f 3"],
+    image_size: tuple[int, int],
+    colour: Callable[[int, np.ndarray], np.ndarray],
+    background: np.ndarray,
+) -> tuple[Float[np.ndarray, "h w 4"], Int[np.ndarray, "h w"], Float[np.ndarray, "h w"]]:
+    """Colours of the nearest faces with their mask as fourth channel, and ids and depths; arguments as in `hard`."""
+    face_id, barycentric, depth = rasterize(vertices_clip, faces, image_size)
+    picture = np.broadcast_to([*background, 0.0], (*image_size, 4)).copy()
+    for index in set(face_id[face_id >= 0]):
+        here = face_id == index
+        picture[here, :3], picture[here, 3] = colour(index, barycentric)[here], 1.0
+    return picture, face_id, depth
+
+
+def hard(
+    vertices_clip: Float[np.ndarray, "v 4"],
+    faces: Int[np.ndarray, "f 3"],
+    image_size: tuple[int, int],
+    colour: Callable[[int, np.ndarray], np.ndarray],
+    *,
+    background: np.ndarray,
+    **softness: float | str,
+) -> tuple[Float[np.ndarray, "h w 3"], Float[np.ndarray, "h w"]]:
+    """Colours of the nearest faces, and the soft coverage of all.
+
+    Args:
+        vertices_clip: clip space.
+        faces: triangle indices.
+        image_size: height and width.
+        colour: face index and barycentrics `[h, w, 3]` to colours `[h, w, 3]`.
+        background: colour.
+        softness: sigma, cutoff, falloff: see `coverage`.
+
+    Returns:
+        Colours with background, and coverage.
+    """
+    picture = painted(vertices_clip, faces, image_size, colour, background)[0]
+    return picture[..., :3], coverage(vertices_clip, faces, image_size, **softness)
+
+
 def layered(
     vertices_clip: Float[np.ndarray, "v 4"],
     faces: Int[np.ndarray, "f 3"],
