@@ -71,4 +71,5 @@ def _make_tiny(config: ConfigDict) -> None:
     config.stages = (("shape", 2), ("joint", 2))
     config.log_every = 1
     config.checkpoint_every = 2
+    config.eval_every = 0
     config.evaluation.num_report_objects = 1

@@ -34,6 +34,8 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.stage.joint.losses = ConfigDict(losses | dict(l1=1.0))
     # The colour of the nearest face trains the texture several times faster than the softmax over all faces does.
     config.render.blending = "hard"
+    # Ten minutes hold no programs that only watch: the report at the end shows what was learned.
+    config.eval_every = 0
     if options.size == "tiny":
         _make_tiny(config)
     return config

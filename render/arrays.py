@@ -45,6 +45,30 @@ def positive_part(values: jax.Array) -> jax.Array:
     return jnp.where(values > 0, values, 0.0)
 
 
+def check_trailing(**arrays: tuple) -> None:
+    """Checks arrays with free leading axes.
+
+    Args:
+        arrays: by name of the argument, the array and the shapes that it may end with.
+
+    Raises:
+        ValueError: an array that ends otherwise, or leading axes that do not broadcast.
+    """
+    lead = {}
+    for name, (array, *endings) in arrays.items():
+        # All alternatives have as many axes.
+        shape, free = np.shape(array), np.ndim(array) - len(endings[0])
+        if free < 0 or shape[free:] not in endings:
+            wanted = " or ".join(f"[{', '.join(['...', *map(str, ending)])}]" for ending in endings)
+            raise ValueError(f"{name} must have shape {wanted}, got {shape}")
+        lead[name] = shape[:free]
+    try:
+        np.broadcast_shapes(*lead.values())
+    except ValueError:
+        found = ", ".join(f"{name} {shape}" for name, shape in lead.items())
+        raise ValueError(f"leading axes must broadcast to one another, got {found}") from None
+
+
 def check_floats(name: str, values: Array) -> None:
     """Raises a ValueError when an argument is no array of floats."""
     dtype = getattr(values, "dtype", type(values).__name__)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from render.arrays import Array, check_floats, to_float
+from render.arrays import Array, check_floats, check_trailing, to_float
 from render.pytree import pytree
 
 
@@ -285,7 +285,14 @@ def orbit(
 
     Returns:
         A camera whose leading axes are those of the arguments.
+
+    Raises:
+        ValueError: shapes that do not broadcast.
     """
+    check_trailing(
+        distance=(distance, ()), elevation_rad=(elevation_rad, ()), azimuth_rad=(azimuth_rad, ()),
+        fov_y_rad=(fov_y_rad, ()),
+    )  # fmt: skip
     angles = [jnp.asarray(value, dtype=float) for value in (distance, elevation_rad, azimuth_rad, fov_y_rad)]
     shape = jnp.broadcast_shapes(*(value.shape for value in angles))
     distance, elevation, azimuth, fov_y = (jnp.broadcast_to(value, shape) for value in angles)

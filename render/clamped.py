@@ -49,9 +49,10 @@ def place(rows: jax.Array, x: jax.Array, y: jax.Array) -> Place:
     parts = [area * rows[INVERSE_W + i] for i, area in enumerate(areas)]
     total = parts[0] + parts[1] + parts[2]
     solid = (areas[0] + areas[1] + areas[2] > _LEAST_AREA) & (total > _LEAST_PART)
-    scale = jnp.where(solid, 1.0 / jnp.where(solid, total, 1.0), 0.0)
-    weights = (jnp.where(solid, parts[0] * scale, 1.0), parts[1] * scale, parts[2] * scale)
-    return Place(weights, areas, scale, winding)
+    # Divided, not multiplied by the inverse: where one part is left its weight is one, and depth that of the corner.
+    divisor = jnp.where(solid, total, 1.0)
+    weights = tuple(jnp.where(solid, part / divisor, rest) for part, rest in zip(parts, (1.0, 0.0, 0.0)))
+    return Place(weights, areas, jnp.where(solid, 1.0 / divisor, 0.0), winding)
 
 
 def depth_of(rows: jax.Array, weights: tuple[jax.Array, ...]) -> jax.Array:

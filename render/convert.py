@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from render.arrays import Array, check_image_size, is_concrete
+from render.arrays import Array, check_image_size, check_trailing, is_concrete
 from render.camera import Camera, PerspectiveCamera, WeakPerspectiveCamera, orbit
+from render.matrices import affine, columns, product, scale_columns, stack_matrix
 
 # Signs that take a view with x right, y down, z forward (OpenCV) to x right, y up, z backward, and back.
 _FROM_OPENCV = (1.0, -1.0, -1.0)
@@ -37,10 +38,11 @@ def from_opengl(
         near, far: of the new camera.
 
     Raises:
-        ValueError: a view that is no rigid motion, a projection that is orthographic, skewed or turned.
+        ValueError: wrong shape, a view that is no rigid motion, a projection that is orthographic, skewed or turned.
 
     Source: The OpenGL Graphics System, version 2.1, 2.11.2 and glFrustum.
     """
+    check_trailing(view=(view, (4, 4)), projection=(projection, (4, 4)))
     view, projection = jnp.asarray(view), jnp.asarray(projection)
     _check_rotation("view[:3, :3]", view[..., :3, :3])
     _check_equal("projection[3]", projection[..., 3, :], (0.0, 0.0, -1.0, 0.0))
@@ -56,7 +58,7 @@ def to_opengl(camera: Camera) -> tuple[Float[Array, "*b 4 4"], Float[Array, "*b 
         camera = camera.orthographic()
     span = camera.far - camera.near
     perspective = isinstance(camera, PerspectiveCamera)
-    (x, y), (offset_x, offset_y) = map(_columns, (camera.focal if perspective else camera.scale, camera.principal))
+    (x, y), (offset_x, offset_y) = map(columns, (camera.focal if perspective else camera.scale, camera.principal))
     zero, one = jnp.zeros_like(x), jnp.ones_like(x)
     if perspective:
         depth = [zero, zero, -(camera.far + camera.near) / span * one, -2 * camera.far * camera.near / span * one]
@@ -64,7 +66,7 @@ def to_opengl(camera: Camera) -> tuple[Float[Array, "*b 4 4"], Float[Array, "*b 
     else:
         depth = [zero, zero, -2.0 / span * one, -(camera.far + camera.near) / span * one]
         rows = [[x, zero, zero, offset_x], [zero, y, zero, offset_y], depth, [zero, zero, zero, one]]
-    return _affine(camera.rotation, camera.translation), _matrix(rows)
+    return affine(camera.rotation, camera.translation), stack_matrix(rows)
 
 
 def from_opencv(
@@ -87,14 +89,15 @@ def from_opencv(
         near, far: of the new camera.
 
     Raises:
-        ValueError: K with skew or without (0, 0, 1) as its last row, R that is no rotation, empty image.
+        ValueError: wrong shape, K with skew or without (0, 0, 1) as its last row, R that is no rotation, empty image.
 
     Source: OpenCV documentation, Camera Calibration and 3D Reconstruction (projectPoints, without distortion).
     """
     check_image_size(image_size)
+    check_trailing(intrinsics=(intrinsics, (3, 3)), rotation=(rotation, (3, 3)), translation=(translation, (3,)))
     height, width = image_size
     to_unit = [[2.0 / width, 0.0, -1.0], [0.0, 2.0 / height, -1.0], [0.0, 0.0, 1.0]]
-    return _from_y_down(_product(to_unit, intrinsics), rotation, translation, near, far)
+    return _from_y_down(product(to_unit, intrinsics), rotation, translation, near, far)
 
 
 def to_opencv(
@@ -105,7 +108,7 @@ def to_opencv(
     height, width = image_size
     unit, rotation, translation = _to_y_down(camera)
     to_pixels = [[0.5 * width, 0.0, 0.5 * width], [0.0, 0.5 * height, 0.5 * height], [0.0, 0.0, 1.0]]
-    return _product(to_pixels, unit), rotation, translation
+    return product(to_pixels, unit), rotation, translation
 
 
 def from_pytorch3d(
@@ -131,16 +134,20 @@ def from_pytorch3d(
         near, far: of the new camera.
 
     Raises:
-        ValueError: R that is no rotation, empty image.
+        ValueError: wrong shape, R that is no rotation, empty image.
 
     Source: PyTorch3D documentation, Cameras.
     """
     check_image_size(image_size)
+    check_trailing(
+        rotation=(rotation, (3, 3)), translation=(translation, (3,)), focal_length=(focal_length, (2,)),
+        principal_point=(principal_point, (2,)),
+    )  # fmt: skip
     _check_rotation("rotation", rotation)
     side = _shorter_side(image_size)
-    focal, principal = (_scale(value, side) for value in (focal_length, principal_point))
+    focal, principal = (scale_columns(value, side) for value in (focal_length, principal_point))
     rotation, translation = _flip(_FROM_PYTORCH3D, jnp.asarray(rotation).mT, translation)
-    return _perspective(rotation, translation, focal, _scale(principal, (-1.0, 1.0)), near, far)
+    return _perspective(rotation, translation, focal, scale_columns(principal, (-1.0, 1.0)), near, far)
 
 
 def to_pytorch3d(
@@ -149,9 +156,9 @@ def to_pytorch3d(
     """PyTorch3D's R, T, focal length and principal point for pictures of a size; see `from_pytorch3d`."""
     check_image_size(image_size)
     side = tuple(1.0 / part for part in _shorter_side(image_size))
-    focal, principal = (_scale(value, side) for value in (camera.focal, camera.principal))
+    focal, principal = (scale_columns(value, side) for value in (camera.focal, camera.principal))
     rotation, translation = _flip(_FROM_PYTORCH3D, camera.rotation, camera.translation)
-    return rotation.mT, translation, focal, _scale(principal, (-1.0, 1.0))
+    return rotation.mT, translation, focal, scale_columns(principal, (-1.0, 1.0))
 
 
 def from_softras(
@@ -179,12 +186,19 @@ def from_softras(
     Returns:
         The camera; pictures are square.
 
+    Raises:
+        ValueError: shapes that do not broadcast.
+
     Source: Liu et al., Soft Rasterizer, ICCV 2019; Kato et al., Neural 3D Mesh Renderer, CVPR 2018; their code.
     """
+    check_trailing(
+        distance=(distance, ()), elevation_deg=(elevation_deg, ()), azimuth_deg=(azimuth_deg, ()),
+        viewing_angle_deg=(viewing_angle_deg, ()),
+    )  # fmt: skip
     angles = [jnp.deg2rad(value) for value in (elevation_deg, azimuth_deg, viewing_angle_deg)]
     distance, elevation, azimuth, half = jnp.broadcast_arrays(jnp.asarray(distance, dtype=float), *angles)
     camera = orbit(distance, elevation, azimuth, 2.0 * half, near=near, far=far)
-    return dataclasses.replace(camera, rotation=_scale(camera.rotation, (1.0, 1.0, -1.0)))
+    return dataclasses.replace(camera, rotation=scale_columns(camera.rotation, (1.0, 1.0, -1.0)))
 
 
 def to_softras(
@@ -227,13 +241,14 @@ def from_kaolin(
         near, far: of the new camera.
 
     Raises:
-        ValueError: R that is no rotation.
+        ValueError: wrong shape, R that is no rotation.
 
     Source: Chen et al., Learning to Predict 3D Objects, NeurIPS 2019 (DIB-R); Kaolin, kaolin.render.camera.
     """
+    check_trailing(rotation=(rotation, (3, 3)), position=(position, (3,)), projection=(projection, (3, 1)))
     projection = jnp.asarray(projection)[..., 0]
     _check_rotation("rotation", rotation)
-    translation = -_product(rotation, position[..., None])[..., 0]
+    translation = -product(rotation, position[..., None])[..., 0]
     focal = -projection[..., :2] / projection[..., 2:]
     return _perspective(rotation, translation, focal, jnp.zeros_like(focal), near, far)
 
@@ -270,20 +285,24 @@ def from_dvr(
         The camera. Its rotation has determinant -1 where the product mirrors.
 
     Raises:
-        ValueError: the product has skew.
+        ValueError: wrong shape, the product has skew.
 
     Source: Niemeyer et al., Differentiable Volumetric Rendering, CVPR 2020, and the FAQ of its code.
     """
-    matrix = _product(camera_mat[..., :3, :3], world_mat[..., :3, :])
+    check_trailing(
+        world_mat=(world_mat, (4, 4), (3, 4)), camera_mat=(camera_mat, (4, 4), (3, 3)),
+        scale_mat=(np.eye(4) if scale_mat is None else scale_mat, (4, 4)),
+    )  # fmt: skip
+    matrix = product(camera_mat[..., :3, :3], world_mat[..., :3, :])
     if scale_mat is not None:
-        matrix = _product(matrix, scale_mat)
+        matrix = product(matrix, scale_mat)
     return _from_y_down(*_take_apart(matrix), near, far)
 
 
 def to_dvr(camera: PerspectiveCamera) -> tuple[Float[Array, "*b 4 4"], Float[Array, "*b 4 4"]]:
     """DVR's world_mat and camera_mat of a camera, scale_mat the identity; see `from_dvr`."""
     unit, rotation, translation = _to_y_down(camera)
-    return _affine(rotation, translation), _affine(unit, jnp.zeros_like(translation))
+    return affine(rotation, translation), affine(unit, jnp.zeros_like(translation))
 
 
 def from_cmr(camera: Float[Array, "*b 7"], *, near: float = 0.1, far: float = 100.0) -> WeakPerspectiveCamera:
@@ -297,9 +316,13 @@ def from_cmr(camera: Float[Array, "*b 7"], *, near: float = 0.1, far: float = 10
     Returns:
         The camera; pictures are square. Depths keep CMR's order, but are in world units.
 
+    Raises:
+        ValueError: wrong shape.
+
     Source: Kanazawa et al., Learning Category-Specific Mesh Reconstruction, ECCV 2018, and its code.
     """
-    scale, shift_x, shift_y, w, x, y, z = _columns(camera)
+    check_trailing(camera=(camera, (7,)))
+    scale, shift_x, shift_y, w, x, y, z = columns(camera)
     # Half a turn about x after q: the product of the quaternions i and q.
     quaternion = jnp.stack([-x, w, -z, y], axis=-1)
     return WeakPerspectiveCamera(scale, jnp.stack([shift_x, -shift_y], axis=-1), quaternion, near=near, far=far)
@@ -307,8 +330,8 @@ def from_cmr(camera: Float[Array, "*b 7"], *, near: float = 0.1, far: float = 10
 
 def to_cmr(camera: WeakPerspectiveCamera) -> Float[Array, "*b 7"]:
     """CMR's seven numbers of a camera; see `from_cmr`."""
-    shift_x, shift_y = _columns(camera.translation)
-    w, x, y, z = _columns(camera.quaternion)
+    shift_x, shift_y = columns(camera.translation)
+    w, x, y, z = columns(camera.quaternion)
     return jnp.stack([jnp.asarray(camera.scale), shift_x, -shift_y, x, -w, z, -y], axis=-1)
 
 
@@ -331,9 +354,9 @@ def _from_y_down(unit: jax.Array, rotation: Array, translation: Array, near: flo
 
 
 def _to_y_down(camera: PerspectiveCamera) -> tuple[jax.Array, jax.Array, jax.Array]:
-    (focal_x, focal_y), (x, y) = _columns(camera.focal), _columns(camera.principal)
+    (focal_x, focal_y), (x, y) = columns(camera.focal), columns(camera.principal)
     zero, one = jnp.zeros_like(focal_x), jnp.ones_like(focal_x)
-    unit = _matrix([[focal_x, zero, x], [zero, focal_y, -y], [zero, zero, one]])
+    unit = stack_matrix([[focal_x, zero, x], [zero, focal_y, -y], [zero, zero, one]])
     return unit, *_flip(_FROM_OPENCV, camera.rotation, camera.translation)
 
 
@@ -347,45 +370,19 @@ def _take_apart(projection: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]
             row = row - jnp.sum(row * other, axis=-1, keepdims=True) * other
         rows.append(row / jnp.linalg.norm(row, axis=-1, keepdims=True))
     rotation = jnp.stack(rows[::-1], axis=-2)
-    unit = _product(projection[..., :3], rotation.mT)
+    unit = product(projection[..., :3], rotation.mT)
     return unit, rotation, jnp.linalg.solve(unit, projection[..., 3:])[..., 0]
 
 
 def _flip(signs: tuple[float, ...], rotation: Array, translation: Array) -> tuple[jax.Array, jax.Array]:
     """Rotation and translation to a view whose axes have other signs."""
-    return _scale(jnp.asarray(rotation).mT, signs).mT, _scale(translation, signs)
-
-
-def _scale(vectors: Array, factors: tuple[float, ...]) -> jax.Array:
-    vectors = jnp.asarray(vectors)
-    return vectors * jnp.array(factors, vectors.dtype).reshape(*(1,) * (vectors.ndim - 1), -1)
+    return scale_columns(jnp.asarray(rotation).mT, signs).mT, scale_columns(translation, signs)
 
 
 def _shorter_side(image_size: tuple[int, int]) -> tuple[float, float]:
     """Shorter side of a picture over its width and its height."""
     height, width = image_size
     return min(height, width) / width, min(height, width) / height
-
-
-def _product(left: Array | list[list[float]], right: Array) -> jax.Array:
-    # Full precision, as for points.
-    right = jnp.asarray(right)
-    return jnp.matmul(jnp.asarray(left, right.dtype), right, precision=jax.lax.Precision.HIGHEST)
-
-
-def _columns(vectors: Array) -> list[jax.Array]:
-    return list(jnp.moveaxis(vectors, -1, 0))
-
-
-def _matrix(rows: list[list[jax.Array]]) -> jax.Array:
-    return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
-
-
-def _affine(linear: Array, shift: Array) -> jax.Array:
-    """`[*b, 4, 4]` that does a linear map, then a shift."""
-    top = jnp.concatenate([linear, shift[..., None]], axis=-1)
-    last = jnp.broadcast_to(jnp.array([0.0, 0.0, 0.0, 1.0], top.dtype), (*top.shape[:-2], 1, 4))
-    return jnp.concatenate([top, last], axis=-2)
 
 
 def _check_equal(name: str, value: Array, expected: Array | tuple[float, ...] | float) -> None:
@@ -396,5 +393,5 @@ def _check_equal(name: str, value: Array, expected: Array | tuple[float, ...] | 
 
 def _check_rotation(name: str, rotation: Array) -> None:
     _check_equal(
-        f"{name} @ {name}.T (put scales into the vertices)", _product(rotation, jnp.asarray(rotation).mT), np.eye(3)
+        f"{name} @ {name}.T (put scales into the vertices)", product(rotation, jnp.asarray(rotation).mT), np.eye(3)
     )

@@ -81,7 +81,7 @@ def coverage_of_screen(
     screen: ScreenFaces, image_size: tuple[int, int], batch: int, sigma_px, cutoff: float, falloff: Falloff
 ) -> Float[Array, "b h w"]:
     """The work of `soft_coverage` on faces that are on the screen already."""
-    canvas = worklist.make_canvas(batch, screen.soft.shape[0] // max(batch, 1), image_size)
+    canvas = worklist.make_canvas(batch, image_size)
     work = soft_work(screen, canvas, sigma_px, cutoff, falloff)
     transparency = canvas.unflatten(_transparency(_Settings(canvas, cutoff, falloff), screen.corners, work, sigma_px))
     # Faces through the plane of the camera have no soft border: they cover their inside.

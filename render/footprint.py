@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 
 from render.arrays import Array, positive_part, to_float
 from render.interpolate import take_faces
-from render.rasterize import Fragments, pixel_grid
+from render.rasterize import Fragments, check_fragments, pixel_grid
 from render.screen import ScreenFaces, check_scene, to_screen
 
 # Texels per pixel beyond which a footprint is as large as it gets; its fourth power still fits into a float32.
@@ -34,6 +34,7 @@ def barycentric_footprint(
     Raises:
         ValueError: wrong shape or type, a face index out of range.
     """
+    check_fragments(fragments)
     vertices_clip, face_id = to_float("vertices_clip", vertices_clip), fragments.face_id
     image_size = face_id.shape[-2:]
     check_scene(vertices_clip, faces, image_size, None)

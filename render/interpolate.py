@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 
 from render.arrays import Array, check_faces, to_float
 from render.mesh import gather_corners
-from render.rasterize import Fragments
+from render.rasterize import Fragments, check_fragments
 
 
 def interpolate(
@@ -30,11 +30,8 @@ def interpolate(
     Raises:
         ValueError: wrong shape or type, or vertex attributes without faces.
     """
+    check_fragments(fragments)
     attributes, face_id = to_float("attributes", attributes), fragments.face_id
-    if fragments.barycentric.shape != (*face_id.shape, 3):
-        raise ValueError(
-            f"fragments must have barycentric of shape {(*face_id.shape, 3)}, got {fragments.barycentric.shape}"
-        )
     if attributes.ndim == 3:
         if faces is None:
             raise ValueError("vertex attributes [b, v, c] need faces; or pass corner attributes [b, f, 3, c]")

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from render import worklist
@@ -15,6 +16,8 @@ from render.worklist import Canvas, Pairs, Pixel
 
 # Face of the batch where there is none: higher than every face, so that the lowest wins.
 NO_FACE = jnp.iinfo(jnp.int32).max
+# Of depths that are compared: integers of the same length, and the units in the last place that they are multiples of.
+_COMPARABLE = {"float32": (jnp.int32, 8), "float64": (jnp.int64, 4096)}
 
 EdgeRule = Literal["inclusive", "strict"]
 
@@ -105,6 +108,19 @@ def rasterize(
     else:
         face_id = peel_faces(screen, visible, image_size, batch, int(layers), edge_rule)
     return attach(screen, face_id, pixel_grid(image_size, screen.clip.dtype, face_id.ndim))
+
+
+def check_fragments(fragments: Fragments) -> None:
+    """Raises a ValueError when something is no result of `rasterize`."""
+    if not isinstance(fragments, Fragments):
+        raise ValueError(f"fragments must be Fragments as from rasterize, got {type(fragments).__name__}")
+    shape = np.shape(fragments.face_id)
+    for name, wanted in (("barycentric", (*shape, 3)), ("depth", shape)):
+        found = np.shape(getattr(fragments, name))
+        if len(shape) < 3 or found != wanted:
+            raise ValueError(f"fragments must have {name} of shape {wanted} beside face_id {shape}, got {found}")
+    if not jnp.issubdtype(fragments.face_id.dtype, jnp.integer):
+        raise ValueError(f"fragments must have face_id of integers, got {fragments.face_id.dtype}")
 
 
 @jax.checkpoint
@@ -212,10 +228,11 @@ def peel_faces(
 
 
 def _prepare(screen: ScreenFaces, visible, image_size, batch) -> tuple[Canvas, worklist.WorkList, jax.Array]:
-    canvas = worklist.make_canvas(batch, visible.shape[0] // max(batch, 1), image_size)
-    low, high = hard_box(screen, image_size)
-    table = jnp.concatenate([screen.clip, screen.depth], axis=-1)
-    low, high, table = jax.lax.stop_gradient((low, high, table))
+    canvas = worklist.make_canvas(batch, image_size)
+    low, high = jax.lax.stop_gradient(hard_box(screen, image_size))
+    clip, depth = jax.lax.stop_gradient((screen.clip, screen.depth))
+    corners = sort_corners(jnp.concatenate([clip.reshape(-1, 3, 3), depth[..., None]], axis=-1))
+    table = jnp.concatenate([corners[..., :3].reshape(-1, 9), corners[..., 3]], axis=-1)
     return canvas, worklist.build(low, high, visible, canvas), table
 
 
@@ -259,17 +276,19 @@ def nearest_behind(
         def at_pixel(pixel: Pixel, carry):
             nearest, face_id = carry
             # Once: a compiler that computed a depth twice might not find it equal to itself.
-            depth = worklist.once(pairs, lambda: depth_at(rows, pixel.x, pixel.y))
+            depth = worklist.once(pairs, lambda: comparable_depth(depth_at(rows, pixel.x, pixel.y)))
             if front is not None:
                 behind = is_behind(depth, pairs.face, *(worklist.take(image, pixel) for image in front))
                 depth = jnp.where(behind, depth, jnp.inf)
-            updated = nearest.at[pixel.index].min(depth, mode="promise_in_bounds")
-            after = worklist.take(updated, pixel)
+            # Read before the image is written, and needed to write it: XLA would keep the old image for a later look
+            # by copying all of it, for every pixel of a window.
+            depth, before = worklist.once(pairs, lambda: (depth, worklist.take(nearest, pixel)))
+            nearest = nearest.at[pixel.index].min(jnp.minimum(depth, before), mode="promise_in_bounds")
+            after = worklist.take(nearest, pixel)
             # A pixel that came nearer forgets its face; then the lowest face at the new depth takes it.
-            forget = jnp.where(after < worklist.take(nearest, pixel), NO_FACE, -1)
-            face_id = face_id.at[pixel.index].max(forget, mode="promise_in_bounds")
-            winner = jnp.where((depth <= _same_depth(after)) & (depth < jnp.inf), pairs.face, NO_FACE)
-            return updated, face_id.at[pixel.index].min(winner, mode="promise_in_bounds")
+            face_id = face_id.at[pixel.index].max(jnp.where(after < before, NO_FACE, -1), mode="promise_in_bounds")
+            winner = jnp.where((depth == after) & (depth < jnp.inf), pairs.face, NO_FACE)
+            return nearest, face_id.at[pixel.index].min(winner, mode="promise_in_bounds")
 
         return worklist.each_pixel(pairs, canvas, at_pixel, carry, table.dtype)
 
@@ -278,14 +297,34 @@ def nearest_behind(
 
 
 def is_behind(depth: jax.Array, face: jax.Array, front_depth: jax.Array, front_face: jax.Array) -> jax.Array:
-    """Whether a face comes after a layer, in the order of depth, then index."""
-    same = (depth >= front_depth) & (depth <= _same_depth(front_depth))
-    return (depth > _same_depth(front_depth)) | (same & (face > front_face))
+    """Whether a face comes after a layer, in the order of `comparable_depth`, then index."""
+    return (depth > front_depth) | ((depth == front_depth) & (face > front_face))
 
 
-def _same_depth(depth: jax.Array) -> jax.Array:
-    """Up to where depths count as equal: faces in one plane differ by the rounding of their barycentrics."""
-    return depth + 4 * float(jnp.finfo(depth.dtype).eps) * jnp.abs(depth)
+def comparable_depth(depth: jax.Array) -> jax.Array:
+    """Depths to compare exactly, rounded to the nearest multiple of a few units in the last place.
+
+    Depths of faces in one plane differ by rounding. To call them equal within a tolerance would be no order: a may
+    equal b and b equal c where a and c differ, and then a pixel that meets them one by one loses some of them. Rounded
+    first, they are numbers, of which most are equal and the others merely different. Faces nearer to each other than
+    that (in float32 a millionth of their depth) are in the order of their index, whichever is in front; the picture and
+    its gradients are then those of that order, which may not be those that double precision gives.
+    """
+    bits, least = _COMPARABLE[depth.dtype.name]
+    rounded = (jax.lax.bitcast_convert_type(depth, bits) + least // 2) & -least
+    return jnp.where(jnp.isfinite(depth), jax.lax.bitcast_convert_type(rounded, depth.dtype), depth)
+
+
+def sort_corners(columns: jax.Array) -> jax.Array:
+    """Corners `[m, 3, c]` of faces in an order that does not depend on where they start or on their winding, so that
+    faces with the same corners have depths of the same bits."""
+    corners = [columns[:, i] for i in range(3)]
+    for i, j in ((0, 1), (1, 2), (0, 1)):
+        (a, b), swap = (corners[i], corners[j]), jnp.zeros(columns.shape[:1], bool)
+        for column in reversed(range(columns.shape[2])):
+            swap = (a[:, column] > b[:, column]) | ((a[:, column] == b[:, column]) & swap)
+        corners[i], corners[j] = jnp.where(swap[:, None], b, a), jnp.where(swap[:, None], a, b)
+    return jnp.stack(corners, axis=1)
 
 
 def _edge_functions(clip, x, y) -> tuple[jax.Array, jax.Array, jax.Array]:

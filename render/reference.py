@@ -62,7 +62,7 @@ def rasterize(
     if cull_backfaces:
         clockwise = [np.linalg.det(vertices_clip[face][:, [0, 1, 3]]) <= 0 for face in faces]
         depth[clockwise] = np.inf
-    order = np.argsort(depth, axis=0, kind="stable")[:layers]
+    order = front_to_back(depth)[:layers]
     nearest = np.take_along_axis(depth, order, 0)
     face_id = np.where(np.isfinite(nearest), order, -1)
     barycentric = np.where(np.isfinite(nearest)[..., None], np.take_along_axis(weights, order[..., None], 0), 0)
@@ -94,6 +94,13 @@ def one_face(
     return weights, np.where(inside, depth, np.inf)
 
 
+def front_to_back(depth: Float[np.ndarray, "f h w"]) -> Int[np.ndarray, "f h w"]:
+    """The faces of each pixel in the order of depth, then index. Depths are rounded to 2^-40 of themselves before: of
+    faces in one plane they are equal but for rounding."""
+    rounded = (depth.astype(np.float64).view(np.int64) + 2048) & -4096
+    return np.argsort(np.where(np.isfinite(depth), rounded.view(np.float64), depth), axis=0, kind="stable")
+
+
 def coverage(
     vertices_clip: Float[np.ndarray, "v 4"],
     faces: Int[np.ndarray, "f 3"],
@@ -119,6 +126,48 @@ def coverage(
     for face in faces:
         clear *= 1 - probability(vertices_clip[face], image_size, sigma, cutoff, falloff)
     return 1 - clear
+
+
+def painted(
+    vertices_clip: Float[np.ndarray, "v 4"],
+    faces: Int[np.ndarray, "f 3"],
+    image_size: tuple[int, int],
+    colour: Callable[[int, np.ndarray], np.ndarray],
+    background: np.ndarray,
+) -> tuple[Float[np.ndarray, "h w 4"], Int[np.ndarray, "h w"], Float[np.ndarray, "h w"]]:
+    """Colours of the nearest faces with their mask as fourth channel, and ids and depths; arguments as in `hard`."""
+    face_id, barycentric, depth = rasterize(vertices_clip, faces, image_size)
+    picture = np.broadcast_to([*background, 0.0], (*image_size, 4)).copy()
+    for index in set(face_id[face_id >= 0]):
+        here = face_id == index
+        picture[here, :3], picture[here, 3] = colour(index, barycentric)[here], 1.0
+    return picture, face_id, depth
+
+
+def hard(
+    vertices_clip: Float[np.ndarray, "v 4"],
+    faces: Int[np.ndarray, "f 3"],
+    image_size: tuple[int, int],
+    colour: Callable[[int, np.ndarray], np.ndarray],
+    *,
+    background: np.ndarray,
+    **softness: float | str,
+) -> tuple[Float[np.ndarray, "h w 3"], Float[np.ndarray, "h w"]]:
+    """Colours of the nearest faces, and the soft coverage of all.
+
+    Args:
+        vertices_clip: clip space.
+        faces: triangle indices.
+        image_size: height and width.
+        colour: face index and barycentrics `[h, w, 3]` to colours `[h, w, 3]`.
+        background: colour.
+        softness: sigma, cutoff, falloff: see `coverage`.
+
+    Returns:
+        Colours with background, and coverage.
+    """
+    picture = painted(vertices_clip, faces, image_size, colour, background)[0]
+    return picture[..., :3], coverage(vertices_clip, faces, image_size, **softness)
 
 
 def layered(
@@ -156,7 +205,7 @@ def layered(
         opacity.append(probability(vertices_clip[face], image_size, sigma, cutoff, "exponential"))
         depth.append(np.where(opacity[-1] > 0, place @ depth_of[face], np.inf))
         colours.append(colour(index, place))
-    order = np.argsort(np.stack(depth), axis=0, kind="stable")[:layers]
+    order = front_to_back(np.stack(depth))[:layers]
     rgb, clear = np.zeros((*image_size, 3)), np.ones(image_size)
     for layer in order:
         alpha = np.take_along_axis(np.stack(opacity), layer[None], 0)[0]

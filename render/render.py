@@ -110,6 +110,8 @@ def render(
     check_positive("gamma", gamma)
     check_layers(layers)
     reach_in_sigmas(cutoff, falloff)
+    if not isinstance(mesh, Mesh):
+        raise ValueError(f"mesh must be a Mesh, got {type(mesh).__name__}")
     check_vertices(mesh.vertices)
     batch, num_vertices, _ = mesh.vertices.shape
     check_camera(camera, batch)

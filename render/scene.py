@@ -80,7 +80,7 @@ class Scene:
     @property
     def canvas(self) -> Canvas:
         """Layout of flat images."""
-        return make_canvas(self.batch, self.mesh.faces.shape[-2], self.image_size)
+        return make_canvas(self.batch, self.image_size)
 
     @property
     def pixels(self) -> tuple[jax.Array, jax.Array]:

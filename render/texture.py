@@ -20,7 +20,7 @@ from render.footprint import mip_level, uv_footprint
 from render.interpolate import interpolate, take_faces
 from render.mesh import gather_corners
 from render.pytree import pytree
-from render.rasterize import Fragments
+from render.rasterize import Fragments, check_fragments
 from render.uv import Wrap, sample_uv
 
 
@@ -111,6 +111,7 @@ def sample_texture(
     Raises:
         ValueError: a texture or a footprint that does not fit, a face index out of range.
     """
+    check_fragments(fragments)
     shape = fragments.face_id.shape
     check_texture(texture, shape[0], None, faces.shape[-2])
     if footprint is not None and footprint.shape != (*shape, 3, 2):
@@ -135,6 +136,7 @@ def sample_face_texels(texels: Float[Array, "b f t t c"], fragments: Fragments) 
     Raises:
         ValueError: wrong shape.
     """
+    check_fragments(fragments)
     texels, batch = to_float("texels", texels), fragments.face_id.shape[0]
     if texels.ndim != 5 or texels.shape[0] != batch or texels.shape[2] != texels.shape[3] or texels.shape[2] == 0:
         raise ValueError(f"texels must have shape [{batch}, f, t, t, c] with t > 0, got {texels.shape}")

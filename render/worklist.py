@@ -3,7 +3,8 @@
 The box of a face on the screen is cut into square windows of a few pixels; a face and one of its windows
 make a *pair*. The number of pairs of a batch is known only at run time, so pairs are numbered by a
 cumulative sum over faces, and a loop walks them in chunks of constant size, as many chunks as there are.
-Shapes are static, memory is one chunk, and no pair is ever dropped.
+Shapes are static, memory is one chunk, and no pair is ever dropped. Where there may be more pairs than an int32 counts,
+faces are walked block by block.
 
 Within a chunk an inner loop runs over the pixels of a window, so that everything computed is an array over
 pairs: small enough for the cache, and in the layout that vector units like. Screen coordinates are pixels,
@@ -23,6 +24,8 @@ Carry = TypeVar("Carry")
 # Pixels along a window. Measured on CPU with faces of a few pixels: smaller windows mean more pairs, larger
 # ones more pixels outside of the face.
 _SIDE = 5
+# Pairs that are counted at once; an int32 holds twice as many, and a chunk may count beyond the last.
+_MOST_PAIRS = 2**30
 # Numbers in the arrays of a chunk that should stay in the second-level cache of a CPU core.
 _CACHE = 2**18
 # An accelerator wants long arrays instead, to keep its lanes busy between two launches.
@@ -58,6 +61,16 @@ class Canvas:
         return self.width + self.side - 1
 
     @property
+    def windows(self) -> int:
+        """Most windows of a face."""
+        return -(-self.height // self.side) * -(-self.width // self.side)
+
+    @property
+    def block(self) -> int:
+        """Most faces whose pairs can be counted together, however large the faces are."""
+        return max(_MOST_PAIRS // self.windows, 1)
+
+    @property
     def nowhere(self) -> int:
         """Where the windows of pairs that do not exist begin."""
         return self.batch * self.rows * self.columns
@@ -84,7 +97,7 @@ class WorkList(NamedTuple):
     Attributes:
         box: `[b * f, 4]` of each face: first column, first pixel row counted through the padded batch,
             windows side by side, and number of the first pair.
-        end: `[b * f]` one past the number of the last pair.
+        end: `[b * f]` one past the number of the last pair. Numbers begin anew in every block of `canvas.block` faces.
     """
 
     box: jax.Array
@@ -121,28 +134,26 @@ class Pixel(NamedTuple):
     y: jax.Array
 
 
-def make_canvas(batch: int, faces: int, image_size: tuple[int, int]) -> Canvas:
-    """The canvas with the smallest windows whose worst-case number of pairs an int32 can count.
+def make_canvas(batch: int, image_size: tuple[int, int]) -> Canvas:
+    """The canvas for images of a size.
 
     Args:
         batch: images.
-        faces: faces of an image.
         image_size: height and width in pixels.
 
     Returns:
         The canvas.
 
     Raises:
-        ValueError: the batch is too large even for large windows.
+        ValueError: more pixels than an int32 can number.
     """
-    height, width = int(image_size[0]), int(image_size[1])
-    for side in (_SIDE, 8, 16, 32, 64):
-        canvas = Canvas(batch, height, width, side)
-        if batch * faces * _most_windows(canvas) < 2**31 and canvas.size < 2**31:
-            return canvas
-    raise ValueError(
-        f"{batch} images of {height}x{width} pixels with {faces} faces each are too many for one call: split the batch"
-    )
+    canvas = Canvas(batch, int(image_size[0]), int(image_size[1]), _SIDE)
+    if canvas.size >= 2**31:
+        raise ValueError(
+            f"image_size {tuple(image_size)} for a batch of {batch} is more than 2^31 pixels in one call:"
+            f" {'draw smaller images' if batch == 1 else 'split the batch'}"
+        )
+    return canvas
 
 
 def build(low: jax.Array, high: jax.Array, visible: jax.Array, canvas: Canvas) -> WorkList:
@@ -166,7 +177,7 @@ def build(low: jax.Array, high: jax.Array, visible: jax.Array, canvas: Canvas) -
     last = jnp.where(visible[:, None], last, 0.0).astype(jnp.int32)
     windows = (last - first) // canvas.side + 1
     count = jnp.where(visible, windows[:, 0] * windows[:, 1], 0)
-    end = jnp.cumsum(count, dtype=jnp.int32)
+    end = _count_up(count, canvas.block)
     image = jnp.arange(low.shape[0], dtype=jnp.int32) // max(low.shape[0] // canvas.batch, 1)
     row = first[:, 1] + image * canvas.rows
     return WorkList(jnp.stack([first[:, 0], row, windows[:, 0], end - count], axis=-1), end)
@@ -221,10 +232,29 @@ def walk(
     faces = work.end.shape[0]
     if faces == 0:
         return carry
+    # Adding zero times the count changes no value, but under `shard_map` the carry then differs between
+    # devices from the first trip on, as it must.
+    carry = jax.tree.map(lambda value: value + (0 * work.end[-1]).astype(value.dtype), carry)
+    length = min(faces, canvas.block)
+    if length == faces:
+        return _walk_block(work, canvas, step, carry, numbers, 0)
+
+    def block(index, carry):
+        # The last block begins before its first face rather than to end behind the last one: those are without pairs.
+        first = jnp.minimum(index * length, faces - length)
+        box, end = (jax.lax.dynamic_slice_in_dim(array, first, length) for array in work)
+        end = jnp.where(first + jnp.arange(length) < index * length, 0, end)
+        return _walk_block(WorkList(box, end), canvas, step, carry, numbers, first)
+
+    return jax.lax.fori_loop(0, -(-faces // length), block, carry)
+
+
+def _walk_block(work: WorkList, canvas: Canvas, step: Callable, carry: Carry, numbers: int, first) -> Carry:
+    """`walk` over faces that are counted together and begin with face `first` of the batch."""
+    faces, total = work.end.shape[0], work.end[-1]
     chunk = max(_CACHE // numbers, 256) if jax.default_backend() == "cpu" else _ACCELERATOR_CHUNK
     # Powers of two: XLA's CPU code for odd lengths is several times slower.
-    chunk = 2 ** (min(chunk, faces * _most_windows(canvas)).bit_length() - 1)
-    total = work.end[-1]
+    chunk = 2 ** (min(chunk, faces * canvas.windows).bit_length() - 1)
 
     def body(index, carry):
         number = index * chunk + jnp.arange(chunk, dtype=jnp.int32)
@@ -237,11 +267,8 @@ def walk(
         below = nth // windows
         column, row = column + (nth - below * windows) * canvas.side, row + below * canvas.side
         corner = jnp.where(exists, row * canvas.columns + column, canvas.nowhere)
-        return step(Pairs(face, corner, column, row % canvas.rows), carry)
+        return step(Pairs(first + face, corner, column, row % canvas.rows), carry)
 
-    # Adding zero times the count changes no value, but under `shard_map` the carry then differs between
-    # devices from the first trip on, as it must.
-    carry = jax.tree.map(lambda value: value + (0 * total).astype(value.dtype), carry)
     return jax.lax.fori_loop(0, (total + (chunk - 1)) // chunk, body, carry)
 
 
@@ -314,5 +341,9 @@ def take(flat: jax.Array, pixel: Pixel) -> jax.Array:
     return flat.at[pixel.index].get(mode="promise_in_bounds")
 
 
-def _most_windows(canvas: Canvas) -> int:
-    return -(-canvas.height // canvas.side) * -(-canvas.width // canvas.side)
+def _count_up(count: jax.Array, block: int) -> jax.Array:
+    """Cumulative sums of `[m]` that begin anew after every `block` numbers."""
+    if len(count) <= block:
+        return jnp.cumsum(count, dtype=jnp.int32)
+    blocks = jnp.pad(count, (0, -len(count) % block)).reshape(-1, block)
+    return jnp.cumsum(blocks, axis=1, dtype=jnp.int32).reshape(-1)[: len(count)]

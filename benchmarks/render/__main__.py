@@ -144,8 +144,15 @@ def _growth(page: Page, quick: bool) -> None:
         each = growth.costs(points, kind, pairs)
         parts = ", ".join(f"{1e9 * each[unit]:.1f} ns a {unit}" for unit in ("face", "pixel", "pair"))
         page(f"- {kind}: {1e3 * each['call']:.1f} ms a call, {parts} ({pairs}) fit all scenes best.")
+    for kind, seconds in _by_kind(growth.over_batch(quick)).items():
+        times = ", ".join(f"{_time(second)} of {batch}" for batch, second in seconds.items())
+        page(f"- {kind}, 64x64 pixels, 1,280 faces: an image takes {times}.")
     if _PLOT.value:
         _draw(_PLOT.value, sweeps)
+
+
+def _by_kind(seconds: dict[int, dict[str, float]]) -> dict[str, dict[int, float]]:
+    return {kind: {batch: each[kind] for batch, each in seconds.items()} for kind in (growth.SOFT, growth.HARD)}
 
 
 def _side(point: growth.Point) -> int:

@@ -192,6 +192,8 @@ def all_cases(quick: bool) -> list[Case]:
         *silhouettes(globe(1, 1024)),
         *colours(globe(1, 1024), "softmax", texels(globe(1, 1024), 1)),
         *silhouettes(spheres(192, 3, 64)),
+        *colours(spheres(192, 3, 64), "hard", texels(spheres(192, 3, 64))),
+        z_buffer(spheres(192, 3, 64)),
     ]
 
 

@@ -1,4 +1,4 @@
-"""How time grows with faces and with pixels, beside the pairs of a pixel and a face whose box holds it."""
+"""How time grows with faces, with pixels and with images, beside the pairs of a pixel and a face whose box holds it."""
 
 from typing import NamedTuple
 
@@ -43,6 +43,16 @@ def over_faces(quick: bool) -> list[Point]:
 def over_resolution(level: int, quick: bool) -> list[Point]:
     """64 x 64 to 1024 x 1024 pixels."""
     return [_point(spheres(1, level, size)) for size in (64, 128, 256, 512, 1024)[: 3 if quick else 5]]
+
+
+def over_batch(quick: bool) -> dict[int, dict[str, float]]:
+    """Seconds of each image by their number, of 64 x 64 pixels and 1,280 faces, and by name of what is timed."""
+    seconds = {}
+    for batch in (1, 4) if quick else (1, 8, 32, 192):
+        scene = spheres(batch, 3, 64)
+        cases = {SOFT: silhouettes(scene)[1], HARD: z_buffer(scene)}
+        seconds[batch] = {name: measure(case).wall / batch for name, case in cases.items()}
+    return seconds
 
 
 def exponent(points: list[Point], name: str, pairs: str) -> float:

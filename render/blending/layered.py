@@ -32,13 +32,15 @@ from render.rasterize import (
     Fragments,
     attach,
     before_all,
+    comparable_depth,
     global_index,
     is_behind,
     nearest_behind,
+    sort_corners,
     within_image,
 )
 from render.scene import Scene, Softness, nearest_crossing, surface_colour
-from render.screen import soft_box
+from render.screen import ScreenFaces, soft_box
 from render.worklist import Canvas
 
 # Transparency below which nothing behind is looked at. Far less than what can be seen: the gradient of an opacity
@@ -236,10 +238,11 @@ def _peeling(settings: _Settings, scene: Scene, crossing, sigma):
     """Where to start, and a function from the last layer and a mask `[b, h, w]` of pixels to the next layer: its depths
     and faces, flat, and its faces of the image, right where the mask is true."""
     canvas, screen = settings.canvas, jax.lax.stop_gradient(scene.screen)
-    table = face_table(screen)
+    table = face_table(_sorted(screen))
     reach = reach_in_sigmas(settings.cutoff, "exponential") * sigma
     low, high = soft_box(screen, jnp.sqrt(reach))
-    hard_depth = jnp.where(crossing >= 0, attach(screen, crossing, scene.pixels).depth, jnp.inf)
+    hard_depth = comparable_depth(attach(screen, crossing, scene.pixels).depth)
+    hard_depth = jnp.where(crossing >= 0, hard_depth, jnp.inf)
     hard = canvas.flatten(hard_depth), canvas.flatten(jnp.where(crossing >= 0, global_index(crossing, screen), NO_FACE))
 
     def depth_at(rows, x, y):
@@ -254,6 +257,13 @@ def _peeling(settings: _Settings, scene: Scene, crossing, sigma):
         return layer, within_image(layer[1], canvas, screen)
 
     return before_all(canvas, table), peel
+
+
+def _sorted(screen: ScreenFaces) -> ScreenFaces:
+    """Soft faces whose corners are in the order of `sort_corners`."""
+    split = screen.corners.reshape(-1, 3, 2), screen.inverse_w[..., None], screen.depth[..., None]
+    corners = sort_corners(jnp.concatenate(split, axis=-1))
+    return screen._replace(corners=corners[..., :2].reshape(-1, 6), inverse_w=corners[..., 2], depth=corners[..., 3])
 
 
 def _fragment(settings: _Settings, scene: Scene, pixel, face_id, sigma) -> tuple[jax.Array, jax.Array]:

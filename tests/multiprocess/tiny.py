@@ -17,5 +17,5 @@ def get_config() -> ConfigDict:
     config.optimizer.name = "adamw"
     config.stage.shape.losses = ConfigDict(dict(iou=1.0, laplacian=0.02))
     config.stages = (("shape", 12),)
-    config.log_every, config.checkpoint_every, config.eval_every = 1, 4, 0
+    config.log_every, config.checkpoint_every = 1, 4
     return config

@@ -28,13 +28,3 @@ def shader(texture, faces, image):
     if isinstance(texture, CornerColours):
         return lambda index, barycentric: barycentric @ values[index]
     return lambda index, barycentric: reference.texel_colour(values[index], barycentric)
-
-
-def painted(clip, faces, colour, image_size, background=SKY):
-    """The hard picture with its mask as fourth channel, and face ids and depths."""
-    face_id, barycentric, depth = reference.rasterize(clip, faces, image_size)
-    picture = np.broadcast_to([*background, 0.0], (*image_size, 4)).copy()
-    for index in set(face_id[face_id >= 0]):
-        here = face_id == index
-        picture[here, :3], picture[here, 3] = colour(index, barycentric)[here], 1.0
-    return picture, face_id, depth

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from render import CornerColours, FaceTexels, Mesh, VertexColours, icosphere, reference, render
-from tests.render.scenes import SKY, orbiting, painted, project, shader
+from tests.render.scenes import SKY, orbiting, project, shader
 
 SIZE, SIGMA, CUTOFF = (11, 15), 2e-3, 1e-10
 
@@ -35,9 +35,20 @@ def expected_layered(clip, faces, texture, layers=None):
 def expected_antialias(clip, faces, texture):
     pictures = []
     for i, image in enumerate(clip):
-        picture, face_id, depth = painted(image, faces, shader(texture, faces, i), SIZE)
+        picture, face_id, depth = reference.painted(image, faces, SIZE, shader(texture, faces, i), np.array(SKY))
         pictures.append(reference.antialias(picture, face_id, depth, image, faces))
     return np.stack(pictures)[..., :3], np.stack(pictures)[..., 3]
+
+
+def expected_hard(clip, faces, texture, falloff):
+    pairs = [
+        reference.hard(
+            image, faces, SIZE, shader(texture, faces, i), background=np.array(SKY),
+            sigma=SIGMA, cutoff=CUTOFF, falloff=falloff,
+        )
+        for i, image in enumerate(clip)
+    ]  # fmt: skip
+    return tuple(np.stack(part) for part in zip(*pairs))
 
 
 def textures(rng, faces):
@@ -69,6 +80,17 @@ def test_layered_is_the_hard_picture_inside(bumpy_meshes):
         render(mesh, camera, (32, 32), texture=texture, blending=rule, sigma=1e-9) for rule in ("layered", "hard")
     ]
     np.testing.assert_allclose(pictures[0].rgb, pictures[1].rgb, atol=1e-4)
+
+
+@pytest.mark.parametrize("falloff", ["sigmoid", "exponential"])
+@pytest.mark.parametrize("which", range(3))
+def test_hard_agrees_with_brute_force(float64, bumpy_meshes, which, falloff):
+    vertices, faces, rng = bumpy_meshes
+    texture, camera = textures(rng, faces)[which], orbiting()
+    picture = draw(Mesh(jnp.asarray(vertices), faces), camera, texture, "hard", falloff=falloff)
+    rgb, alpha = expected_hard(project(camera, vertices), faces, texture, falloff)
+    np.testing.assert_allclose(picture.rgb, rgb, atol=1e-12)
+    np.testing.assert_allclose(picture.alpha, alpha, atol=1e-12)
 
 
 @pytest.mark.parametrize("which", range(3))
@@ -129,8 +151,7 @@ def test_gradient_is_the_derivative(float64, bumpy_meshes, rule, which):
         elif rule == "antialias":
             rgb, alpha = expected_antialias(clip, faces, texture)
         else:
-            rgb = np.stack([painted(x, faces, shader(texture, faces, i), SIZE)[0] for i, x in enumerate(clip)])[..., :3]
-            alpha = np.stack([reference.coverage(x, faces, SIZE, SIGMA, CUTOFF, "exponential") for x in clip])
+            rgb, alpha = expected_hard(clip, faces, texture, "exponential")
         return (rgb * weights).sum() + (alpha * mask_weights).sum()
 
     gradient = jax.jit(jax.grad(loss, argnums=(0, 1)))(jnp.asarray(vertices), jax.tree.map(jnp.asarray, texture))

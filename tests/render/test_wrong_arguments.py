@@ -22,6 +22,13 @@ from render import (
     barycentric_footprint,
     edge_face_pairs,
     face_normals,
+    from_cmr,
+    from_dvr,
+    from_kaolin,
+    from_opencv,
+    from_opengl,
+    from_pytorch3d,
+    from_softras,
     gather_corners,
     icosphere,
     interpolate,
@@ -62,6 +69,13 @@ COLOURS, IMAGE = VertexColours(POINTS), UVImage(ones(2, 8, 8, 3), ones(20, 3, 2)
 SUN = DirectionalLight(ones(2, 3), ones(2, 3), ones(2, 3))
 GLOSSY = PhongLight(*[ones(2, 3)] * 4, ones(2))
 FRAGMENTS = Fragments(np.zeros((2, 4, 5), np.int32), ones(2, 4, 5, 3), ones(2, 4, 5))
+BAD_FRAGMENTS = [
+    None,
+    FRAGMENTS.face_id,
+    FRAGMENTS._replace(barycentric=ones(2, 4, 5, 2)),
+    FRAGMENTS._replace(depth=ones(2, 4)),
+    FRAGMENTS._replace(face_id=ones(2, 4, 5)),
+]
 UV = ones(2, 4, 5, 2)
 replace = dataclasses.replace
 
@@ -105,6 +119,7 @@ def renders():
         ("camera.near", [dict(camera=replace(CAMERA, near=n, far=f)) for n, f in ((1.0, 1.0), (2.0, 1.0), (0.1, INF))]),
         ("camera.quaternion", [dict(camera=WeakPerspectiveCamera(ones(2), ones(2, 2), ones(2, 3)))]),
         ("camera", [dict(camera=None)]),
+        ("mesh", [dict(mesh=None), dict(mesh=POINTS)]),
     ]
 
 
@@ -185,7 +200,10 @@ def others():
         (interpolate, "attributes", [(FRAGMENTS, ones(1, 20, 3, 4))]),
         (interpolate, "attributes", [(FRAGMENTS, ones(2, 12, 4, dtype=int), FACES)]),
         (interpolate, "faces", [(FRAGMENTS, ones(2, 12, 4)), (FRAGMENTS, ones(2, 12, 4), FACES + 1)]),
-        (interpolate, "barycentric", [(FRAGMENTS._replace(barycentric=ones(2, 4, 5, 2)), ones(2, 12, 4), FACES)]),
+        *((interpolate, "fragments", [(bad, ones(2, 12, 4), FACES)]) for bad in BAD_FRAGMENTS),
+        *((sample_face_texels, "fragments", [(ones(2, 20, 2, 2, 3), bad)]) for bad in BAD_FRAGMENTS),
+        *((sample_texture, "fragments", [(COLOURS, FACES, bad)]) for bad in BAD_FRAGMENTS),
+        *((barycentric_footprint, "fragments", [(CLIP, FACES, bad)]) for bad in BAD_FRAGMENTS),
         (sample_face_texels, "texels",
          [(ones(*s, 3), FRAGMENTS) for s in ((3, 20, 2, 2), (1, 20, 2, 2), (2, 20, 2, 3), (2, 20, 0, 0), (2, 20))]),
         (sample_face_texels, "texels", [(ones(2, 20, 2, 2, 3, dtype=np.uint8), FRAGMENTS)]),
@@ -225,8 +243,40 @@ def others():
         (quaternion_to_rotation, "quaternion", [(ones(2, 3),), (ones(2, 4, dtype=int),)]),
         (look_at, "eye", [(ones(2, 4), ones(2, 3), ones(2, 3)), (ones(2, 3, dtype=int), ones(2, 3), ones(2, 3))]),
         (look_at, "target", [(ones(2, 3), ones(3, 3), ones(2, 3))]),
+        (look_at, "eye", [(None, ones(3), ones(3)), (1.0, ones(3), ones(3))]),
+        (orbit, "distance.*elevation_rad", [(ones(2), ones(3), 0.0, 0.5), (ones(2, 1), ones(3, 2), 0.0, 0.5)]),
         (CAMERA.project, "points_world", [(CLIP,), (POINTS.astype(int),)]),
     ]  # fmt: skip
+
+
+def conversions():
+    """Functions, good arguments by name, and shapes that these must not have."""
+    turn, shift, pair = np.eye(3, dtype=np.float32), ones(3), ones(2)
+    bad = {(3, 3): ((4, 4), (3,)), (3,): ((4,), ()), (2,): ((3,), ()), (3, 1): ((3,), (2, 1)), (7,): ((6,), ())}
+    view, frustum = np.eye(4, dtype=np.float32), np.diag([1.0, 1, 1, 0]).astype(np.float32)
+    frustum[3, 2] = -1
+    bad[4, 4] = ((3, 3), (4,))
+    return [
+        (from_opengl, dict(view=view, projection=frustum), {}, bad),
+        (from_opencv, dict(intrinsics=turn, rotation=turn, translation=shift), dict(image_size=SIZE), bad),
+        (from_pytorch3d, dict(rotation=turn, translation=shift, focal_length=pair, principal_point=pair),
+         dict(image_size=SIZE), bad),
+        (from_kaolin, dict(rotation=turn, position=shift, projection=ones(3, 1)), {}, bad),
+        (from_dvr, dict(world_mat=view, camera_mat=view, scale_mat=view), {}, bad | {(4, 4): ((2, 2), (4,), (3, 5))}),
+        (from_cmr, dict(camera=ones(7)), {}, bad),
+    ]  # fmt: skip
+
+
+def test_conversions():
+    for function, arguments, options, bad in conversions():
+        function(**arguments, **options)
+        for name, value in arguments.items():
+            for shape in bad[value.shape]:
+                check(function, name, **(arguments | {name: ones(*shape)}), **options)
+            others_of_two = {other: np.stack([array] * 2) for other, array in arguments.items() if other != name}
+            if others_of_two:
+                check(function, f"broadcast.*{name}", **others_of_two, **{name: np.stack([value] * 3)}, **options)
+    check(from_softras, "distance.*azimuth_deg", ones(2), 0.0, ones(3))
 
 
 def test_functions():
