@@ -20,7 +20,18 @@ from absl import app, flags
 _KILLS = flags.DEFINE_integer("kills", 20, "How many times.")
 _OUTPUT = flags.DEFINE_string("output", "/tmp/kill_test", "Folder, made anew.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of the times.")
-_STEPS, _SAVE_EVERY = 4000, 25
+_STEPS = flags.DEFINE_integer("steps", 1000, "Of the run.")
+_SAVE_EVERY = 25
+# A model of a few thousand parameters: what is tested is what lies between two steps.
+_SMALL = (
+    "--config.model.dim=16",
+    "--config.model.heads=2",
+    "--config.model.encoder.width=8",
+    "--config.model.shape.level=2",
+    "--config.model.shape.query_level=1",
+    "--config.model.texture.kind=none",
+    "--config.batch_size=4",
+)
 
 
 def main(argv: list[str]) -> None:
@@ -54,7 +65,7 @@ def main(argv: list[str]) -> None:
 def _start(output: Path, workdir: Path) -> subprocess.Popen:
     command = [sys.executable, "-m", "launch.train", "--config=configs/quickstart.py:tiny", f"--workdir={workdir}"]
     command += ["--noreport", f"--config.data.root={output / 'data'}", f"--config.checkpoint_every={_SAVE_EVERY}"]
-    command += [f"--config.stages=(('shape', {_STEPS}), ('joint', 0))", "--config.log_every=5"]
+    command += [f"--config.stages=(('shape', {_STEPS.value}), ('joint', 0))", "--config.log_every=5", *_SMALL]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ.copy())
 
 
