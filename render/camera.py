@@ -16,13 +16,22 @@ from jaxtyping import Float
 from render.arrays import Array, check_floats, check_trailing, to_float
 from render.pytree import pytree
 
+# World coordinates are cut off here: products with those of a camera stay finite, and so do zeros times them, which are
+# its gradients. Nothing this far away is drawn, see `render.screen`.
+_FARTHEST = 1e36
+
 
 def _rotate(rotation: Array, points: Array) -> jax.Array:
     # Full precision: accelerators would round a default matrix product to bfloat16, which moves vertices by
     # pixels.
     _check_last("points_world", points, 3)
-    rotation, points = to_float("rotation", rotation), to_float("points_world", points)
+    rotation, points = to_float("rotation", rotation), _bounded(points)
     return jnp.einsum("...ij,...vj->...vi", rotation, points, precision=jax.lax.Precision.HIGHEST)
+
+
+def _bounded(points: Array) -> jax.Array:
+    points = to_float("points_world", points)
+    return jnp.where(jnp.abs(points) > _FARTHEST, jnp.sign(points) * _FARTHEST, points)
 
 
 def _check_last(name: str, array: Array, size: int) -> None:
@@ -79,7 +88,7 @@ class PerspectiveCamera:
     def to_viewer(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v 3"]:
         """Unit directions from world points to the centre of the camera; zero, with finite gradients, in the
         centre itself."""
-        return _normalise(jnp.expand_dims(self.position_world, -2) - points_world)
+        return _normalise(jnp.expand_dims(self.position_world, -2) - _bounded(points_world))
 
 
 @pytree

@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 
 from render.arrays import Array, positive_part, to_float
 from render.interpolate import take_faces
-from render.rasterize import Fragments, check_fragments, pixel_grid
+from render.rasterize import Fragments, check_fragments, is_solid, pixel_grid
 from render.screen import ScreenFaces, check_scene, to_screen
 
 # Texels per pixel beyond which a footprint is as large as it gets; its fourth power still fits into a float32.
@@ -60,7 +60,7 @@ def footprint_at(
     along_x = jnp.stack([w[k] * ys[j] - w[j] * ys[k] for j, k in cyclic], axis=-1)
     along_y = jnp.stack([w[j] * xs[k] - w[k] * xs[j] for j, k in cyclic], axis=-1)
     slopes = jnp.stack([along_x, along_y], axis=-1)
-    seen = (fragments.face_id >= 0) & (total != 0)
+    seen = (fragments.face_id >= 0) & is_solid(total)
     inverse = jnp.where(seen, 1.0 / jnp.where(seen, total, 1.0), 0.0)[..., None, None]
     return (slopes - fragments.barycentric[..., None] * jnp.sum(slopes, axis=-2, keepdims=True)) * inverse
 

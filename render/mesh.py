@@ -289,7 +289,8 @@ def check_vertices(vertices: Array) -> None:
 
 def _edges_at_corner(vertices: Array, faces: Array) -> tuple[jax.Array, jax.Array]:
     """Edges 0-1 and 0-2 of all faces, `[b, f, 3]`."""
-    corners = gather_corners(vertices, faces)
+    # Cut off, so that differences are finite.
+    corners = gather_corners(jnp.clip(vertices, -1e36, 1e36), faces)
     return corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0]
 
 
@@ -312,7 +313,8 @@ def safe_unit(vectors: jax.Array, size: jax.Array | float = 1.0) -> jax.Array:
     """
     # The scale cancels, so it needs no gradient; that would overflow.
     largest = _largest(jnp.abs(vectors), -1)
-    vectors = jnp.where(largest * size > _LEAST_HEIGHT, vectors, jax.lax.stop_gradient(vectors))
+    steep = (largest <= _LEAST_HEIGHT) | (largest * size <= _LEAST_HEIGHT)
+    vectors = jnp.where(steep, jax.lax.stop_gradient(vectors), vectors)
     exists = largest > jnp.finfo(vectors.dtype).tiny
     # Scaled first: squares of tiny vectors would underflow.
     scaled = vectors * jnp.where(exists, 1.0 / jnp.where(exists, largest, 1.0), 0.0)

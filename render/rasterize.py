@@ -140,7 +140,7 @@ def attach(screen: ScreenFaces, face_id: Int[Array, "b *k h w"], pixels: tuple[j
     corners = [jnp.where(covered, column, 0.0) for column in _columns_at(table, global_index(face_id, screen))]
     edges = _edge_functions(corners, *pixels)
     total = edges[0] + edges[1] + edges[2]
-    solid = _is_solid(total)
+    solid = is_solid(total)
     # Not a division: its derivative squares a sum that may be tiny before it multiplies with what is tiny too.
     inverse = jnp.where(solid, 1.0 / jnp.where(solid, total, 1.0), 0.0)
     barycentric = jnp.stack(edges, axis=-1) * inverse[..., None]
@@ -334,8 +334,8 @@ def _edge_functions(clip, x, y) -> tuple[jax.Array, jax.Array, jax.Array]:
     return tuple(xs[j] * ys[k] - xs[k] * ys[j] for j, k in ((1, 2), (2, 0), (0, 1)))
 
 
-def _is_solid(total: jax.Array) -> jax.Array:
-    # Below the squared rounding error of coordinates of size 1, area is noise.
+def is_solid(total: jax.Array) -> jax.Array:
+    """Whether a sum of edge functions is more than noise: the squared rounding error of coordinates of size 1."""
     return jnp.abs(total) > jnp.finfo(total.dtype).eps ** 2
 
 
@@ -346,7 +346,7 @@ def _depth_at(edge_rule: EdgeRule, corners: jax.Array, x: jax.Array, y: jax.Arra
     total = edges[0] + edges[1] + edges[2]
     low = jnp.minimum(jnp.minimum(edges[0], edges[1]), edges[2])
     high = jnp.maximum(jnp.maximum(edges[0], edges[1]), edges[2])
-    solid = _is_solid(total)
+    solid = is_solid(total)
     if edge_rule == "strict":
         inside = ((low > 0) & (det > 0)) | ((high < 0) & (det < 0))
     else:

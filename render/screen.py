@@ -17,6 +17,9 @@ from render.mesh import gather_corners
 SOFT_LIMIT = 1e4
 # Faces all of whose clip coordinates are smaller are nothing: their derivatives would not fit into a float32.
 _LEAST_SIZE = 1e-12
+# Faces with a larger clip coordinate or depth are nothing either: the derivative of a depth is as large as the depth
+# over the least total of edge functions, see `render.rasterize`, and would not fit either.
+_LARGEST_SIZE = 1e20
 
 
 class ScreenFaces(NamedTuple):
@@ -58,7 +61,7 @@ def to_screen(
         cull_backfaces: takes away faces that are clockwise in the image.
 
     Returns:
-        The faces; everything in them is finite for finite vertices, and so are gradients through it.
+        The faces; everything in them is finite, and so are gradients through it.
     """
     if not isinstance(cull_backfaces, bool):
         raise ValueError(f"cull_backfaces must be True or False, static, got {cull_backfaces!r}")
@@ -66,8 +69,10 @@ def to_screen(
         vertex_depth = depth_of_clip(vertices_clip)
     packed = jnp.concatenate([vertices_clip, vertex_depth[..., None]], axis=-1)
     corners = gather_corners(packed, faces).reshape(-1, 3, 5)
+    # False where something is not a number.
+    exists = jnp.all(jnp.abs(corners) < _LARGEST_SIZE, axis=(1, 2))
+    corners = jnp.where(exists[:, None, None], corners, 0.0)
     w, depth = corners[..., 3], corners[..., 4]
-    exists = jnp.all(jnp.isfinite(corners), axis=(1, 2))
     if face_mask is not None:
         exists &= jnp.asarray(face_mask).reshape(-1)
     reach = jnp.max(jnp.abs(corners[..., :2]), axis=-1)

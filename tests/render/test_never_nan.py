@@ -11,6 +11,9 @@ from render import (
     FaceTexels,
     Mesh,
     PerspectiveCamera,
+    PhongLight,
+    SphericalHarmonicsLight,
+    UVImage,
     VertexColours,
     WeakPerspectiveCamera,
     rasterize,
@@ -23,11 +26,11 @@ BATCH, FACES, ROUNDS = 5000, 5, 4
 TRIANGLES = np.arange(3 * FACES, dtype=np.int32).reshape(FACES, 3)
 SIZE = (4, 5)
 BLENDINGS = ["softmax", "hard", "layered", "antialias"]
-KINDS = 20
+KINDS = 25
 
 
 def adversarial_corners(seed, dtype=jnp.float32):
-    """Corners `[b, 3 f, 4]` (x, y, z, w) of everything that has ever broken a rasterizer, a twentieth of each kind.
+    """Corners `[b, 3 f, 4]` (x, y, z, w) of everything that has ever broken a rasterizer, as many of each kind.
 
     An image has five kinds next to each other.
     """
@@ -55,6 +58,12 @@ def adversarial_corners(seed, dtype=jnp.float32):
     kinds[17][..., 1] = 0.3 * kinds[17][..., 0] + 0.1 * kinds[17][..., 3]
     kinds[18][..., 3] = 1.0  # all depths equal
     kinds[19][:] = 0.0
+    kinds[20][:] *= 1e25
+    kinds[21][:] *= 1e30
+    kinds[22][:] *= 1e34
+    kinds[23][:] *= 10.0 ** rng.uniform(-30, 38, size=(of_kind, 3, 1))
+    kinds[24][:] = rng.uniform(-3e38, 3e38, size=(of_kind, 3, 4))  # as large as there are, and of either sign
+    corners = np.clip(corners, -3e38, 3e38)
     return jnp.asarray(corners.reshape(BATCH, 3 * FACES, 4), dtype)
 
 
@@ -89,16 +98,32 @@ def weak_perspective():
     return WeakPerspectiveCamera(jnp.ones(BATCH), jnp.zeros((BATCH, 2)), quaternion)
 
 
+def materials(dtype):
+    """Textures and lights."""
+    rng = np.random.default_rng(9)
+
+    def random(*shape):
+        return jnp.asarray(rng.random((BATCH, *shape)), dtype)
+
+    def direction():
+        return jnp.asarray(rng.normal(size=(BATCH, 3)), dtype)
+
+    texels, colours = FaceTexels(random(FACES, 2, 2, 3)), VertexColours(random(3 * FACES, 3))
+    image = UVImage(random(6, 8, 3), 3 * random(FACES, 3, 2) - 1, max_level=None)
+    glossy = PhongLight(direction(), random(3), random(3), random(3), 1 + 9 * random())
+    return [(texels, glossy), (colours, SphericalHarmonicsLight(random(9, 3))), (image, glossy)]
+
+
 @functools.partial(jax.jit, static_argnums=0)
-def pictures(blending, points, texture, camera):
+def pictures(blending, points, texture, camera, light):
     """Values and gradients of a picture of the points."""
 
-    def loss(points, texture, camera):
-        options = dict(texture=texture, blending=blending, sigma=1e-2, gamma=1e-3)
+    def loss(points, texture, camera, light):
+        options = dict(texture=texture, light=light, blending=blending, sigma=1e-2, gamma=1e-3)
         picture = render(Mesh(points, TRIANGLES), camera, SIZE, **options)
         return (picture.rgb**2).sum() + picture.alpha.sum() + picture.depth.sum(), picture
 
-    return jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)(points, texture, camera)
+    return jax.value_and_grad(loss, argnums=(0, 1, 2, 3), has_aux=True)(points, texture, camera, light)
 
 
 @pytest.mark.parametrize("dtype, rounds", [("float32", ROUNDS), ("bfloat16", 1)])
@@ -108,8 +133,8 @@ def test_rasterize_and_soft_coverage(dtype, rounds):
         check(results)
         (_, (fragments, alpha)), gradient = results
         assert np.asarray(alpha).min() >= 0 and np.asarray(alpha).max() <= 1
-        # That nothing is wrong must not be because nothing is drawn.
-        assert (np.asarray(fragments.face_id) >= 0).mean() > 0.3 and np.abs(gradient).max() > 0
+        # That nothing is wrong must not be because nothing is drawn. In a fifth of the images faces are too large.
+        assert (np.asarray(fragments.face_id) >= 0).mean() > 0.2 and np.abs(gradient).max() > 0
 
 
 @pytest.mark.parametrize(
@@ -118,12 +143,11 @@ def test_rasterize_and_soft_coverage(dtype, rounds):
 )
 @pytest.mark.parametrize("blending", BLENDINGS)
 def test_pictures(blending, camera, dtype, rounds):
-    rng = np.random.default_rng(9)
-    texels = FaceTexels(jnp.asarray(rng.random((BATCH, FACES, 2, 2, 3)), dtype))
-    colours = VertexColours(jnp.asarray(rng.random((BATCH, 3 * FACES, 3)), dtype))
-    for seed in range(rounds):
+    for seed, (texture, light) in zip(range(rounds), materials(dtype)):
+        if blending == "softmax" and isinstance(texture, UVImage):
+            continue
         corners = adversarial_corners(seed, dtype)
         points = jnp.stack([corners[..., 0], corners[..., 1], -corners[..., 3]], axis=-1)
-        results = pictures(blending, points, (texels, colours)[seed % 2], camera())
+        results = pictures(blending, points, texture, camera(), light)
         check(results)
         assert np.asarray(results[0][1].alpha).max() <= 1 and np.abs(results[1][0]).max() > 0

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from render import orbit, rasterize
+from render import FaceTexels, Mesh, PerspectiveCamera, VertexColours, interpolate, orbit, rasterize, render
 
 draw = jax.jit(rasterize, static_argnums=2, static_argnames=("layers", "cull_backfaces"))
 SIZE = (480, 640)
@@ -152,3 +152,34 @@ def test_projection_of_tensorflow_graphics():
     columns = [[1.15470052, 0, 0, 0], [0, 1.73205066, 0, 0], [0, 0, -1.22222221, -1]]
     np.testing.assert_allclose(clip[0], [0, 0, -2.22222233, 0], atol=1e-6)
     np.testing.assert_allclose(clip[1:] - clip[:1], columns, atol=1e-6)
+
+
+@pytest.mark.parametrize("rule", ["layered", "antialias"])
+def test_descent_of_a_triangle(rule):
+    """diffren/jax/splat_test.py, test_optimize_single_triangle: 15 steps of length one move a triangle towards itself a
+    quarter to the left. What hard pixels see of it has no gradient, a soft one has more than 0.01, and the loss halves.
+
+    Its hard colours hold barycentrics fixed, which stand in ours for motion within a face: hence one colour there."""
+    start = jnp.array([[[0, 0, -1], [0.5, 0, -1], [0.5, 0.5, -1]]])
+    lens = jnp.ones((1, 2))
+    camera = PerspectiveCamera(jnp.eye(3)[None], jnp.zeros((1, 3)), lens, 0 * lens)
+    blue_green_blue = jnp.array([[[0, 0, 0.8], [0, 0.8, 0], [0, 0, 0.8]]])
+    fragments = rasterize(camera.project(start - jnp.array([[[0.25, 0, 0]]])), ONE, (32, 32))
+    mask = (fragments.face_id >= 0)[..., None].astype(jnp.float32)
+    goal = jnp.concatenate([interpolate(fragments, blue_green_blue, ONE), mask], axis=-1)
+
+    def loss(points, texture, rule):
+        options = dict(texture=texture, blending=rule, sigma=1e-2, background=(0.0, 0.0, 0.0))
+        picture = render(Mesh(points, ONE), camera, (32, 32), **options)
+        alpha = picture.alpha if rule != "hard" else (picture.face_id >= 0).astype(jnp.float32)
+        return ((jnp.concatenate([picture.rgb, alpha[..., None]], axis=-1) - goal) ** 2).mean()
+
+    hard = jax.grad(loss)(start, FaceTexels(jnp.full((1, 1, 1, 1, 3), 0.8)), "hard")
+    assert not np.asarray(hard).any()
+    both = jax.jit(jax.value_and_grad(lambda points: loss(points, VertexColours(blue_green_blue), rule)))
+    points, history = start, []
+    for _ in range(16):
+        value, gradient = both(points)
+        history.append((float(value), float(jnp.linalg.norm(gradient))))
+        points = points - gradient
+    assert history[0][1] > 0.01 and history[-1][0] < 0.5 * history[0][0]

@@ -1,4 +1,4 @@
-"""DIB-R's soft mask, and the gradients that Kaolin keeps of it.
+"""DIB-R's soft mask and the gradients that Kaolin keeps of it; its mask metric, and the faces of its test pictures.
 
 Scene, loss and numbers: kaolin 0.18.0 (d52da9f, Apache-2.0), tests/python/kaolin/render/mesh/test_dibr.py,
 TestSimpleDibrSoftMask, and sums and entries of tests/samples/dibr/simple/*.pt.
@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from render import rasterize, soft_coverage
+from render import from_kaolin, rasterize, soft_coverage
+from render.demo import soft_iou
 from render.distance import signed_squared_distance, triangle_table
 
 HEIGHT, WIDTH = 35, 31
@@ -119,3 +120,40 @@ def test_soft_coverage_gives_the_soft_mask_of_kaolin(float64, sigma_inverse, box
         return alpha.reshape(2, 3, HEIGHT, WIDTH)
 
     compare(chances, sigma_inverse, boxlen, dtype, atol)
+
+
+def test_mask_iou():
+    """tests/python/kaolin/metrics/test_render.py: 0.3105."""
+    first = np.ones((2, 4, 4))
+    first[0] = [[0, 0.2, 0.1, 1], [0.5, 0.5, 0.9, 0.9], [0, 1, 1, 0.9], [0.8, 0.7, 0.2, 0.1]]
+    second = [[[0.1, 0.3, 0.3, 0.9], [0.5, 0.5, 1, 0.3], [0, 0.9, 0.9, 0.8], [1, 1, 0, 0]]]
+    second += [[[0.3, 0.6, 0.7, 0.7], [0.8, 0.9, 0.9, 1], [1, 0.9, 0.9, 0.5], [0.8, 0.7, 0.8, 0.5]]]
+    np.testing.assert_allclose(1 - soft_iou(jnp.asarray(first), jnp.asarray(second)).mean(), 0.3105, atol=5e-5)
+    np.testing.assert_allclose(iou_loss(first, np.array(second)), 0.3105, atol=5e-5)
+
+
+# Of image_face_idx_*.png in tests/samples/rasterization: pixels of faces 0 and 1, and by row the first column and the
+# number of pixels of face 0 and the number of those of face 1.
+FACE_PIXELS = [(10320, 10192), (10336, 10176)]
+FACE_ROWS = [
+    {100: (283, 41, 101), 128: (255, 72, 70), 160: (223, 108, 35), 190: (193, 141, 1)},
+    {60: (323, 12, 100), 100: (283, 47, 95), 128: (255, 72, 70), 160: (223, 101, 42), 190: (193, 127, 15)},
+]
+
+
+def test_faces_of_a_folded_square(float64):
+    """Scene of tests/python/kaolin/render/mesh/test_rasterization.py. Its colours are interpolated without perspective,
+    ours are not, so faces are what can be compared. Two sides of the square run through pixel centres here and there:
+    at 32 of them rounding decides."""
+    z = np.array([[-1, 0, -1, 0], [0, -1, 0, -1]])
+    square = np.broadcast_to([[-1, -1], [1, -1], [1, 1], [-1, 1]], (2, 4, 2))
+    points = jnp.asarray(np.concatenate([square, z[..., None]], axis=-1), float)
+    projection = np.broadcast_to([[1.25], [2.5], [-1.0]], (2, 3, 1))
+    camera = from_kaolin(np.stack([np.eye(3)] * 2), np.array([[0.0, 0, 4]] * 2), projection)
+    faces = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
+    face_id = np.asarray(rasterize(camera.project(points), faces, (256, 512), cull_backfaces=True).face_id)
+    for image, counts, rows in zip(face_id, FACE_PIXELS, FACE_ROWS):
+        assert sum(abs((image == face).sum() - count) for face, count in enumerate(counts)) <= 32
+        for row, found in rows.items():
+            first = np.flatnonzero(image[row] == 0)
+            np.testing.assert_allclose((first[0], len(first), (image[row] == 1).sum()), found, atol=1)
