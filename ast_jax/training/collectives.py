@@ -1,5 +1,6 @@
 """What a compiled program sends between devices, read from its text."""
 
+import math
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -9,6 +10,7 @@ _BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2, 
 _LINE = re.compile(rf"= (?P<result>.*?) (?P<kind>{'|'.join(KINDS)})(?:-start)?\((?P<rest>.*)")
 _ARRAY = re.compile(r"([a-z]+\d*)\[([\d,]*)\]")
 _GROUPS_LISTED = re.compile(r"replica_groups=\{\{([\d,]*)\}")
+_GROUPS_NAMED = re.compile(r"replica_groups=mesh\[([^\]]*)\].*?\{('[^}]*)\}")
 _GROUPS_COUNTED = re.compile(r"replica_groups=\[(\d+),(\d+)\]")
 
 
@@ -68,7 +70,10 @@ def count_by_kind(collectives: Iterable[Collective]) -> dict[str, int]:
 
 
 def _group(text: str, num_devices: int) -> int:
-    listed, counted = _GROUPS_LISTED.search(text), _GROUPS_COUNTED.search(text)
+    listed, counted, named = (form.search(text) for form in (_GROUPS_LISTED, _GROUPS_COUNTED, _GROUPS_NAMED))
+    if named:
+        sizes = dict(re.findall(r"'(\w+)'=(\d+)", named[1]))
+        return math.prod(int(sizes[axis]) for axis in re.findall(r"'(\w+)'", named[2]))
     if listed:
         return max(len(listed[1].split(",")), 1)
     return int(counted[2]) if counted else num_devices

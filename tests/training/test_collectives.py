@@ -38,6 +38,8 @@ def test_nothing_is_sent_where_everybody_has_all_it_needs():
     [
         ("%a = (f32[4]{0}, bf16[2,3]{1,0}) all-reduce(x, y), replica_groups={{0,1},{2,3}}", (28, 2)),
         ("%a = f32[] all-reduce(x), replica_groups=[2,4]<=[8], to_apply=%add", (4, 4)),
+        ("%a = f32[] all-reduce(x), replica_groups=mesh['a'=4,'b'=1,'c'=2] {'a','c'}, to_apply=%add", (4, 8)),
+        ("%a = f32[] all-reduce(x), replica_groups=mesh['a'=2,'b'=4], device_ids=([4,2]T(1,0)) {'b'}", (4, 4)),
         ("%a = f32[16]{0} all-reduce-start(x), to_apply=%add", (64, 8)),
     ],
 )
