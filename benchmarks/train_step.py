@@ -25,6 +25,7 @@ from ast_jax.data.pipeline import DataSource, make_batches
 from ast_jax.losses.views import ViewSettings, render_views
 from ast_jax.training.program import Program, make_program
 from ast_jax.training.sharding import make_layout
+from benchmarks.noise import noise_batch
 
 _CONFIG = config_flags.DEFINE_config_file("config", "configs/cub.py:ast")
 _ROOT = flags.DEFINE_string("root", "", "A prepared data set; empty: noise.")
