@@ -67,14 +67,14 @@ class PerceptualNetwork:
     """
 
     kernels: tuple[Float[Array, "_ _ _ _"], ...]
-    biases: tuple[Float[Array, "_"], ...]
-    heads: tuple[Float[Array, "_"], ...]
+    biases: tuple[Float[Array, " _"], ...]
+    heads: tuple[Float[Array, " _"], ...]
     name: str = field(metadata={"static": True})
 
 
 def lpips(
     network: PerceptualNetwork, rgb: Float[Array, "b h w 3"], target: Float[Array, "b h w 3"]
-) -> Float[jax.Array, "b"]:
+) -> Float[jax.Array, " b"]:
     """Learned perceptual image patch similarity, version 0.1.
 
     ``sum over taps of mean over pixels of sum_c head_c (f_c / |f| - g_c / |g|)^2`` with f, g the features.

@@ -20,7 +20,6 @@ from ast_jax.data.datasets import ReadOptions, read_dataset
 from tests.data.datasets.cub_writer import PART_NAMES, Photo, make_photos, write_cache, write_images, write_official
 from tests.data.datasets.shapenet_writer import TO_V1, write_dvr_model, write_nmr, write_occnet_model
 
-OUTPUT = flags.DEFINE_string("output", "docs/images/data", "Folder for the sheets.")
 COUNT = 16
 STRIP = 16  # px, height of the label
 COLOURS = 128  # of the palette that keeps the files small
@@ -154,8 +153,10 @@ def draw_sheet(name: str) -> Image.Image:
 def main(_: list[str]) -> None:
     """Draw all sheets."""
     for name in SHEETS:
-        draw_sheet(name).save(Path(OUTPUT.value) / f"{name}.png", optimize=True)
+        draw_sheet(name).save(Path(flags.FLAGS.output) / f"{name}.png", optimize=True)
 
 
 if __name__ == "__main__":
+    # Here, since tests import this file beside scripts with a flag of this name.
+    flags.DEFINE_string("output", "docs/images/data", "Folder for the sheets.")
     app.run(main)

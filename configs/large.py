@@ -9,6 +9,7 @@ Never trained: no time and no score to promise.
 from ml_collections import ConfigDict
 
 from configs import common
+from configs.common import sweep_layers, sweep_learning_rate, sweep_queries, sweep_seed, sweep_shape, sweep_texture  # noqa: F401
 
 
 def get_config(arg: str | None = None) -> ConfigDict:

@@ -120,7 +120,7 @@ def fit_silhouettes(
     return Fit(faces, np.stack(history))
 
 
-def soft_iou(first: Float[Array, "b h w"], second: Float[Array, "b h w"]) -> Float[jax.Array, "b"]:
+def soft_iou(first: Float[Array, "b h w"], second: Float[Array, "b h w"]) -> Float[jax.Array, " b"]:
     """Intersection over union of coverages in [0, 1]: `sum a b / sum (a + b - a b)`."""
     both = first * second
     return jnp.sum(both, (1, 2)) / jnp.sum(first + second - both, (1, 2))

@@ -67,7 +67,7 @@ class PhongLight:
     colour: Float[Array, "b 3"]
     ambient: Float[Array, "b 3"]
     specular: Float[Array, "b 3"]
-    shininess: Float[Array, "b"]
+    shininess: Float[Array, " b"]
 
 
 @pytree

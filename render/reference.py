@@ -31,7 +31,7 @@ def rasterize(
     vertices_clip: Float[np.ndarray, "v 4"],
     faces: Int[np.ndarray, "f 3"],
     image_size: tuple[int, int],
-    vertex_depth: Float[np.ndarray, "v"] | None = None,
+    vertex_depth: Float[np.ndarray, " v"] | None = None,
     *,
     layers: int = 1,
     edge_rule: str = "inclusive",
@@ -178,7 +178,7 @@ def layered(
     *,
     sigma: float,
     background: np.ndarray,
-    vertex_depth: Float[np.ndarray, "v"] | None = None,
+    vertex_depth: Float[np.ndarray, " v"] | None = None,
     cutoff: float = 1e-4,
     layers: int | None = None,
 ) -> tuple[Float[np.ndarray, "h w 3"], Float[np.ndarray, "h w"]]:
@@ -291,7 +291,7 @@ def softmax(
     sigma: float,
     gamma: float,
     background: np.ndarray,
-    vertex_depth: Float[np.ndarray, "v"] | None = None,
+    vertex_depth: Float[np.ndarray, " v"] | None = None,
     cutoff: float = 1e-4,
 ) -> Float[np.ndarray, "h w 3"]:
     """SoftRas's colour: mean over faces with weights `p exp(n / gamma)`, n = (far - z) / (far - near).

@@ -23,7 +23,7 @@ def sample_uv(
     uv: Float[Array, "b *points 2"],
     *,
     wrap: Wrap = "repeat",
-    level: Float[Array, "b *points"] | None = None,
+    level: Float[Array, " b *points"] | None = None,
     max_level: int | None = None,
 ) -> Float[Array, "b *points c"]:
     """Values of images at uv coordinates, bilinear between texels and linear between mip levels.

@@ -29,7 +29,7 @@ class Part:
     vertices: Float[np.ndarray, "v 3"]
     faces: Int[np.ndarray, "f 3"]
     corner_uv: Float[np.ndarray, "f 3 2"]
-    face_material: Int[np.ndarray, "f"]
+    face_material: Int[np.ndarray, " f"]
 
 
 def load_ac3d(

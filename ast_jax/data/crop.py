@@ -76,8 +76,8 @@ class Taps:
 
 
 def tent_taps(
-    start: Float[np.ndarray, "b"],
-    length: Float[np.ndarray, "b"],
+    start: Float[np.ndarray, " b"],
+    length: Float[np.ndarray, " b"],
     source_size: int,
     size: int,
     *,

@@ -31,4 +31,4 @@ class Batch:
     target_masks: Float[Array, "b s i j"]
     camera: PerspectiveCamera | OrthographicCamera
     keypoints_ndc: Float[Array, "b s p 3"]
-    index: Int[Array, "b"] | Shaped[Array, "b"]
+    index: Int[Array, " b"] | Shaped[Array, " b"]

@@ -22,7 +22,7 @@ def shape_fingerprint(vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray,
 
 def cluster_shapes(
     fingerprints: Sequence[Bool[np.ndarray, "r r r"]], threshold: float = THRESHOLD
-) -> Int[np.ndarray, "n"]:
+) -> Int[np.ndarray, " n"]:
     """Greedy clusters: a shape joins the first cluster whose founder it resembles, or founds one.
 
     Two shapes are alike when the IoU of their grids, or of one with the other's mirror image in x, reaches
@@ -46,7 +46,7 @@ def _iou(a: np.ndarray, b: np.ndarray) -> float:
     return np.count_nonzero(a & b) / max(np.count_nonzero(a | b), 1)
 
 
-def join_labels(*labellings: Sequence | np.ndarray) -> Int[np.ndarray, "n"]:
+def join_labels(*labellings: Sequence | np.ndarray) -> Int[np.ndarray, " n"]:
     """Numbers of the finest partition that keeps together whatever any of the labellings keeps together."""
     count = len(labellings[0])
     parent = list(range(count))

@@ -60,7 +60,7 @@ def normalise(mesh: SourceMesh, like: SourceMesh | None = None) -> SourceMesh:
     return mesh.replace(vertices=(mesh.vertices - centre) * scale, keypoints=keypoints)
 
 
-def _has_area(mesh: SourceMesh) -> Bool[np.ndarray, "f"]:
+def _has_area(mesh: SourceMesh) -> Bool[np.ndarray, " f"]:
     """Faces that are more than a line; all of them if none is."""
     corners = mesh.vertices[mesh.faces]
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -69,7 +69,7 @@ def _has_area(mesh: SourceMesh) -> Bool[np.ndarray, "f"]:
     return solid if solid.any() else np.ones_like(solid)
 
 
-def keep_faces(mesh: SourceMesh, keep: Bool[np.ndarray, "f"]) -> SourceMesh:
+def keep_faces(mesh: SourceMesh, keep: Bool[np.ndarray, " f"]) -> SourceMesh:
     """The mesh with the chosen faces only; vertices stay."""
     chosen = {name: getattr(mesh, name) for name in ("faces", "face_material", "corner_uv", "corner_colours")}
     return mesh.replace(**{name: rows[keep] for name, rows in chosen.items() if rows is not None})
@@ -94,7 +94,7 @@ def drop_transparent(mesh: SourceMesh) -> SourceMesh:
     return keep_faces(mesh, keep)
 
 
-def _mean_alpha(image: np.ndarray, corner_uv: Float[np.ndarray, "f 3 2"]) -> Float[np.ndarray, "f"]:
+def _mean_alpha(image: np.ndarray, corner_uv: Float[np.ndarray, "f 3 2"]) -> Float[np.ndarray, " f"]:
     weights = ALPHA_PROBES / ALPHA_PROBES.sum(axis=1, keepdims=True)
     uv = np.einsum("pc,fcd->fpd", weights, corner_uv)
     height, width = image.shape[:2]

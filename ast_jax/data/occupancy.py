@@ -123,7 +123,7 @@ def _unravel(index: np.ndarray, shape: np.ndarray) -> Int[np.ndarray, "m 3"]:
     return np.stack([x, y, z], axis=-1)
 
 
-def _plane_touches(triangles: np.ndarray, face: np.ndarray, voxel: np.ndarray) -> Bool[np.ndarray, "m"]:
+def _plane_touches(triangles: np.ndarray, face: np.ndarray, voxel: np.ndarray) -> Bool[np.ndarray, " m"]:
     normal = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
     offset = (normal * triangles[:, 0]).sum(axis=-1)
     radius = 0.5 * np.abs(normal).sum(axis=-1) * (1 + TOLERANCE) + TOLERANCE
@@ -131,7 +131,7 @@ def _plane_touches(triangles: np.ndarray, face: np.ndarray, voxel: np.ndarray) -
     return np.abs(distance) <= radius[face]
 
 
-def _edges_touch(triangles: np.ndarray, face: np.ndarray, voxel: np.ndarray) -> Bool[np.ndarray, "m"]:
+def _edges_touch(triangles: np.ndarray, face: np.ndarray, voxel: np.ndarray) -> Bool[np.ndarray, " m"]:
     """The nine axes edge x unit vector; each lies in the plane across that unit vector."""
     touches = np.ones(len(face), bool)
     edges = np.roll(triangles, -1, axis=1) - triangles

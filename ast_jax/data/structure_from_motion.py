@@ -32,12 +32,12 @@ class Motion:
       error: ``[n]`` root mean square of the reprojection error over the larger side of the key points' box.
     """
 
-    scale: Float[np.ndarray, "n"]
+    scale: Float[np.ndarray, " n"]
     trans: Float[np.ndarray, "n 2"]
     rotation: Float[np.ndarray, "n 3 3"]
     points: Float[np.ndarray, "p 3"]
-    found: Bool[np.ndarray, "n"]
-    error: Float[np.ndarray, "n"]
+    found: Bool[np.ndarray, " n"]
+    error: Float[np.ndarray, " n"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Semantics:
       up: index pair (upper, lower); it tells the shape from its mirror image.
     """
 
-    mirror: Int[np.ndarray, "p"]
+    mirror: Int[np.ndarray, " p"]
     left: tuple[int, ...]
     front: tuple[int, int]
     up: tuple[int, int]

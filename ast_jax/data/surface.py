@@ -60,7 +60,7 @@ def _sample(vertices: np.ndarray, faces: np.ndarray, count: int, rng: np.random.
     return points, normal[face] / np.maximum(double_area[face], 1e-300)[:, None]
 
 
-def _lookup(grid: Bool[np.ndarray, "r r r"], points: Float[np.ndarray, "m 3"]) -> Bool[np.ndarray, "m"]:
+def _lookup(grid: Bool[np.ndarray, "r r r"], points: Float[np.ndarray, "m 3"]) -> Bool[np.ndarray, " m"]:
     """The voxel of each point; all that lies beyond the cube is outside."""
     side = len(grid)
     index = np.floor((points + 0.5) * side).astype(np.int64)

@@ -39,10 +39,10 @@ class Samples:
     """
 
     shape: tuple[int, int, int]
-    position: Int[np.ndarray, "m"]
-    face: Int[np.ndarray, "m"]
+    position: Int[np.ndarray, " m"]
+    face: Int[np.ndarray, " m"]
     barycentric: Float[np.ndarray, "m 3"]
-    light: Float[np.ndarray, "m"]
+    light: Float[np.ndarray, " m"]
     depth: Float[np.ndarray, "n h w"]
 
 
@@ -153,7 +153,7 @@ def paint_views(mesh: SourceMesh, samples: Samples, supersample: int) -> UInt8[n
 
 def sample_colours(
     mesh: SourceMesh,
-    face: Int[np.ndarray, "m"],
+    face: Int[np.ndarray, " m"],
     barycentric: Float[np.ndarray, "m 3"],
     largest: int = 1 << 30,
 ) -> Float[np.ndarray, "m 3"]:

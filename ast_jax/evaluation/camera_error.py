@@ -19,7 +19,7 @@ class RotationError:
     median_deg: float
 
 
-def rotation_errors_deg(rotation: Rotations, target: Rotations, *, aligned: bool = False) -> Float[np.ndarray, "b"]:
+def rotation_errors_deg(rotation: Rotations, target: Rotations, *, aligned: bool = False) -> Float[np.ndarray, " b"]:
     """Geodesic distance: the angle of the rotation that takes one to the other, ``angle(R^T R')``.
 
     Computed as ``2 atan2(|R - R'|, sqrt(8 - |R - R'|^2))`` with the Frobenius norm, which is accurate near 0 and 180
@@ -43,7 +43,7 @@ def rotation_errors_deg(rotation: Rotations, target: Rotations, *, aligned: bool
     return np.degrees(2.0 * np.arctan2(np.sqrt(square), np.sqrt(np.maximum(8.0 - square, 0.0))))
 
 
-def summarise_rotation_errors(errors_deg: Float[np.ndarray, "b"]) -> RotationError:
+def summarise_rotation_errors(errors_deg: Float[np.ndarray, " b"]) -> RotationError:
     """Mean and median of the angles."""
     return RotationError(float(np.mean(errors_deg)), float(np.median(errors_deg)))
 
@@ -65,7 +65,7 @@ def best_gauge(rotation: Rotations, target: Rotations) -> Float[np.ndarray, "3 3
     return left @ np.diag([1.0, 1.0, np.linalg.det(left @ right)]) @ right
 
 
-def viewpoint_angles_deg(rotation: Rotations) -> tuple[Float[np.ndarray, "b"], Float[np.ndarray, "b"]]:
+def viewpoint_angles_deg(rotation: Rotations) -> tuple[Float[np.ndarray, " b"], Float[np.ndarray, " b"]]:
     """From where the camera looks at the object: azimuth 0 is its front (+Z) and grows towards +X.
 
     Args:
@@ -78,7 +78,7 @@ def viewpoint_angles_deg(rotation: Rotations) -> tuple[Float[np.ndarray, "b"], F
     return np.degrees(np.arctan2(x, z)), np.degrees(np.arctan2(y, np.hypot(x, z)))
 
 
-def circular_wasserstein_deg(angles_deg: Float[np.ndarray, "m"], target_deg: Float[np.ndarray, "n"]) -> float:
+def circular_wasserstein_deg(angles_deg: Float[np.ndarray, " m"], target_deg: Float[np.ndarray, " n"]) -> float:
     """Earth mover's distance between two sets of angles on the circle.
 
     ``min_c integral |F(t) - G(t) - c| dt`` over one turn, with F and G the shares below t: c is a median of F - G.
@@ -106,8 +106,8 @@ def circular_wasserstein_deg(angles_deg: Float[np.ndarray, "m"], target_deg: Flo
 
 
 def angle_divergence(
-    angles_deg: Float[np.ndarray, "m"],
-    target_deg: Float[np.ndarray, "n"],
+    angles_deg: Float[np.ndarray, " m"],
+    target_deg: Float[np.ndarray, " n"],
     limits_deg: tuple[float, float],
     *,
     num_bins: int = _NUM_BINS,

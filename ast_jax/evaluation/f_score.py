@@ -27,7 +27,7 @@ def f_scores(
     thresholds: Sequence[float] = DIBR_THRESHOLDS,
     *,
     nearest: Nearest | None = None,
-) -> Float[np.ndarray, "k"]:
+) -> Float[np.ndarray, " k"]:
     """Harmonic mean of precision and recall, the shares of points with a counterpart within the threshold.
 
     ``2 p r / (p + r)`` with ``p = mean_a [min_b |a - b| <= threshold]`` and r the other way round.

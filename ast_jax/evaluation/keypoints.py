@@ -27,8 +27,8 @@ def pck(
     masks: Masks | None = None,
     thresholds: Sequence[float] = THRESHOLDS,
     *,
-    box_share: Float[np.ndarray, "b"] | None = None,
-) -> Float[np.ndarray, "k"]:
+    box_share: Float[np.ndarray, " b"] | None = None,
+) -> Float[np.ndarray, " k"]:
     """Share of visible key points whose error is at most a fraction of the size of the object in the picture.
 
     ``mean_p mean_{b: visible} [ |predicted - target| <= threshold * side_b ]`` in pixels, with side_b the
@@ -60,8 +60,8 @@ def pck_transfer(
     masks: Masks | None = None,
     thresholds: Sequence[float] = THRESHOLDS,
     *,
-    box_share: Float[np.ndarray, "b"] | None = None,
-) -> Float[np.ndarray, "k"]:
+    box_share: Float[np.ndarray, " b"] | None = None,
+) -> Float[np.ndarray, " k"]:
     """As `pck`, for key points carried from one picture to another: those count that are visible in both.
 
     Args:
@@ -89,7 +89,7 @@ def pck_transfer_pooled(
     source: Float[np.ndarray, "b p 3"],
     target: Float[np.ndarray, "b p 3"],
     thresholds: Sequence[float] = POOLED_THRESHOLDS,
-) -> Float[np.ndarray, "k"]:
+) -> Float[np.ndarray, " k"]:
     """Share, over all pairs and key points at once, whose error is at most a fraction of the picture's side.
 
     Easier than `pck_transfer`, for the object fills only a part of the picture.
@@ -224,7 +224,7 @@ def _box_error(predicted, target, masks, box_share) -> Float[np.ndarray, "b p"]:
     return error_px / _box_sides_px(masks)[:, None]
 
 
-def _mean_over_keypoints(error, counted, thresholds: Sequence[float]) -> Float[np.ndarray, "k"]:
+def _mean_over_keypoints(error, counted, thresholds: Sequence[float]) -> Float[np.ndarray, " k"]:
     """Share within each threshold, per key point over the batch, then the mean of the key points."""
     seen = counted.any(axis=0)
     if not seen.any():

@@ -20,7 +20,7 @@ def lpips(
     network: PerceptualNetwork,
     *,
     batch_size: int = 16,
-) -> Float[np.ndarray, "b"]:
+) -> Float[np.ndarray, " b"]:
     """Learned perceptual image patch similarity, version 0.1: see `ast_jax.perceptual.lpips`.
 
     Args:

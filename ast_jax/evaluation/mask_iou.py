@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float
 Masks = Float[np.ndarray, "b h w"] | Bool[np.ndarray, "b h w"]
 
 
-def mask_iou(alpha: Masks, mask: Masks, threshold: float | None = 0.5) -> Float[np.ndarray, "b"]:
+def mask_iou(alpha: Masks, mask: Masks, threshold: float | None = 0.5) -> Float[np.ndarray, " b"]:
     """Intersection over union of two masks; 1 if both are empty.
 
     ``|a and m| / |a or m|`` of the pixels above the threshold, as in AST; without a threshold the soft

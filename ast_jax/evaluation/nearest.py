@@ -18,10 +18,10 @@ class Nearest:
       points_index: which predicted point that is.
     """
 
-    to_target: Float[np.ndarray, "m"]
-    target_index: Int[np.ndarray, "m"]
-    to_points: Float[np.ndarray, "n"]
-    points_index: Int[np.ndarray, "n"]
+    to_target: Float[np.ndarray, " m"]
+    target_index: Int[np.ndarray, " m"]
+    to_points: Float[np.ndarray, " n"]
+    points_index: Int[np.ndarray, " n"]
 
 
 def match_points(points: Float[np.ndarray, "m 3"], target: Float[np.ndarray, "n 3"]) -> Nearest:

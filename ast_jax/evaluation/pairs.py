@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Int
 
 
-def enumerate_pairs(counts: Int[np.ndarray, "m"]) -> tuple[Int[np.ndarray, "p"], Int[np.ndarray, "p"]]:
+def enumerate_pairs(counts: Int[np.ndarray, " m"]) -> tuple[Int[np.ndarray, " p"], Int[np.ndarray, " p"]]:
     """All (owner, number) with ``0 <= number < counts[owner]``, in order.
 
     Args:

@@ -10,7 +10,7 @@ _PAIRS_PER_CHUNK = 1_000_000
 _MIN_CELLS, _MAX_CELLS = 8, 512  # of the grid that finds the faces above a point, per side
 
 
-def point_iou(inside: Bool[np.ndarray, "m"], target_inside: Bool[np.ndarray, "m"]) -> float:
+def point_iou(inside: Bool[np.ndarray, " m"], target_inside: Bool[np.ndarray, " m"]) -> float:
     """``|a and b| / |a or b|`` over the query points; 1 if all of them lie outside of both.
 
     Args:
@@ -28,7 +28,7 @@ def point_iou(inside: Bool[np.ndarray, "m"], target_inside: Bool[np.ndarray, "m"
 
 def points_inside(
     points: Float[np.ndarray, "m 3"], vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]
-) -> Bool[np.ndarray, "m"]:
+) -> Bool[np.ndarray, " m"]:
     """Whether a ray along +z from each point leaves the mesh: it crosses an odd number of faces.
 
     Rays through edges and corners are decided as if the point were moved by (e, e^2, 0) with e infinitely
@@ -91,7 +91,7 @@ def _chunks(candidates: np.ndarray) -> list[slice]:
     return [slice(int(a), int(b)) for a, b in zip(borders[:-1], borders[1:])]
 
 
-def _is_above(point: np.ndarray, vertices: np.ndarray, corners: np.ndarray) -> Bool[np.ndarray, "p"]:
+def _is_above(point: np.ndarray, vertices: np.ndarray, corners: np.ndarray) -> Bool[np.ndarray, " p"]:
     """Whether each face lies on the vertical ray up from its point."""
     pairs = ((1, 2), (2, 0), (0, 1))  # the edge across from each corner
     weights, signs = np.zeros((3, len(point))), np.zeros((3, len(point)), bool)

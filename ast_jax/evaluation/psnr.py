@@ -8,7 +8,7 @@ Masks = Float[np.ndarray, "b h w"] | Bool[np.ndarray, "b h w"]
 
 def psnr(
     image: Float[np.ndarray, "b h w c"], target: Float[np.ndarray, "b h w c"], mask: Masks | None = None
-) -> Float[np.ndarray, "b"]:
+) -> Float[np.ndarray, " b"]:
     """Peak signal-to-noise ratio: ``-10 log10 mean((image - target)^2)``.
 
     Args:

@@ -21,7 +21,7 @@ _K1, _K2 = 0.01, 0.03
 _UNIFORM_RADIUS_PX = 3
 
 
-def ssim(image: Float[np.ndarray, "b h w c"], target: Float[np.ndarray, "b h w c"]) -> Float[np.ndarray, "b"]:
+def ssim(image: Float[np.ndarray, "b h w c"], target: Float[np.ndarray, "b h w c"]) -> Float[np.ndarray, " b"]:
     """Structural similarity, mean over channels and over the windows that lie inside the image.
 
     ``(2 m_x m_y + c1) (2 s_xy + c2) / ((m_x^2 + m_y^2 + c1) (s_x^2 + s_y^2 + c2))`` with the means, variances
@@ -44,7 +44,7 @@ def ssim(image: Float[np.ndarray, "b h w c"], target: Float[np.ndarray, "b h w c
     return _ssim(image, target, window / window.sum(), sample_covariance=False)
 
 
-def ssim_uniform(image: Float[np.ndarray, "b h w c"], target: Float[np.ndarray, "b h w c"]) -> Float[np.ndarray, "b"]:
+def ssim_uniform(image: Float[np.ndarray, "b h w c"], target: Float[np.ndarray, "b h w c"]) -> Float[np.ndarray, " b"]:
     """As `ssim`, with a uniform window of 7 x 7 pixels, whose variances are divided by 48 and not by 49.
 
     Args:

@@ -64,8 +64,8 @@ class Evaluation:
     """
 
     object_ids: tuple[str, ...]
-    metrics: dict[str, Float[np.ndarray, "n *p"]]
-    weights: dict[str, Float[np.ndarray, "n *p"]] = field(default_factory=dict)
+    metrics: dict[str, Float[np.ndarray, " n *p"]]
+    weights: dict[str, Float[np.ndarray, " n *p"]] = field(default_factory=dict)
     units: dict[str, Int[np.ndarray, "n k"]] = field(default_factory=dict)
     totals: dict[str, float] = field(default_factory=dict)
     details: dict[str, dict] = field(default_factory=dict)
@@ -100,7 +100,7 @@ class Evaluation:
         low, high = np.nanpercentile(np.concatenate(means), [tail, 100.0 - tail])
         return float(low), float(high)
 
-    def _means(self, name: str, times: Float[np.ndarray, "r n"]) -> Float[np.ndarray, "r"]:
+    def _means(self, name: str, times: Float[np.ndarray, "r n"]) -> Float[np.ndarray, " r"]:
         """Means of samples that hold each entry so many times."""
         values = np.asarray(self.metrics[name], np.float64)
         weights = np.asarray(self.weights.get(name, np.ones_like(values)), np.float64)
@@ -115,7 +115,7 @@ class Evaluation:
         return np.where(counts > 0, np.where(known, ratios, 0.0).sum(axis=1) / np.maximum(counts, 1), np.nan)
 
 
-def bootstrap_interval(values: Float[np.ndarray, "n"], *, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
+def bootstrap_interval(values: Float[np.ndarray, " n"], *, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
     """`Evaluation.interval` of one value per object."""
     ids = tuple(map(str, range(len(values))))
     return Evaluation(ids, {"values": np.asarray(values)}).interval("values", level=level, seed=seed)

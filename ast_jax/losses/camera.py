@@ -22,7 +22,7 @@ def uniform_pose_loss(probs: Float[Array, "b k"]) -> Float[jax.Array, ""]:
     return jnp.abs(probs.mean(axis=0) - 1.0 / probs.shape[1]).mean()
 
 
-def camera_rotation_loss(rotation: Float[Array, "b 3 3"], target: Float[Array, "b 3 3"]) -> Float[jax.Array, "b"]:
+def camera_rotation_loss(rotation: Float[Array, "b 3 3"], target: Float[Array, "b 3 3"]) -> Float[jax.Array, " b"]:
     """How far two rotations are apart, by the chordal distance.
 
     ``(3 - trace(R^T R')) / 4 = (1 - cos angle) / 2``, smooth for every angle: the angle itself has no

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 def silhouette_chamfer_loss(
     vertices_ndc: Float[Array, "n v 2"], mask: Float[Array, "n h w"], *, cell: int = 4
-) -> Float[Array, "n"]:
+) -> Float[Array, " n"]:
     """Two-way Chamfer distance between the projected vertices and the mask.
 
     The mask is summed up in cells of ``cell x cell`` pixels, each with its centroid c_i and its share of the mask

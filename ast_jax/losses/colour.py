@@ -12,7 +12,7 @@ def l1_loss(
     rgb: Float[Array, "b h w c"],
     target: Float[Array, "b h w c"],
     mask: Float[Array, "b h w"] | None = None,
-) -> Float[jax.Array, "b"]:
+) -> Float[jax.Array, " b"]:
     """Mean absolute difference: ``mean(|rgb - target|)``.
 
     Args:
@@ -32,7 +32,7 @@ def mse_loss(
     rgb: Float[Array, "b h w c"],
     target: Float[Array, "b h w c"],
     mask: Float[Array, "b h w"] | None = None,
-) -> Float[jax.Array, "b"]:
+) -> Float[jax.Array, " b"]:
     """Mean squared difference: ``mean((rgb - target)^2)``.
 
     With a black background this is the term of the released AST code, ``mean((rec * alpha - img * mask)^2)``.

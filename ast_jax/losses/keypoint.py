@@ -8,7 +8,7 @@ from jaxtyping import Float
 Array = jax.Array | np.ndarray
 
 
-def keypoint_loss(predicted_ndc: Float[Array, "b p 2"], target: Float[Array, "b p 3"]) -> Float[jax.Array, "b"]:
+def keypoint_loss(predicted_ndc: Float[Array, "b p 2"], target: Float[Array, "b p 3"]) -> Float[jax.Array, " b"]:
     """Squared distance of the visible key points.
 
     ``mean over points and axes of (visible * (predicted - target))^2``. As in CMR the mean runs over all

@@ -22,7 +22,7 @@ def laplacian_loss(
     *,
     reference: Float[Array, "v 3"] | None = None,
     squared: bool = False,
-) -> Float[jax.Array, "b"]:
+) -> Float[jax.Array, " b"]:
     """Uniform Laplacian smoothing: the mean distance of a vertex from the centre of its neighbours.
 
     ``mean_i |d_i|`` with ``d_i = mean_{j in N(i)} v_j - v_i``, or ``mean_i |d_i|^2`` if ``squared``.
@@ -50,7 +50,7 @@ def laplacian_loss(
     return jnp.square(offset).sum(-1).mean(1) if squared else _norm(offset).mean(1)
 
 
-def normal_consistency_loss(vertices: Float[Array, "b v 3"], faces: Int[np.ndarray, "f 3"]) -> Float[jax.Array, "b"]:
+def normal_consistency_loss(vertices: Float[Array, "b v 3"], faces: Int[np.ndarray, "f 3"]) -> Float[jax.Array, " b"]:
     """Neighbouring faces should look the same way: ``mean over inner edges of 1 - cos(n_left, n_right)``.
 
     Args:
@@ -73,7 +73,7 @@ def normal_consistency_loss(vertices: Float[Array, "b v 3"], faces: Int[np.ndarr
 
 def edge_length_loss(
     vertices: Float[Array, "b v 3"], faces: Int[np.ndarray, "f 3"], *, target_length: float = 0.0
-) -> Float[jax.Array, "b"]:
+) -> Float[jax.Array, " b"]:
     """Edges of even length: ``mean over edges of (|v_i - v_j| - target_length)^2``.
 
     Args:
@@ -93,7 +93,7 @@ def edge_length_loss(
     return jnp.square(_norm(along) - target_length).mean(axis=1)
 
 
-def deformation_loss(displacement: Float[Array, "b v 3"], *, squared: bool = False) -> Float[jax.Array, "b"]:
+def deformation_loss(displacement: Float[Array, "b v 3"], *, squared: bool = False) -> Float[jax.Array, " b"]:
     """Stay near the template: ``mean_i |displacement_i|``, or the mean of squares if ``squared``.
 
     Args:

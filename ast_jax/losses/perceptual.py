@@ -26,7 +26,7 @@ def perceptual_loss(
     target: Float[Array, "b h w 3"],
     *,
     tap: int = 2,
-) -> Float[jax.Array, "b"]:
+) -> Float[jax.Array, " b"]:
     """Distance of the features of one layer: ``mean over pixels and channels of (f / |f| - g / |g|)^2``.
 
     Args:

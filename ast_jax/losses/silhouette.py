@@ -13,7 +13,7 @@ _BCE_CLAMP = 1e-7
 _AST_SMOOTHING = 1.0
 
 
-def iou_loss(alpha: Float[Array, "b h w"], mask: Float[Array, "b h w"]) -> Float[jax.Array, "b"]:
+def iou_loss(alpha: Float[Array, "b h w"], mask: Float[Array, "b h w"]) -> Float[jax.Array, " b"]:
     """Soft intersection over union of silhouette and mask.
 
     ``1 - sum(alpha * mask) / sum(alpha + mask - alpha * mask)``; 0 where both are empty.
@@ -32,7 +32,7 @@ def iou_loss(alpha: Float[Array, "b h w"], mask: Float[Array, "b h w"]) -> Float
     return jnp.where(both_empty, 0.0, 1.0 - intersection / jnp.where(both_empty, 1.0, union))
 
 
-def mse_mask_loss(alpha: Float[Array, "b h w"], mask: Float[Array, "b h w"]) -> Float[jax.Array, "b"]:
+def mse_mask_loss(alpha: Float[Array, "b h w"], mask: Float[Array, "b h w"]) -> Float[jax.Array, " b"]:
     """Mean squared difference of silhouette and mask: ``mean((alpha - mask)^2)``.
 
     Args:
@@ -47,7 +47,7 @@ def mse_mask_loss(alpha: Float[Array, "b h w"], mask: Float[Array, "b h w"]) -> 
     return jnp.square(alpha - mask).mean(axis=(1, 2))
 
 
-def bce_iou_loss(alpha: Float[Array, "b h w"], mask: Float[Array, "b h w"]) -> Float[jax.Array, "b"]:
+def bce_iou_loss(alpha: Float[Array, "b h w"], mask: Float[Array, "b h w"]) -> Float[jax.Array, " b"]:
     """Binary cross entropy plus a smoothed soft IoU.
 
     ``mean(-mask log a - (1 - mask) log(1 - a)) + 1 - (I + 1) / (U + 1)`` with a = alpha kept within

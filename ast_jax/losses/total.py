@@ -93,7 +93,7 @@ def total_loss(
     return loss, {f"loss/{name}": value for name, value in terms.items()}
 
 
-def _view_terms(prediction, batch: Batch, camera, weights, inputs: LossInputs) -> dict[str, Float[Array, "n"]]:
+def _view_terms(prediction, batch: Batch, camera, weights, inputs: LossInputs) -> dict[str, Float[Array, " n"]]:
     """The terms that compare a rendering with a supervising view; ``camera`` leads with ``[b, s]``."""
     with_colour = any(name in weights for name in (*COLOUR_TERMS, "perceptual"))
     size = batch.target_masks.shape[2:]
@@ -122,7 +122,7 @@ def _view_terms(prediction, batch: Batch, camera, weights, inputs: LossInputs) -
     return terms
 
 
-def _intermediate_iou(prediction, batch: Batch, camera, settings: ViewSettings) -> Float[Array, "b"]:
+def _intermediate_iou(prediction, batch: Batch, camera, settings: ViewSettings) -> Float[Array, " b"]:
     """Deep supervision: the shapes of the earlier layers against one view each, which is enough and cheap."""
     one_camera = jax.tree.map(lambda x: x[:, -1:], camera)
     mask = batch.target_masks[:, -1]

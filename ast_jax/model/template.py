@@ -37,8 +37,8 @@ class Sphere:
 
     vertices: Float[np.ndarray, "v 3"]
     faces: Int[np.ndarray, "f 3"]
-    mirror_vertex: Int[np.ndarray, "v"]
-    mirror_face: Int[np.ndarray, "f"]
+    mirror_vertex: Int[np.ndarray, " v"]
+    mirror_face: Int[np.ndarray, " f"]
 
 
 @functools.cache
@@ -83,9 +83,9 @@ class Half:
       sign: factor of x: 1 on this side, -1 on the other, 0 on the plane.
     """
 
-    members: Int[np.ndarray, "m"]
-    source: Int[np.ndarray, "v"]
-    sign: Float[np.ndarray, "v"]
+    members: Int[np.ndarray, " m"]
+    source: Int[np.ndarray, " v"]
+    sign: Float[np.ndarray, " v"]
 
 
 @functools.cache
@@ -163,11 +163,11 @@ class FaceHalf:
       direct_flipped, mirrored_flipped: whether the texel axes of that source must be exchanged.
     """
 
-    members: Int[np.ndarray, "m"]
-    direct: Int[np.ndarray, "f"]
-    mirrored: Int[np.ndarray, "f"]
-    direct_flipped: Bool[np.ndarray, "f"]
-    mirrored_flipped: Bool[np.ndarray, "f"]
+    members: Int[np.ndarray, " m"]
+    direct: Int[np.ndarray, " f"]
+    mirrored: Int[np.ndarray, " f"]
+    direct_flipped: Bool[np.ndarray, " f"]
+    mirrored_flipped: Bool[np.ndarray, " f"]
 
 
 @functools.cache

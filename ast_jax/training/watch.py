@@ -65,7 +65,7 @@ class Watch:
         return self._progress.waiting()
 
     def stepped(
-        self, done: int, stage: Stage, step: CompiledFunction, metrics: dict, samples: Int[np.ndarray, "n"]
+        self, done: int, stage: Stage, step: CompiledFunction, metrics: dict, samples: Int[np.ndarray, " n"]
     ) -> None:
         """After every step.
 

@@ -14,7 +14,7 @@ from ast_jax.evaluation.protocol import (
     evaluate_predictions,
     evenly_spaced_views,
 )
-from ast_jax.evaluation.run import CHUNK, Share, parse_share
+from ast_jax.evaluation.run import CHUNK, Share
 from ast_jax.evaluation.shape3d import mesh_occupancy, sample_surface, voxel_iou
 from render import orbit, rasterize
 
@@ -146,10 +146,10 @@ def test_evenly_spaced_views():
 
 
 def test_a_share_is_named_or_that_of_this_process(monkeypatch):
-    assert parse_share("3/4") == Share(3, 4)
+    assert Share.parse("3/4") == Share(3, 4)
     monkeypatch.setattr(jax, "process_index", lambda: 1)
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    assert parse_share("") == Share(1, 2)
+    assert Share.parse("") == Share(1, 2)
     for text in ("4/4", "1", "-1/4", "a/b"):
         with pytest.raises(ValueError, match=f"--shard={text}: expected i/n"):
-            parse_share(text)
+            Share.parse(text)

@@ -49,7 +49,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(config, one, tmp_path, m
 
 def test_a_run_ends_with_files_to_open(config, one, tmp_path, caplog):
     config.optimizer.ema_decay, config.eval_every = 0.9, 4
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="absl"):
         train(config, tmp_path, profile_steps="1:3", **one)
     said = [record.getMessage() for record in caplog.records]
     for words in ("shape step, shape: compiled in", "joint step, shape: compiled in", "img/s", "4 training objects"):
@@ -127,7 +127,7 @@ def test_weights_of_another_run_are_taken_where_they_fit(config, one, tmp_path, 
     config.init_from = str(tmp_path / "first")
     config.model.texture.texels = 3  # other shapes in the texture branch alone
     config.stages = (("shape", 0),)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="absl"):
         train(config, tmp_path / "second", **one)
     said = [record.getMessage() for record in caplog.records]
     assert any("arrays taken" in line for line in said)

@@ -58,7 +58,7 @@ def test_the_meter_counts_since_the_last_reading():
 def test_plain_lines_without_a_terminal(caplog):
     clock, stream = Clock(), io.StringIO()
     progress = Progress(2600, 100, 185, stream=stream, clock=clock)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="absl"):
         rates = _run(progress, clock, range(100, 120), log_every=20, wait=0.004)
     assert rates == [pytest.approx({"images_per_second": 185.0, "data_wait_share": 0.004})]
     (line,) = [record.getMessage() for record in caplog.records]
@@ -70,14 +70,14 @@ def test_time_left_forgets_the_compilation_and_the_saves(caplog):
     clock = Clock()
     progress = Progress(1000, 0, 4, stream=io.StringIO(), clock=clock)
     clock.now += 600  # compiling
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="absl"):
         _run(progress, clock, range(0, 50))
     assert "eta 0:15:50" in caplog.records[-1].getMessage()  # 950 steps of a second
 
 
 def test_a_bar_on_a_terminal(caplog):
     clock, stream = Clock(), Terminal()
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="absl"):
         progress = Progress(40, 10, 3, stream=stream, clock=clock)
         _run(progress, clock, range(10, 20))
     last = stream.getvalue().replace("\n", "").split("\r")[-1]
@@ -90,7 +90,7 @@ def test_other_processes_are_silent_but_measure(caplog, monkeypatch):
     monkeypatch.setattr(jax, "process_index", lambda: 1)
     for stream in (Terminal(), io.StringIO()):
         clock = Clock()
-        with caplog.at_level(logging.INFO):
+        with caplog.at_level(logging.INFO, logger="absl"):
             reports = _run(Progress(40, 0, 2, stream=stream, clock=clock), clock, range(0, 10))
         assert reports == [{"images_per_second": 2.0, "data_wait_share": 0.25}]
         assert not stream.getvalue() and not caplog.records

@@ -51,7 +51,7 @@ class Listing:
     names: dict[int, str]
     boxes: Float[np.ndarray, "n 4"]
     parts: Float[np.ndarray, "n 15 3"]
-    train: Bool[np.ndarray, "n"]
+    train: Bool[np.ndarray, " n"]
 
 
 def read(options: ReadOptions) -> Collection:

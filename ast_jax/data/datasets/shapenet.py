@@ -179,7 +179,7 @@ def turned(vectors: np.ndarray, turn: Float[np.ndarray, "3 3"]) -> Float[np.ndar
     return (np.asarray(vectors, np.float64) @ turn.T).astype(np.float32)
 
 
-def choose_points(count: int, object_id: str, seed: int, variant: str) -> Int[np.ndarray, "m"]:
+def choose_points(count: int, object_id: str, seed: int, variant: str) -> Int[np.ndarray, " m"]:
     """Which of an object's points are kept: ``NUM_POINTS`` drawn at random, in their order; all for "full".
 
     Raises:

@@ -190,7 +190,7 @@ def _read_cameras(path: Path, numbers: list[int], loc: np.ndarray, scale: np.nda
         raise ValueError(f"{path}: {error}") from error
 
 
-def _unpack_bits(occupancies: np.ndarray, count: int, path: Path) -> Bool[np.ndarray, "m"]:
+def _unpack_bits(occupancies: np.ndarray, count: int, path: Path) -> Bool[np.ndarray, " m"]:
     """One bit per point, packed or not."""
     bits = np.unpackbits(occupancies) if occupancies.dtype == np.uint8 and len(occupancies) < count else occupancies
     if len(bits) < count:
