@@ -38,7 +38,7 @@ class Machine:
       devices: how many.
       mesh: of the config.
       peak: FLOP/s of one device, bfloat16.
-      memory_bytes: of one device.
+      bandwidth: bytes/s between one device and its memory.
       link: bytes/s that one device sends to its neighbours in one direction.
       source: of these numbers.
     """
@@ -47,18 +47,18 @@ class Machine:
     devices: int
     mesh: tuple[tuple[str, int], ...]
     peak: float
-    memory_bytes: float
+    bandwidth: float
     link: float
     source: str
 
 
 MACHINES = (
-    Machine("8 x H100", 8, (("data", 8), ("model", 1)), PEAK_FLOPS["H100"], 80e9, 450e9,
-            "NVIDIA H100 data sheet: NVLink 900 GB/s in both directions together"),
-    Machine("v5e-64", 64, (("data", 64), ("model", 1)), PEAK_FLOPS["TPU v5e"], 16e9, 100e9,
-            "Cloud TPU v5e: 1,600 Gbit/s of interconnect a chip, half of it in each direction"),
-    Machine("v5p-256", 256, (("data", 128), ("model", 2)), PEAK_FLOPS["TPU v5"], 95e9, 300e9,
-            "Cloud TPU v5p: 4,800 Gbit/s of interconnect a chip, half of it in each direction"),
+    Machine("8 x H100", 8, (("data", 8), ("model", 1)), PEAK_FLOPS["H100"], 3.35e12, 450e9,
+            "NVIDIA H100 SXM data sheet: memory 3.35 TB/s, NVLink 900 GB/s in both directions together"),
+    Machine("v5e-64", 64, (("data", 64), ("model", 1)), PEAK_FLOPS["TPU v5e"], 819e9, 100e9,
+            "Cloud TPU v5e: memory 819 GB/s, interconnect 1,600 Gbit/s a chip, half of it in each direction"),
+    Machine("v5p-256", 256, (("data", 128), ("model", 2)), PEAK_FLOPS["TPU v5"], 2765e9, 300e9,
+            "Cloud TPU v5p: memory 2,765 GB/s, interconnect 4,800 Gbit/s a chip, half of it in each direction"),
 )  # fmt: skip
 
 
@@ -68,6 +68,7 @@ class Cost:
 
     Args:
       flops: of all devices together.
+      traffic_bytes: between one device and its memory.
       state_bytes: parameters, moments and average on one device.
       temporary_bytes: on one device, as XLA's CPU compiler lays them out.
       collectives: of one part of the batch; each part has them.
@@ -75,6 +76,7 @@ class Cost:
     """
 
     flops: float
+    traffic_bytes: float
     state_bytes: int
     temporary_bytes: int
     collectives: list[Collective]
@@ -113,7 +115,8 @@ def step_cost(config: ConfigDict, devices: int) -> Cost:
         for leaf in jax.tree.leaves(program.first_state)
     )
     collectives = find_collectives(step.executable.as_text(), devices)
-    return Cost(parts * step.stats.flops, state_bytes, step.stats.temporary_bytes, collectives, parts)
+    traffic = step.executable.cost_analysis()["bytes accessed"]
+    return Cost(parts * step.stats.flops, parts * traffic, state_bytes, step.stats.temporary_bytes, collectives, parts)
 
 
 def _abstract_batch(config: ConfigDict, sharding: jax.sharding.NamedSharding) -> Batch:
@@ -124,29 +127,30 @@ def _abstract_batch(config: ConfigDict, sharding: jax.sharding.NamedSharding) ->
 def _page(config: ConfigDict) -> Iterable[str]:
     yield from _INTRODUCTION.splitlines()
     yield (
-        "| machine | mesh | TFLOP a step | state a device | temporary a device | sent a device | compute | transfers | "
-        "step | pictures/s | efficiency |"
+        "| machine | mesh | TFLOP a step | traffic a device | sent a device | compute | memory | transfers | step | "
+        "pictures/s | efficiency | state a device | temporary a device |"
     )
-    yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+    yield "| --- | --- |" + " ---: |" * 11
+    notes = []
     for machine in MACHINES:
         config.mesh = machine.mesh
         cost = step_cost(config, machine.devices)
         compute = cost.flops / (machine.devices * machine.peak * _UTILISATION.value)
-        transfers = cost.sent_bytes / machine.link
-        step = compute + transfers
+        memory, transfers = cost.traffic_bytes / machine.bandwidth, cost.sent_bytes / machine.link
+        step = max(compute, memory) + transfers
         mesh = " x ".join(f"{name} {size}" for name, size in machine.mesh)
         yield (
-            f"| {machine.name} | {mesh} | {cost.flops / 1e12:,.0f} | {cost.state_bytes / 1e9:.2f} GB | "
-            f"{cost.temporary_bytes / 1e9:.1f} GB | {cost.sent_bytes / 1e9:.1f} GB | {compute:.2f} s | "
-            f"{transfers:.2f} s | {step:.2f} s | {config.batch_size / step:,.0f} | {100 * compute / step:.0f} % |"
+            f"| {machine.name} | {mesh} | {cost.flops / 1e12:,.0f} | {cost.traffic_bytes / 1e9:,.0f} GB | "
+            f"{cost.sent_bytes / 1e9:.1f} GB | {compute:.2f} s | {memory:.2f} s | {transfers:.2f} s | {step:.2f} s | "
+            f"{config.batch_size / step:,.0f} | {100 * (step - transfers) / step:.0f} % | "
+            f"{cost.state_bytes / 1e9:.2f} GB | {cost.temporary_bytes / 1e9:.1f} GB |"
         )
         counts = ", ".join(f"{n} {kind}" for kind, n in count_by_kind(cost.collectives).items() if n)
-        _NOTES.append(f"- {machine.name}: {counts} in each of {cost.parts} parts of a batch. {machine.source}.")
+        notes.append(f"- {machine.name}: {counts} in each of {cost.parts} parts of a batch. {machine.source}.")
     yield ""
-    yield from _NOTES
+    yield from notes
 
 
-_NOTES: list[str] = []
 _INTRODUCTION = """# Scale, on paper
 
 ```
@@ -157,14 +161,17 @@ fake CPU devices, and the program is read.
 
     compute   = FLOPs / (devices x peak FLOP/s x 0.4)
     transfers = sum over collectives of bytes sent by a device / bytes/s of its links in one direction
-    step      = compute + transfers          (no overlap: what really overlaps makes it faster)
-    efficiency = compute / step              (against one device that has no one to talk to)
+    memory    = bytes that a device reads and writes / bytes/s of its memory
+    step      = max(compute, memory) + transfers     (transfers hide behind nothing: what overlaps makes it faster)
+    efficiency = max(compute, memory) / step         (against one device that has no one to talk to)
 
 - FLOPs are XLA's count for the program before optimisation. **The rasterizer is a loop whose length depends on the
   scene; its body counts once**, so its time is not in the table. Recomputed activations are.
 - 0.4 of the peak is an assumption (`--utilisation`).
 - A ring sends `2 (n - 1) / n` of the bytes for an all-reduce, `(n - 1) / n` for an all-gather, `n - 1` times its result
   for a reduce-scatter. Gradients are summed in each part of a batch anew, which an optimiser may move behind the loop.
+- Traffic is that of the program as XLA's CPU compiler fuses it. It computes bfloat16 in float32 and fuses less than the
+  compilers for GPUs and TPUs, so `memory` is an upper bound.
 - Temporary memory is what XLA's CPU compiler asks for; those of GPUs and TPUs plan differently.
 """
 

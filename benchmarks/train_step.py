@@ -7,7 +7,8 @@ Without --root the pictures are noise and the cameras random, which changes noth
 the size of the released AST code: 64 px, 642 shape queries, 1,280 texture queries, d = 128, 32 pictures a step, six
 candidate cameras each.
 
-Every part is compiled alone and timed forward and backward; what they do not add up to is in the last row.
+Every part is compiled alone and timed with the gradient that a step takes through it; what they do not add up to is
+"losses and the rest". Parts that overlap in the whole step can make it negative.
 """
 
 import time
@@ -23,6 +24,7 @@ from ml_collections import ConfigDict, config_flags
 from ast_jax.data.example import Batch
 from ast_jax.data.pipeline import DataSource, make_batches
 from ast_jax.losses.views import ViewSettings, render_views
+from ast_jax.model import Prediction
 from ast_jax.training.program import Program, make_program
 from ast_jax.training.sharding import make_layout
 from benchmarks.noise import noise_batch
@@ -43,17 +45,13 @@ def main(argv: list[str]) -> None:
     program = make_program(config, make_layout(config, jax.devices()[:1]))
     stage = next(stage for stage in program.stages if stage.name == _STAGE.value)
     batch = jax.device_put(_batch(config), program.layout.by_batch)
-    params = jax.tree.map(jnp.copy, program.first_state.params)
-    parts = _parts(program, params, batch, with_colour="l1" in dict(stage.losses))
-    seconds = {name: _median(function) for name, function in parts.items()}
-    seconds = {"encoder": seconds["encoder"], "decoders": seconds["model"] - seconds["encoder"]} | {
-        name: value for name, value in seconds.items() if name not in ("encoder", "model")
-    }
-    whole = {}
+    # Where the camera is unknown, steps that train the cameras and steps that train the shape take turns.
     phases = ("pose", "shape") if config.model.camera.kind == "candidates" else ("shape",)
+    table = {}
     for number, phase in enumerate(phases):
-        whole[phase] = _median(_step(program, stage, number, batch))
-    _print_table(config, seconds, whole)
+        table[phase] = _seconds(_parts(program, batch, phase, with_colour="l1" in dict(stage.losses)))
+        table[phase]["whole step"] = _median(_step(program, stage, number, batch))
+    _print_table(config, table)
 
 
 def set_ast_size(config: ConfigDict) -> None:
@@ -74,53 +72,54 @@ def _batch(config: ConfigDict) -> Batch:
     return noise_batch(config)
 
 
-def _parts(program: Program, params: dict, batch: Batch, *, with_colour: bool) -> dict[str, Callable]:
-    """name -> a call that computes this part and its gradient."""
-    config = program.config
-
-    def model_loss(params):
-        prediction = nnx.merge(program.graphdef, params)(batch.image)
-        texels = 0.0 if prediction.texels is None or not with_colour else prediction.texels.sum()
-        return prediction.vertices.sum() + texels
+def _parts(program: Program, batch: Batch, phase: str, *, with_colour: bool) -> dict[str, Callable]:
+    """name -> a call that computes this part, and the gradient that a step of this phase takes through it."""
+    config, params = program.config, jax.tree.map(jnp.copy, program.first_state.params)
 
     def encoder_loss(params):
         encoding = nnx.merge(program.graphdef, params).encoder(batch.image)
         return sum(leaf.sum() for leaf in jax.tree.leaves(encoding))
 
-    prediction = jax.jit(lambda p: nnx.merge(program.graphdef, p)(batch.image))(params)
-    camera = batch.camera if prediction.camera is None else prediction.camera
-    size = (config.data.render_size,) * 2
-    settings = ViewSettings(
-        size, config.render.sigma, config.render.gamma, config.render.blending, tuple(config.data.background)
-    )
-    texels = prediction.texels if with_colour else None
+    def model_loss(params):
+        prediction = nnx.merge(program.graphdef, params)(batch.image)
+        surface = prediction.vertices.sum() + (prediction.texels.sum() if with_colour else 0.0)
+        if phase == "shape":
+            return surface
+        camera = sum(leaf.sum() for leaf in jax.tree.leaves((prediction.camera, prediction.camera_logits)))
+        return camera + jax.lax.stop_gradient(surface)
 
-    def render_loss(vertices, texels, camera):
+    prediction = jax.jit(lambda p: nnx.merge(program.graphdef, p)(batch.image))(params)
+    optimizer, opt_state = program.optimizer, jax.tree.map(jnp.copy, program.first_state.opt_state)
+    update = jax.jit(lambda grads, opt, params: optimizer.update(grads, opt, params)[0])
+    return {
+        "encoder": _gradient(encoder_loss, params),
+        "model": _gradient(model_loss, params),
+        "rasterizer": _rasterizer(config, prediction, batch, phase, with_colour=with_colour),
+        "optimizer": lambda: jax.block_until_ready(update(params, opt_state, params)),
+    }
+
+
+def _rasterizer(config: ConfigDict, prediction: Prediction, batch: Batch, phase: str, *, with_colour: bool) -> Callable:
+    """Every candidate with the gradient of the cameras, or one view each with that of the mesh and its colours."""
+    look = (config.render.sigma, config.render.gamma, config.render.blending, tuple(config.data.background))
+    settings = ViewSettings((config.data.render_size,) * 2, *look)
+
+    def loss(vertices, texels, camera):
         rgb, alpha = render_views(vertices, prediction.faces, camera, settings, texels=texels)
         return jnp.square(alpha).sum() + (0.0 if rgb is None else jnp.square(rgb).sum())
 
-    few = jax.tree.map(lambda x: x[:, :1], camera)
-    optimizer, state = program.optimizer, program.first_state
-    update = jax.jit(lambda grads, opt, params: optimizer.update(grads, opt, params)[0])
-    parts = {
-        "encoder": _gradient(encoder_loss, params),
-        "model": _gradient(model_loss, params),
-    }
-    views = "x".join(map(str, camera.translation.shape[:2]))
-    if camera.translation.shape[1] > 1 and prediction.camera is not None:
-        parts[f"rasterizer, {views} pictures (pose)"] = _gradient(
-            lambda c: render_loss(prediction.vertices, texels, c), camera
-        )
-        parts[f"rasterizer, {len(batch.image)} pictures (shape)"] = _gradient(
-            lambda v, t: render_loss(v, t, few), prediction.vertices, texels
-        )
-    else:
-        parts[f"rasterizer, {views} pictures"] = _gradient(
-            lambda v, t: render_loss(v, t, camera), prediction.vertices, texels
-        )
-    opt_state = jax.tree.map(jnp.copy, state.opt_state)
-    parts["optimizer"] = lambda: jax.block_until_ready(update(params, opt_state, params))
-    return parts
+    texels = prediction.texels if with_colour else None
+    if phase == "pose":
+        return _gradient(lambda camera: loss(prediction.vertices, texels, camera), prediction.camera)
+    camera = batch.camera if prediction.camera is None else jax.tree.map(lambda x: x[:, :1], prediction.camera)
+    return _gradient(lambda vertices, texels: loss(vertices, texels, camera), prediction.vertices, texels)
+
+
+def _seconds(parts: dict[str, Callable]) -> dict[str, float]:
+    """Of each part; the decoders are what the model takes beside its encoder."""
+    seconds = {name: _median(turn) for name, turn in parts.items()}
+    decoders = seconds.pop("model") - seconds["encoder"]
+    return {"encoder": seconds.pop("encoder"), "decoders": decoders} | seconds
 
 
 def _gradient(function: Callable, *args) -> Callable:
@@ -149,19 +148,21 @@ def _median(turn: Callable) -> float:
     return float(np.median(times))
 
 
-def _print_table(config: ConfigDict, seconds: dict[str, float], whole: dict[str, float]) -> None:
-    mean = float(np.mean(list(whole.values())))
-    rasterizer = np.mean([value for name, value in seconds.items() if name.startswith("rasterizer")])
-    other = mean - rasterizer - sum(v for name, v in seconds.items() if not name.startswith("rasterizer"))
+def _print_table(config: ConfigDict, table: dict[str, dict[str, float]]) -> None:
+    for seconds in table.values():
+        whole = seconds.pop("whole step")
+        seconds["losses and the rest"] = whole - sum(seconds.values())
+        seconds["whole step"] = whole
+    mean = {name: float(np.mean([seconds[name] for seconds in table.values()])) for name in next(iter(table.values()))}
+    columns = table if len(table) == 1 else table | {"mean": mean}
     device = jax.devices()[0].device_kind
     print(f"{config.batch_size} pictures of {config.data.image_size} px, stage {_STAGE.value}, {device}")
-    print("| part | seconds | share of a step |\n| --- | ---: | ---: |")
-    for name, value in (*seconds.items(), ("losses and the rest", other)):
-        print(f"| {name} | {value:.3f} | {100 * value / mean:.0f} % |")
-    for phase, value in whole.items():
-        print(f"| whole step, {phase} | {value:.3f} | {config.batch_size / value:.1f} pictures/s |")
-    print(f"| mean step | {mean:.3f} | {config.batch_size / mean:.1f} pictures/s |")
-    print(f"rasterizer: {100 * rasterizer / mean:.0f} % of the step")
+    print("| part |" + "".join(f" {name} |" for name in columns) + "\n| --- |" + " ---: |" * len(columns))
+    for name in mean:
+        cells = (f" {s[name]:.3f} s, {100 * s[name] / s['whole step']:.0f} % |" for s in columns.values())
+        print(f"| {name} |" + "".join(cells))
+    print(f"{config.batch_size / mean['whole step']:.1f} pictures/s")
+    print(f"rasterizer: {100 * mean['rasterizer'] / mean['whole step']:.0f} % of the step")
 
 
 if __name__ == "__main__":

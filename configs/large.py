@@ -52,7 +52,7 @@ def _make_tiny(config: ConfigDict) -> None:
     config.data.image_size = config.data.render_size = 32
     config.model.dim, config.model.heads = 16, 2
     config.model.encoder.name, config.model.encoder.width = "convnet", 8
-    config.model.shape.level = config.model.shape.query_level = 2
+    config.model.shape.level = config.model.shape.query_level = 3
     config.model.shape.layers = config.model.texture.layers = 1
     config.model.texture.query_level, config.model.texture.texels = 1, 2
     config.batch_size, config.accumulate_steps = 8, 2

@@ -45,6 +45,10 @@ def _make_tiny(config: ConfigDict) -> None:
     config.data.root = "data/quickstart_tiny"
     config.data.num_objects = 10
     config.data.image_size = config.data.render_size = 32
+    config.model.dim, config.model.heads = 16, 2
+    config.model.encoder.width = 8
+    config.model.shape.query_level = 1
+    config.model.texture.query_level, config.model.texture.texels = 1, 2
     config.batch_size = 8
     config.stages = (("shape", 4), ("joint", 4))
     config.log_every = 2

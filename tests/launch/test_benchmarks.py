@@ -18,7 +18,10 @@ def cub(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize("variant, protocols", [("cmr", ("cub_cmr", "cub_umr")), ("ast", ("cub_ast",))])
+@pytest.mark.parametrize(
+    "variant, protocols",
+    [("cmr", ("cub_cmr", "cub_umr")), pytest.param("ast", ("cub_ast",), marks=pytest.mark.slow)],
+)
 def test_cub_from_the_archive_to_the_row(cub, tmp_path, variant, protocols):
     data, run = tmp_path / "data", tmp_path / "run"
     command = ["launch.prepare_data", "--dataset=cub", f"--source={cub}", f"--variant={variant}"]

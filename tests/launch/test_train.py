@@ -60,7 +60,7 @@ def test_a_full_disk_ends_with_one_line_and_loses_nothing(tmp_path):
     command += [f"--config.data.root={tmp_path / 'data'}", "--config.checkpoint_every=2"]
     assert _run(*command, "--config.stages=(('shape', 2), ('joint', 0))").returncode == 0
     change = ["--config.stages=(('shape', 6), ('joint', 0))", "--allow_config_change"]
-    shell = f"ulimit -f 1000; exec {shlex.join([sys.executable, '-m', *command, *change])}"
+    shell = f"ulimit -f 100; exec {shlex.join([sys.executable, '-m', *command, *change])}"
     full = subprocess.run(["bash", "-c", shell], cwd=ROOT, capture_output=True, text=True, timeout=900)
     assert full.returncode == 1
     assert full.stderr.strip().splitlines()[-1].startswith("error: could not save a checkpoint (")

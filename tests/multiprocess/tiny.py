@@ -6,12 +6,10 @@ from configs import quickstart
 
 
 def get_config() -> ConfigDict:
-    """As the quickstart's ``tiny``, and smaller."""
+    """As the quickstart's ``tiny``, and less of it."""
     config = quickstart.get_config("tiny")
     config.mesh = (("data", 2), ("model", 2))
-    config.model.dim, config.model.heads, config.model.num_keypoints = 16, 2, 0
-    config.model.encoder.width = 8
-    config.model.shape.level, config.model.shape.query_level = 2, 1
+    config.model.num_keypoints, config.model.shape.level = 0, 2
     config.model.texture.kind = "none"
     config.model.camera.predict = False
     config.optimizer.name = "adamw"

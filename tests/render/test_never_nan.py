@@ -137,11 +137,12 @@ def test_rasterize_and_soft_coverage(dtype, rounds):
         assert (np.asarray(fragments.face_id) >= 0).mean() > 0.2 and np.abs(gradient).max() > 0
 
 
-@pytest.mark.parametrize(
-    "camera, dtype, rounds",
-    [(perspective, "float32", ROUNDS), (weak_perspective, "float32", 1), (perspective, "bfloat16", 1)],
-)
-@pytest.mark.parametrize("blending", BLENDINGS)
+# The other camera and the other dtype change what comes before the blending, so each is tried with one of them.
+CASES = [(blending, perspective, "float32", ROUNDS) for blending in BLENDINGS]
+CASES += [("softmax", weak_perspective, "float32", 1), ("hard", perspective, "bfloat16", 1)]
+
+
+@pytest.mark.parametrize("blending, camera, dtype, rounds", CASES)
 def test_pictures(blending, camera, dtype, rounds):
     for seed, (texture, light) in zip(range(rounds), materials(dtype)):
         if blending == "softmax" and isinstance(texture, UVImage):

@@ -43,7 +43,7 @@ def test_muons_update_is_orthogonal(config, path, shape, axes):
     params = jnp.zeros(shape)
     for name in reversed(path):
         params = {name: params}
-    config.optimizer.weight_decay = 0.0
+    config.optimizer.name, config.optimizer.weight_decay = "muon", 0.0
     update = np.asarray(jax.tree.leaves(_first_update(config, params))[0]).transpose(axes)
     inputs = 1 if path[-2] not in ("conv", "out") else len(shape) - 1
     matrix = update.reshape(np.prod(update.shape[:inputs]), -1)

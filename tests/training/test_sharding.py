@@ -23,7 +23,7 @@ def wide(config):
     """Eight heads, so that each of eight devices can have one."""
     config.model.dim, config.model.heads = 32, 8
     config.model.num_keypoints = 2
-    config.optimizer.ema_decay = 0.9
+    config.optimizer.name, config.optimizer.ema_decay = "muon", 0.9
     config.stage.joint.losses.keypoint = 1.0
     return config
 
