@@ -3,7 +3,8 @@
     python -m benchmarks.kill_test --kills=20 --output=/tmp/kill_test
 
 Each kill is a SIGKILL after a random time; then the same command is started again. At the end the losses of all steps
-are compared, and at every kill the steps lost are counted: never more than lie between two saves.
+are compared, and at every kill the steps since the last save are counted. Saving goes on beside training, so that a
+kill during a save loses the steps since the one before.
 """
 
 import json
@@ -44,7 +45,8 @@ def main(argv: list[str]) -> None:
             process.kill()
             process.wait()
             kills += 1
-            print(f"kill {kills} after step {_last_step(killed)}, saved: {_saved(killed)}", flush=True)
+            step, saved = _last_step(killed), _saved(killed)
+            print(f"kill {kills} after step {step}: {saved} is saved, {step - saved} steps are lost", flush=True)
         else:
             _wait(process)
     first, second = _losses(straight), _losses(killed)
@@ -89,11 +91,12 @@ def _last_step(workdir: Path) -> int:
 
 
 def _losses(workdir: Path) -> dict[int, float]:
-    return {line["step"]: line["loss"] for line in _lines(workdir)}
+    return {line["step"]: line["loss"] for line in _lines(workdir) if "loss" in line}  # others are of the validation
 
 
-def _saved(workdir: Path) -> list[str]:
-    return sorted(path.name for path in (workdir / "checkpoints").glob("*") if path.name.isdigit())
+def _saved(workdir: Path) -> int:
+    """The newest step that is whole on disk; a save under way has another name."""
+    return max((int(path.name) for path in (workdir / "checkpoints").glob("*") if path.name.isdigit()), default=0)
 
 
 if __name__ == "__main__":

@@ -172,7 +172,9 @@ fake CPU devices, and the program is read.
   for a reduce-scatter. Gradients are summed in each part of a batch anew, which an optimiser may move behind the loop.
 - Traffic is that of the program as XLA's CPU compiler fuses it. It computes bfloat16 in float32 and fuses less than the
   compilers for GPUs and TPUs, so `memory` is an upper bound.
-- Temporary memory is what XLA's CPU compiler asks for; those of GPUs and TPUs plan differently.
+- Temporary memory is what XLA's CPU compiler asks for. It computes nothing twice to save memory, whatever `recompute`
+  says, so that this is far more than GPUs and TPUs need. Where it does not fit there: more parts, `accumulate_steps`.
+
 """
 
 

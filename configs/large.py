@@ -1,7 +1,7 @@
 """The method at scale: ResNet-50, d = 768, 12 decoder layers, 2,562 shape queries, 256 px, 4,096 pictures a step.
 
 Command: python -m launch.train --config=configs/large.py --workdir=runs/large --expect_devices=64
-Scale:   python -m benchmarks.scaling computes what a step costs on 8 to 256 devices from the compiled program.
+Scale:   docs/scaling.md, what a step costs on 8 to 256 devices, computed from the compiled program.
 Data:    any prepared data set of 256 px, see docs/data.md; CUB's squares by default.
 Never trained: no time and no score to promise.
 """
