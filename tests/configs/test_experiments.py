@@ -18,7 +18,7 @@ VARIANTS = {
     "cub": (None, "ast", "cmr,size=tiny"),
     "shapenet": (None, "02691156,shape=mlp,steps=9"),
     "freeshapes": ("aircraft", "chair,shape=mlp", "car,steps=9"),
-    "large": (None, "size=tiny", "accumulate=32,model=2"),
+    "large": ("size=tiny", "accumulate=32,model=2"),
 }
 
 
