@@ -154,7 +154,7 @@ def _transparency_backward(settings, saved, cotangent):
         rows = worklist.take_rows(table, pairs.face)
 
         def at_pixel(pixel: Pixel, sums):
-            position = worklist.once(pairs, lambda: border_position(rows, pixel.x, pixel.y))
+            position = worklist.once(pairs.face, lambda: border_position(rows, pixel.x, pixel.y))
             distance = distance_at(rows, pixel.x, pixel.y, position)
             scale = _relative_slope(settings, distance, sigma) * worklist.take(incoming, pixel)
             updates = distance_gradient(rows, pixel.x, pixel.y, position, scale)

@@ -276,13 +276,13 @@ def nearest_behind(
         def at_pixel(pixel: Pixel, carry):
             nearest, face_id = carry
             # Once: a compiler that computed a depth twice might not find it equal to itself.
-            depth = worklist.once(pairs, lambda: comparable_depth(depth_at(rows, pixel.x, pixel.y)))
+            depth = worklist.once(pairs.face, lambda: comparable_depth(depth_at(rows, pixel.x, pixel.y)))
             if front is not None:
                 behind = is_behind(depth, pairs.face, *(worklist.take(image, pixel) for image in front))
                 depth = jnp.where(behind, depth, jnp.inf)
             # Read before the image is written, and needed to write it: XLA would keep the old image for a later look
             # by copying all of it, for every pixel of a window.
-            depth, before = worklist.once(pairs, lambda: (depth, worklist.take(nearest, pixel)))
+            depth, before = worklist.once(pairs.face, lambda: (depth, worklist.take(nearest, pixel)))
             nearest = nearest.at[pixel.index].min(jnp.minimum(depth, before), mode="promise_in_bounds")
             after = worklist.take(nearest, pixel)
             # A pixel that came nearer forgets its face; then the lowest face at the new depth takes it.

@@ -295,7 +295,7 @@ def each_pixel(pairs: Pairs, canvas: Canvas, step: Callable[[Pixel, Carry], Carr
     return jax.lax.fori_loop(0, canvas.side**2, body, carry)
 
 
-def once(pairs: Pairs, function: Callable[[], Carry]) -> Carry:
+def once(index: jax.Array, function: Callable[[], Carry]) -> Carry:
     """Calls a function whose results are to be computed once and stored.
 
     XLA repeats cheap operations in every one of their consumers, however many they add up to: without this a gradient
@@ -303,7 +303,7 @@ def once(pairs: Pairs, function: Callable[[], Carry]) -> Carry:
     before it decides, so there the barrier is a condition that always holds, which XLA cannot know.
 
     Args:
-        pairs: the chunk.
+        index: any integers that are not negative, of at least one axis.
         function: closes over all it needs.
 
     Returns:
@@ -311,14 +311,13 @@ def once(pairs: Pairs, function: Callable[[], Carry]) -> Carry:
     """
     if jax.default_backend() != "cpu":
         return jax.lax.optimization_barrier(function())
-    results = jax.eval_shape(function)
+    results, first = jax.eval_shape(function), index.reshape(-1)[0]
 
     def never():
         # Made from an argument, so that under `shard_map` both branches differ between devices.
-        zero = 0 * pairs.face[0]
-        return jax.tree.map(lambda out: jnp.zeros(out.shape, out.dtype) + zero.astype(out.dtype), results)
+        return jax.tree.map(lambda out: jnp.zeros(out.shape, out.dtype) + (0 * first).astype(out.dtype), results)
 
-    return jax.lax.cond(pairs.face[0] >= 0, function, never)
+    return jax.lax.cond(first >= 0, function, never)
 
 
 def zeros(pairs: Pairs, count: int, dtype) -> tuple[jax.Array, ...]:

@@ -1,15 +1,18 @@
 """Layers front to back: faces with soft borders, the nearest over those behind it.
 
-The faces near a pixel are peeled in the order of depth at clamped barycentrics, then index. With d the squared distance
-to the border of a face, negative inside:
+The faces near a pixel are blended in the order of depth at clamped barycentrics, then index. With d the squared
+distance to the border of a face, negative inside:
 
     alpha_i = exp(-max(d_i, 0) / sigma),  T_i = prod_(j < i) (1 - alpha_j),
     rgb = sum_i T_i alpha_i colour_i + T backdrop
 
 and the coverage is 1 - T, where T is what all of them let through. Faces are opaque inside, so what is behind them gets
-neither weight nor gradient. Peeling goes on until no pixel lets light through, however many layers that takes, or for
-`layers` of them. Each layer looks only at the pixels that are still open. The backward pass peels anew; of each pixel
-only T is kept besides the picture.
+neither weight nor gradient: the picture is the hard one, and over it the soft borders of the faces in front of what it
+shows. Those are listed (`render.fragment_list`), all of them or the nearest `layers` of a pixel. The backward pass lists
+them anew; of each pixel only T and two integers are kept besides the picture. With g the cotangent of rgb, what is
+behind fragment i has the value B_i, and
+
+    B_i = alpha_(i + 1) g colour_(i + 1) + (1 - alpha_(i + 1)) B_(i + 1),  d / d(1 - alpha_i) = T_i (B_i - g colour_i).
 
 Source: Monnier et al., Share With Thy Neighbors (Unicorn), ECCV 2022, which AST follows.
 """
@@ -23,32 +26,27 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int
 
 from render import worklist
-from render.arrays import Array, Structure, join_floats, positive_part, split_floats
-from render.clamped import depth_of, face_table, place
+from render.arrays import Array, Structure, join_floats, split_floats
+from render.clamped import face_table, parts_gradient, place, place_gradient
 from render.coverage import reach_in_sigmas
-from render.distance import border_position, distance_at, signed_squared_distance
-from render.rasterize import (
-    NO_FACE,
-    Fragments,
-    attach,
-    before_all,
-    comparable_depth,
-    global_index,
-    is_behind,
-    nearest_behind,
-    sort_corners,
-    within_image,
+from render.distance import border_position, distance_at, distance_gradient, signed_squared_distance
+from render.fragment_list import (
+    FragmentList,
+    Search,
+    Surface,
+    count_fragments,
+    depth_to_compare,
+    each_round,
+    make_search,
+    sorted_table,
 )
-from render.scene import Scene, Softness, nearest_crossing, surface_colour
-from render.screen import ScreenFaces, soft_box
+from render.rasterize import NO_FACE, Fragments, attach, comparable_depth, global_index, is_behind
+from render.scene import Scene, Softness, nearest_crossing, paint, surface_colour
+from render.screen import ScreenFaces
 from render.worklist import Canvas
 
-# Transparency below which nothing behind is looked at. Far less than what can be seen: the gradient of an opacity
-# close to one is a share of what is behind, however little of that gets through.
-_OPAQUE = 1e-15
-# The pixels of an image are looked at in at least this many lots, and the backward pass gathers as many before it
-# differentiates their colours.
-_LOTS = 16
+# Fragments of an image are coloured in lots of its pixels divided by this number.
+_LOTS = 4
 
 
 def blend(
@@ -59,15 +57,14 @@ def blend(
     Args:
         scene: the batch.
         softness: how soft.
-        face_id: not needed, layers are peeled.
+        face_id: nearest faces.
 
     Returns:
         rgb and alpha.
     """
-    layers = jnp.iinfo(jnp.int32).max if softness.layers is None else softness.layers
     floats, others, structure = split_floats(scene)
-    settings = _Settings(scene.canvas, softness.cutoff, layers, structure)
-    rgb, transparency = _composite(settings, floats, others, nearest_crossing(scene), softness.sigma)
+    settings = _Settings(scene.canvas, softness.cutoff, softness.layers, structure)
+    rgb, transparency = _composite(settings, floats, others, face_id, nearest_crossing(scene), softness.sigma)
     return rgb, 1.0 - transparency
 
 
@@ -76,219 +73,225 @@ class _Settings(NamedTuple):
 
     canvas: Canvas
     cutoff: float
-    layers: int
+    layers: int | None
     structure: Structure
 
     @property
-    def pixels(self) -> int:
-        """Pixels of an image."""
-        return self.canvas.height * self.canvas.width
-
-    @property
     def lot(self) -> int:
-        """Pixels of an image that are looked at together."""
-        return min(max(self.pixels // _LOTS, 64), self.pixels)
+        """Fragments of an image that are coloured together."""
+        pixels = self.canvas.height * self.canvas.width
+        return min(max(pixels // _LOTS, 64), pixels)
 
 
 class _Lot(NamedTuple):
-    """Some pixels of a layer, `[b, 1, lot]` each.
+    """Some fragments of each image, `[b, 1, lot]`.
 
     Attributes:
-        pixel: number within the image.
-        face_id: what they see, -1 where the lot is not full.
-        clear: how much light gets through all that is in front.
+        place: in the list; its length where the lot is not full.
+        face_id: index within the image, -1 where the lot is not full.
+        x: columns of the pixels.
+        y: rows of the pixels.
     """
 
-    pixel: jax.Array
+    place: jax.Array
     face_id: jax.Array
-    clear: jax.Array
+    x: jax.Array
+    y: jax.Array
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _composite(settings: _Settings, floats, others, crossing, sigma):
+def _composite(settings: _Settings, floats, others, face_id, crossing, sigma):
     """rgb and transparency."""
-    return _composite_forward(settings, floats, others, crossing, sigma)[0]
+    return _composite_forward(settings, floats, others, face_id, crossing, sigma)[0]
 
 
-def _composite_forward(settings: _Settings, floats, others, crossing, sigma):
+def _composite_forward(settings: _Settings, floats, others, face_id, crossing, sigma):
     scene = join_floats(settings.structure, floats, others)
+    search, opaque = _search(settings, scene, face_id, crossing, sigma)
+    count = count_fragments(search)
 
-    def visit(rgb, lot: _Lot):
-        through, colour = _fragment(settings, scene, lot.pixel, lot.face_id, sigma)
-        return _scatter_add(rgb, lot.pixel, (lot.clear * (1.0 - through))[..., None] * colour), through
+    def add(fragments: FragmentList, carry):
+        rgb, clear = carry
+        through, colour = _colours(settings, scene, fragments, sigma)
+        weight = _clear(fragments, through) * (1.0 - through)
+        rgb = rgb.at[fragments.pixel].add(weight[:, None] * colour, mode="drop")
+        return rgb, clear.at[fragments.pixel].multiply(through, mode="drop")
 
-    black = jnp.zeros((*crossing.shape[:1], settings.pixels, 3), scene.screen.corners.dtype)
-    rgb, transparency = _visit_layers(settings, scene, crossing, sigma, visit, black + 0 * crossing[:, :1, :1])
-    rgb = rgb.reshape(*crossing.shape, 3) + transparency[..., None] * scene.backdrop
-    return (rgb, transparency), (floats, others, crossing, sigma, rgb, transparency)
-
-
-class _Pending(NamedTuple):
-    """What waits to be differentiated, `[b, 1, lots * lot]`, and how many lots there are.
-
-    Attributes:
-        pixel: number within the image.
-        face_id: -1 for none.
-        weight: of the colour in the picture.
-        to_through: cotangent of 1 - alpha.
-        lots: filled so far.
-    """
-
-    pixel: jax.Array
-    face_id: jax.Array
-    weight: jax.Array
-    to_through: jax.Array
-    lots: jax.Array
+    dtype, pixels = scene.screen.corners.dtype, count.size
+    rgb, clear = each_round(search, count, add, (jnp.zeros((pixels, 3), dtype), jnp.ones(pixels, dtype)))
+    rgb, clear = rgb.reshape(*count.shape, 3), clear.reshape(count.shape)
+    behind = _seen_behind(settings, opaque, count)
+    rgb = rgb + clear[..., None] * paint(scene, behind)
+    transparency = jnp.where(behind >= 0, 0.0, clear)
+    return (rgb, transparency), (floats, others, face_id, crossing, sigma, count, clear)
 
 
 def _composite_backward(settings: _Settings, saved, cotangent):
-    floats, others, crossing, sigma, rgb, transparency = saved
-    batch, rebuild = crossing.shape[0], functools.partial(join_floats, settings.structure, others=others)
-    scene = rebuild(floats=floats)
+    floats, others, face_id, crossing, sigma, count, clear = saved
     to_rgb, to_transparency = cotangent
-    # What a pixel's value, weighted with its cotangent, is made of: all layers, then the backdrop.
-    whole = jnp.sum(to_rgb * rgb, axis=-1) + to_transparency * transparency
-    to_colours = to_rgb.reshape(batch, -1, 3)
+    rebuild = functools.partial(join_floats, settings.structure, others=others)
+    scene = rebuild(floats=floats)
+    search, opaque = _search(settings, scene, face_id, crossing, sigma)
+    behind = _seen_behind(settings, opaque, count)
+    painted, to_painted = jax.vjp(lambda floats: paint(rebuild(floats=floats), behind), floats)
+    (gradient,) = to_painted(clear[..., None] * to_rgb)
+    # The value of what the front lets through.
+    value_behind = jnp.sum(to_rgb * painted, axis=-1) + jnp.where(behind >= 0, 0.0, to_transparency)
 
-    def visit(carry, lot: _Lot):
-        rest, pending, gradient = carry
-        through, colour = _fragment(settings, scene, lot.pixel, lot.face_id, sigma)
-        value = jnp.sum(_gather(to_colours, lot.pixel) * colour, axis=-1)
-        weight = lot.clear * (1.0 - through)
-        rest = _scatter_add(rest, lot.pixel, -weight * value)
-        # What is behind is proportional to 1 - alpha; inside, that is 0 and does not move.
-        soft = through > 0.0
-        behind = jnp.where(soft, _gather(rest, lot.pixel) / jnp.where(soft, through, 1.0), 0.0)
-        pending = _append(settings, pending, lot, weight, behind - lot.clear * value)
-        pending, gradient = jax.lax.cond(pending.lots == _LOTS, differentiate, lambda *x: x, pending, gradient)
-        return (rest, pending, gradient), through
+    def add(fragments: FragmentList, gradient):
+        through, colour = _colours(settings, scene, fragments, sigma)
+        to_colour = to_rgb.reshape(-1, 3).at[fragments.pixel].get(mode="clip")
+        value, weight = jnp.sum(to_colour * colour, axis=-1), _clear(fragments, through)
+        rest = _rest(fragments, through, value, value_behind.reshape(-1))
+        cotangents = weight * (rest - value), (weight * (1.0 - through))[:, None] * to_colour
 
-    def differentiate(pending: _Pending, gradient):
-        def colours(floats):
-            return _fragment(settings, rebuild(floats=floats), pending.pixel, pending.face_id, sigma)
+        def differentiate(lot: _Lot, gradient):
+            to_lot = (part.at[lot.place].get(mode="fill", fill_value=0.0) for part in cotangents)
+            return _add_gradient(settings, scene, lot, sigma, tuple(to_lot), gradient)
 
-        to_colour = pending.weight[..., None] * _gather(to_colours, pending.pixel)
-        (update,) = jax.vjp(colours, floats)[1]((pending.to_through, to_colour))
-        empty = pending._replace(face_id=0 * pending.face_id - 1, lots=0 * pending.lots)
-        return empty, jax.tree.map(jnp.add, gradient, update)
+        return _each_lot(settings, scene, fragments, differentiate, gradient)
 
-    _, to_backdrop = jax.vjp(lambda floats: transparency[..., None] * rebuild(floats=floats).backdrop, floats)
-    # Zeros made from an argument: under `shard_map` they must differ between devices from the start.
-    zero = jnp.zeros((batch, 1, _LOTS * settings.lot), whole.dtype) + 0 * whole[:, :1, :1]
-    index = zero.astype(jnp.int32)
-    pending = _Pending(index, index - 1, zero, zero, index[0, 0, 0])
-    carry = whole.reshape(batch, -1), pending, to_backdrop(to_rgb)[0]
-    (_, pending, gradient), _ = _visit_layers(settings, scene, crossing, sigma, visit, carry)
-    return differentiate(pending, gradient)[1], None, None, None
+    to_corners = jnp.zeros((len(scene.screen.soft), 9), to_rgb.dtype)
+    gradient, to_corners = each_round(search, count, add, (gradient, to_corners))
+    (update,) = jax.vjp(lambda floats: _screen_corners(rebuild(floats=floats)), floats)[1](to_corners)
+    return jax.tree.map(jnp.add, gradient, update), None, None, None, None
 
 
 _composite.defvjp(_composite_forward, _composite_backward)
 
 
-def _append(settings: _Settings, pending: _Pending, lot: _Lot, weight, to_through) -> _Pending:
-    new = (lot.pixel, lot.face_id, weight, to_through)
-    start = pending.lots * settings.lot
-    arrays = [jax.lax.dynamic_update_slice_in_dim(old, part, start, 2) for old, part in zip(pending, new)]
-    return _Pending(*arrays, pending.lots + 1)
-
-
-def _visit_layers(settings: _Settings, scene: Scene, crossing, sigma, visit: Callable, carry):
-    """Calls `visit(carry, lot) -> (carry, 1 - alpha)` for all open pixels, layer by layer; gives the last carry and
-    what all layers let through, `[b, h, w]`."""
-    batch, height, width = crossing.shape
-    front, peel = _peeling(settings, scene, crossing, sigma)
-
-    def layer(state):
-        count, _, front, clear, carry = state
-        open_pixels = clear > _OPAQUE
-        front, face_id = peel(front, open_pixels.reshape(crossing.shape))
-        found = open_pixels & (face_id.reshape(batch, -1) >= 0)
-        clear, carry = _visit_lots(settings, found, face_id.reshape(batch, -1), visit, clear, carry)
-        return count + 1, jnp.any(found), front, clear, carry
-
-    clear = jnp.ones((batch, height * width), scene.screen.corners.dtype) + 0 * crossing[:, :1, 0]
-    count = jnp.zeros((), jnp.int32) + 0 * front[1][0]
-    state = count, count == 0, front, clear, carry
-    *_, clear, carry = jax.lax.while_loop(lambda state: state[1] & (state[0] < settings.layers), layer, state)
-    return carry, clear.reshape(crossing.shape)
-
-
-def _visit_lots(settings: _Settings, found, face_id, visit: Callable, clear, carry):
-    """Visits the pixels `[b, h * w]` that found a face, `lot` of each image at a time."""
-    batch, pixels = found.shape
-    rank = jnp.cumsum(found, axis=1, dtype=jnp.int32)
-    image = jnp.arange(batch, dtype=jnp.int32)[:, None]
-    place = jnp.where(found, rank - 1, pixels + settings.lot)
-    order = jnp.zeros((batch, pixels + settings.lot), jnp.int32)
-    order = order.at[image, place].set(jnp.arange(pixels, dtype=jnp.int32)[None], mode="drop")
-
-    def visit_lot(number, state):
-        clear, carry = state
-        pixel = jax.lax.dynamic_slice_in_dim(order, number * settings.lot, settings.lot, 1)[:, None]
-        filled = (number * settings.lot + jnp.arange(settings.lot))[None, None] < rank[:, -1:, None]
-        lot = _Lot(pixel, jnp.where(filled, _gather(face_id, pixel), -1), _gather(clear, pixel))
-        carry, through = visit(carry, lot)
-        return clear.at[image, pixel[:, 0]].multiply(through[:, 0], mode="promise_in_bounds"), carry
-
-    lots = (jnp.max(rank[:, -1]) + (settings.lot - 1)) // settings.lot
-    return jax.lax.fori_loop(0, lots, visit_lot, (clear, carry))
-
-
-def _peeling(settings: _Settings, scene: Scene, crossing, sigma):
-    """Where to start, and a function from the last layer and a mask `[b, h, w]` of pixels to the next layer: its depths
-    and faces, flat, and its faces of the image, right where the mask is true."""
-    canvas, screen = settings.canvas, jax.lax.stop_gradient(scene.screen)
-    table = face_table(_sorted(screen))
+def _search(settings: _Settings, scene: Scene, face_id, crossing, sigma) -> tuple[Search, jax.Array]:
+    """The search for fragments, and the opaque faces `[b, h, w]` that they are in front of, -1 for none."""
+    screen = jax.lax.stop_gradient(scene.screen)
+    # Once: all that is painted looks at these faces.
+    opaque, surface = worklist.once(face_id + 1, lambda: _opaque(screen, face_id, crossing, scene.pixels))
     reach = reach_in_sigmas(settings.cutoff, "exponential") * sigma
-    low, high = soft_box(screen, jnp.sqrt(reach))
-    hard_depth = comparable_depth(attach(screen, crossing, scene.pixels).depth)
-    hard_depth = jnp.where(crossing >= 0, hard_depth, jnp.inf)
-    hard = canvas.flatten(hard_depth), canvas.flatten(jnp.where(crossing >= 0, global_index(crossing, screen), NO_FACE))
-
-    def depth_at(rows, x, y):
-        depth = depth_of(rows, place(rows, x, y).weights)
-        return jnp.where(signed_squared_distance(rows, x, y) < reach, depth, jnp.inf)
-
-    def peel(front, mask):
-        work = worklist.build(low, high, screen.soft & worklist.touching(low, high, mask, canvas), canvas)
-        soft = nearest_behind(canvas, work, table, depth_at, front)
-        use_hard = is_behind(*hard, *front) & is_behind(*soft, *hard)
-        layer = tuple(jnp.where(use_hard, a, b) for a, b in zip(hard, soft))
-        return layer, within_image(layer[1], canvas, screen)
-
-    return before_all(canvas, table), peel
+    return make_search(settings.canvas, screen, reach, surface), opaque
 
 
-def _sorted(screen: ScreenFaces) -> ScreenFaces:
-    """Soft faces whose corners are in the order of `sort_corners`."""
-    split = screen.corners.reshape(-1, 3, 2), screen.inverse_w[..., None], screen.depth[..., None]
-    corners = sort_corners(jnp.concatenate(split, axis=-1))
-    return screen._replace(corners=corners[..., :2].reshape(-1, 6), inverse_w=corners[..., 2], depth=corners[..., 3])
+def _opaque(screen: ScreenFaces, face_id, crossing, pixels) -> tuple[jax.Array, Surface]:
+    """The nearest face of each pixel that is inside of it, or one that passes through the plane of the camera."""
+    index, crossing_index = global_index(face_id, screen), global_index(crossing, screen)
+    rows = jnp.moveaxis(sorted_table(screen)[index], -1, 0)
+    # The test of the soft faces, which may differ from the z-buffer's by rounding.
+    inside = (face_id >= 0) & screen.soft[index] & (signed_squared_distance(rows, *pixels) <= 0)
+    depth = jnp.where(inside, depth_to_compare(rows, *pixels), jnp.inf)
+    face = jnp.where(inside, index, NO_FACE)
+    crossing_depth = comparable_depth(attach(screen, crossing, pixels).depth)
+    nearer = (crossing >= 0) & is_behind(depth, face, crossing_depth, crossing_index)
+    surface = Surface(jnp.where(nearer, crossing_depth, depth), jnp.where(nearer, crossing_index, face))
+    return jnp.where(nearer, crossing, jnp.where(inside, face_id, -1)), surface
 
 
-def _fragment(settings: _Settings, scene: Scene, pixel, face_id, sigma) -> tuple[jax.Array, jax.Array]:
-    """1 - alpha and colour of one face at each of some pixels `[b, 1, n]`; one and zero where there is none."""
-    screen, covered = scene.screen, face_id >= 0
-    index = global_index(face_id, screen)
-    soft = screen.soft[index]
-    rows = jnp.moveaxis(face_table(screen)[index], -1, 0)
-    row = pixel // settings.canvas.width
-    pixels = (pixel - row * settings.canvas.width).astype(rows.dtype), row.astype(rows.dtype)
-    position = jax.lax.stop_gradient(border_position(rows, *pixels))
-    outside = positive_part(distance_at(rows, *pixels, position))
-    through = jnp.where(soft, -jnp.expm1(-outside / sigma), 0.0)
-    hard = attach(screen, jnp.where(soft, -1, face_id), pixels)
-    barycentric = jnp.where(soft[..., None], jnp.stack(place(rows, *pixels).weights, axis=-1), hard.barycentric)
-    colour = surface_colour(scene, Fragments(face_id, barycentric, hard.depth), pixels)
-    return jnp.where(covered, through, 1.0), jnp.where(covered[..., None], colour, 0.0)
+def _seen_behind(settings: _Settings, opaque: jax.Array, count: jax.Array) -> jax.Array:
+    """Opaque faces that are among the first layers."""
+    return opaque if settings.layers is None else jnp.where(count < settings.layers, opaque, -1)
 
 
-def _gather(values: jax.Array, pixel: jax.Array) -> jax.Array:
-    """Values `[b, h * w, ...]` at pixels `[b, 1, n]`."""
-    image = jnp.arange(pixel.shape[0], dtype=jnp.int32)[:, None, None]
-    return values.at[image, pixel].get(mode="promise_in_bounds")
+def _each_lot(settings: _Settings, scene: Scene, fragments: FragmentList, visit: Callable, carry):
+    """Calls `visit(lot, carry) -> carry` for the fragments of all images, `settings.lot` of each at a time."""
+    canvas, room, lot = settings.canvas, len(fragments.pixel), settings.lot
+    image = jnp.arange(canvas.batch, dtype=jnp.int32)[:, None, None]
+    pixels = canvas.height * canvas.width
+    start = jnp.searchsorted(fragments.pixel, jnp.arange(canvas.batch + 1, dtype=jnp.int32) * pixels).astype(jnp.int32)
+    number_of_faces = len(scene.screen.soft) // canvas.batch
+
+    def body(number, carry):
+        place = start[:-1, None, None] + (number * lot + jnp.arange(lot, dtype=jnp.int32))[None, None]
+        filled = place < start[1:, None, None]
+        pixel, face, rank = (part.at[place].get(mode="clip") for part in fragments)
+        if settings.layers is not None:
+            filled &= rank < settings.layers
+        row = (pixel - image * pixels) // canvas.width
+        x, y = (part.astype(scene.screen.corners.dtype) for part in (pixel % canvas.width, row))
+        face_id = jnp.where(filled, face - image * number_of_faces, -1)
+        return visit(_Lot(jnp.where(filled, place, room), face_id, x, y), carry)
+
+    lots = (jnp.max(start[1:] - start[:-1]) + (lot - 1)) // lot
+    return jax.lax.fori_loop(0, lots, body, carry)
 
 
-def _scatter_add(values: jax.Array, pixel: jax.Array, updates: jax.Array) -> jax.Array:
-    image = jnp.arange(pixel.shape[0], dtype=jnp.int32)[:, None, None]
-    return values.at[image, pixel].add(updates, mode="promise_in_bounds")
+def _colours(settings: _Settings, scene: Scene, fragments: FragmentList, sigma) -> tuple[jax.Array, jax.Array]:
+    """1 - alpha `[n]` and colour `[n, 3]` of all fragments; one and zero behind the last."""
+
+    def visit(lot: _Lot, carry):
+        return tuple(
+            whole.at[lot.place].set(part, mode="drop") for whole, part in zip(carry, _fragment(scene, lot, sigma))
+        )
+
+    zero = 0.0 * fragments.face.astype(scene.screen.corners.dtype)
+    return _each_lot(settings, scene, fragments, visit, (zero + 1.0, jnp.stack([zero] * 3, axis=-1)))
+
+
+def _fragment(scene: Scene, lot: _Lot, sigma) -> tuple[jax.Array, jax.Array]:
+    """1 - alpha `[b, 1, lot]` and colour `[b, 1, lot, 3]`."""
+    rows = _rows(scene, lot)
+    weights = place(rows, lot.x, lot.y).weights
+    outside = jnp.maximum(signed_squared_distance(rows, lot.x, lot.y), 0.0)
+    return -jnp.expm1(-outside / sigma), _colour(scene, lot, weights)
+
+
+def _add_gradient(settings: _Settings, scene: Scene, lot: _Lot, sigma, cotangent, gradient):
+    """Adds the gradient of `_fragment`, by the floats of the scene and by `_screen_corners`, to a sum of those."""
+    (to_through, to_colour), (to_floats, to_corners) = cotangent, gradient
+    at, rows = (lot.x, lot.y), _rows(scene, lot)
+    where, position = place(rows, *at), border_position(rows, *at)
+    floats, others, _ = split_floats(scene)
+    _, pull = jax.vjp(
+        lambda floats, weights: _colour(join_floats(settings.structure, floats, others), lot, weights),
+        floats, where.weights,
+    )  # fmt: skip
+    update, to_weights = pull(to_colour)
+    distance = distance_at(rows, *at, position)
+    to_distance = jnp.where(distance > 0, to_through * jnp.exp(-distance / sigma) / sigma, 0.0)
+    corners, to_inverse_w = place_gradient(rows, *at, where, parts_gradient(where, to_weights))
+    soft = distance_gradient(rows, *at, position, to_distance)
+    columns = jnp.stack([*(a + b for a, b in zip(corners, soft)), *to_inverse_w], axis=-1)
+    index = global_index(lot.face_id, scene.screen)
+    to_corners = to_corners.at[index].add(columns, mode="promise_in_bounds")
+    return jax.tree.map(jnp.add, to_floats, update), to_corners
+
+
+def _rows(scene: Scene, lot: _Lot) -> jax.Array:
+    """Columns of `face_table`, `[15, b, 1, lot]`."""
+    return jnp.moveaxis(face_table(scene.screen)[global_index(lot.face_id, scene.screen)], -1, 0)
+
+
+def _screen_corners(scene: Scene) -> jax.Array:
+    """`[m, 9]`: x, y of the corners of faces, then 1 / w."""
+    return jnp.concatenate([scene.screen.corners, scene.screen.inverse_w], axis=-1)
+
+
+def _colour(scene: Scene, lot: _Lot, weights: tuple[jax.Array, ...]) -> jax.Array:
+    """Colours of faces at barycentrics; their depth is not looked at."""
+    seen = Fragments(lot.face_id, jnp.stack(weights, axis=-1), 0.0 * weights[0])
+    return surface_colour(scene, seen, (lot.x, lot.y))
+
+
+def _clear(fragments: FragmentList, through: jax.Array) -> jax.Array:
+    """T: what all fragments in front of each let through."""
+    first = fragments.rank <= 0
+    return _recurrence(fragments, jnp.where(first, 0.0, jnp.roll(through, 1)), first.astype(through.dtype), 1)
+
+
+def _rest(fragments: FragmentList, through: jax.Array, value: jax.Array, value_behind: jax.Array) -> jax.Array:
+    """B: the value of what is behind each fragment."""
+    last = jnp.roll(fragments.rank, -1) <= 0
+    end = value_behind.at[fragments.pixel].get(mode="clip")
+    slope = jnp.where(last, 0.0, jnp.roll(through, -1))
+    return _recurrence(fragments, slope, jnp.where(last, end, jnp.roll((1.0 - through) * value, -1)), -1)
+
+
+def _recurrence(fragments: FragmentList, slope: jax.Array, offset: jax.Array, step: int) -> jax.Array:
+    """`x_i = slope_i x_(i - step) + offset_i` with a step of 1 or -1; the slope is 0 at the first i of each pixel.
+
+    Composed with itself the recurrence has steps of 2, 4, 8, ..., until they leave every pixel.
+    """
+
+    def compose(state):
+        step, slope, offset = state
+        return 2 * step, slope * jnp.roll(slope, step), offset + slope * jnp.roll(offset, step)
+
+    longest = jnp.max(fragments.rank)
+    state = step + 0 * longest, slope, offset
+    return jax.lax.while_loop(lambda state: jnp.abs(state[0]) <= longest, compose, state)[2]

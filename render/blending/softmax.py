@@ -183,10 +183,10 @@ def _weighted_sums(settings: _Settings, table, coefficients, work, numbers: _Num
 
         def at_pixel(pixel: Pixel, carry):
             distance = signed_squared_distance(rows, pixel.x, pixel.y)
-            weights = worklist.once(pairs, lambda: place(rows, pixel.x, pixel.y).weights)
+            weights = worklist.once(pairs.face, lambda: place(rows, pixel.x, pixel.y).weights)
             p, nearness = probability(distance, numbers.sigma), _nearness(rows, weights, numbers)
             before = worklist.take(nearest, pixel)
-            weight = worklist.once(pairs, lambda: _face_weight(p, nearness, before, settings, numbers))
+            weight = worklist.once(pairs.face, lambda: _face_weight(p, nearness, before, settings, numbers))
             colour = colour_at(settings.side, colours, weights)
             terms = (weight, *(weight * channel for channel in colour))
             return tuple(total.at[pixel.index].add(term, mode="promise_in_bounds") for total, term in zip(carry, terms))
@@ -253,7 +253,7 @@ def _faces_gradient(settings: _Settings, faces: _Faces, work, numbers: _Numbers,
 
 def _pixel_gradient(settings: _Settings, pairs: Pairs, faces, pixel: Pixel, incoming: _Incoming, numbers: _Numbers):
     """Gradients of one pixel: 6 corner coordinates, 3 of 1 / w, 3 depths; and coefficients `[k, 3, pairs]`."""
-    once, (rows, colours), at = functools.partial(worklist.once, pairs), faces, (pixel.x, pixel.y)
+    once, (rows, colours), at = functools.partial(worklist.once, pairs.face), faces, (pixel.x, pixel.y)
     position, where = once(lambda: (border_position(rows, *at), place(rows, *at)))
     p = once(lambda: probability(distance_at(rows, *at, position), numbers.sigma))
     nearness = _nearness(rows, where.weights, numbers)

@@ -1,0 +1,315 @@
+"""Lists of fragments: the soft faces near each pixel that are in front of a surface, sorted front to back.
+
+How many fragments a batch has is known only at run time. A list has room for a constant number of them, at least as
+many as one pixel can see, so pixels are listed in rounds: each takes as many of the pixels that are left as fit. Most
+scenes need one round. The order within a pixel is that of depth at clamped barycentrics, then of the index of faces.
+
+A list is filled from the work list in two passes over a chunk of pairs. The first notes in one integer for each pair
+which pixels of its window it is seen by; the second, which computes no geometry, writes them one after the other.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int
+
+from render import worklist
+from render.arrays import Array
+from render.clamped import depth_of, face_table, place
+from render.distance import signed_squared_distance
+from render.rasterize import NO_FACE, comparable_depth, is_behind, sort_corners
+from render.screen import ScreenFaces, soft_box
+from render.worklist import Canvas, Carry, Pairs, Pixel
+
+# Room for so many fragments a pixel on average. Surfaces of faces a few pixels large have one to two.
+_PER_PIXEL = 2
+# Counts saturate here, so that the sum of two fits into an int32.
+_MANY = 2**30 - 1
+# Longest list of a pixel that is sorted by taking out the nearest ones again and again: that is linear in the
+# fragments, a sort is several times slower for short lists and faster for long ones.
+_SHORT = 64
+# Fragments that are taken out together.
+_CHUNK = 4096
+
+
+class Surface(NamedTuple):
+    """What fragments are in front of: depth, as it is compared, and face of the batch.
+
+    Attributes:
+        depth: infinite where there is nothing.
+        face: `NO_FACE` where there is nothing.
+    """
+
+    depth: Float[Array, "b h w"]
+    face: Int[Array, "b h w"]
+
+
+class FragmentList(NamedTuple):
+    """Sorted by pixel, then front to back.
+
+    Attributes:
+        pixel: number within the batch; that of all pixels behind the last fragment.
+        face: of the batch.
+        rank: how many of its pixel are in front of it.
+    """
+
+    pixel: Int[Array, " n"]
+    face: Int[Array, " n"]
+    rank: Int[Array, " n"]
+
+
+class Search(NamedTuple):
+    """Where to look for fragments.
+
+    Attributes:
+        canvas: layout of the images.
+        table: `face_table`.
+        low: lower x, y of the boxes of faces, grown by the reach.
+        high: upper x, y.
+        soft: faces to look at.
+        reach: squared pixels; a face is near where the squared distance to it is less.
+        surface: what fragments are in front of.
+    """
+
+    canvas: Canvas
+    table: Float[Array, "m 15"]
+    low: Float[Array, "m 2"]
+    high: Float[Array, "m 2"]
+    soft: Bool[Array, " m"]
+    reach: Float[Array, ""]
+    surface: Surface
+
+    @property
+    def room(self) -> int:
+        """Length of a list."""
+        canvas = self.canvas
+        least = max(_PER_PIXEL * canvas.batch * canvas.height * canvas.width, len(self.soft) // canvas.batch)
+        return -(-least // _CHUNK) * _CHUNK
+
+
+def make_search(canvas: Canvas, screen: ScreenFaces, reach: Float[Array, ""], surface: Surface) -> Search:
+    """The search for soft faces in front of a surface; no gradients."""
+    screen, reach, surface = jax.lax.stop_gradient((screen, reach, surface))
+    low, high = soft_box(screen, jnp.sqrt(reach))
+    return Search(canvas, sorted_table(screen), low, high, screen.soft, reach, surface)
+
+
+def sorted_table(screen: ScreenFaces) -> Float[Array, "m 15"]:
+    """`face_table` of faces whose corners are in the order of `sort_corners`."""
+    split = screen.corners.reshape(-1, 3, 2), screen.inverse_w[..., None], screen.depth[..., None]
+    corners = sort_corners(jnp.concatenate(split, axis=-1))
+    return face_table(
+        screen._replace(corners=corners[..., :2].reshape(-1, 6), inverse_w=corners[..., 2], depth=corners[..., 3])
+    )
+
+
+def depth_to_compare(rows: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
+    """Depth of faces, rows of `sorted_table`, at clamped barycentrics of pixel centres x, y."""
+    return comparable_depth(depth_of(rows, place(rows, x, y).weights))
+
+
+def count_fragments(search: Search) -> Int[Array, "b h w"]:
+    """Fragments of each pixel."""
+    canvas, table = search.canvas, search.table
+    # Everywhere but for nothing: a constant mask would be worked out by the compiler.
+    work, surface = _work(search, search.surface.face >= 0)
+
+    def step(pairs: Pairs, count):
+        rows = worklist.take_rows(table, pairs.face)
+
+        def at_pixel(pixel: Pixel, count):
+            seen = _sees(search, rows, pairs, pixel, surface)
+            return count.at[pixel.index].add(seen.astype(jnp.int32), mode="promise_in_bounds")
+
+        return worklist.each_pixel(pairs, canvas, at_pixel, count, table.dtype)
+
+    return canvas.unflatten(worklist.walk(work, canvas, step, jnp.zeros(canvas.size, jnp.int32)))
+
+
+def each_round(
+    search: Search, count: Int[Array, "b h w"], step: Callable[[FragmentList, Carry], Carry], carry: Carry
+) -> Carry:
+    """Runs `step` with the fragments of all pixels, of as many pixels at a time as fit into a list.
+
+    Args:
+        search: what to look for.
+        count: result of `count_fragments`.
+        step: takes a list and the carry, gives the next carry.
+        carry: arrays to start from.
+
+    Returns:
+        The carry after the last round.
+    """
+    # Added zeros change nothing, but under `shard_map` they differ between devices, as all that is carried must.
+    zero = 0 * count[0, 0, 0]
+    carry = jax.tree.map(lambda value: value + zero.astype(value.dtype), carry)
+    flat = jnp.minimum(count.reshape(-1), _MANY)
+    number = jnp.arange(len(flat), dtype=jnp.int32)
+
+    def one_round(state):
+        start, carry = state
+        left = jnp.where(number >= start, flat, 0)
+        fits = _saturating_sum(left) <= search.room
+        fragments = _collect(search, (fits & (left > 0)).reshape(count.shape))
+        return jnp.sum(fits, dtype=jnp.int32), step(fragments, carry)
+
+    def any_left(state):
+        return jnp.any((number >= state[0]) & (flat > 0))
+
+    return jax.lax.while_loop(any_left, one_round, (zero, carry))[1]
+
+
+def _work(search: Search, mask: jax.Array) -> tuple[worklist.WorkList, tuple[jax.Array, jax.Array]]:
+    """Windows of the faces near pixels of a mask `[b, h, w]`, and the surface, flat, which elsewhere hides all."""
+    canvas, low, high = search.canvas, search.low, search.high
+    work = worklist.build(low, high, search.soft & worklist.touching(low, high, mask, canvas), canvas)
+    depth, face = (canvas.flatten(part) for part in search.surface)
+    return work, (jnp.where(canvas.flatten(mask), depth, -jnp.inf), face)
+
+
+def _sees(search: Search, rows, pairs: Pairs, pixel: Pixel, surface: tuple[jax.Array, jax.Array]) -> jax.Array:
+    """Whether pixels see faces in front of the surface."""
+    near = signed_squared_distance(rows, pixel.x, pixel.y) < search.reach
+    depth, face = (worklist.take(part, pixel) for part in surface)
+    return near & is_behind(depth, face, depth_to_compare(rows, pixel.x, pixel.y), pairs.face)
+
+
+def _collect(search: Search, mask: jax.Array) -> FragmentList:
+    """The fragments of the pixels of a mask `[b, h, w]`."""
+    canvas, table = search.canvas, search.table
+    work, surface = _work(search, mask)
+
+    def step(pairs: Pairs, state):
+        total, *lists = state
+        rows = worklist.take_rows(table, pairs.face)
+
+        def note(pixel: Pixel, hits):
+            seen = _sees(search, rows, pairs, pixel, surface)
+            return (hits >> 1) | (seen.astype(jnp.int32) << (canvas.side**2 - 1))
+
+        hits = worklist.each_pixel(pairs, canvas, note, 0 * pairs.corner, table.dtype)
+        many = jax.lax.population_count(hits)
+        end = total + jnp.cumsum(many, dtype=jnp.int32)
+        return end[-1], *_write(canvas, pairs, hits, end - many, *lists)
+
+    nothing = jnp.full(search.room, canvas.nowhere, jnp.int32)
+    total, index, face = worklist.walk(work, canvas, step, (jnp.zeros((), jnp.int32), nothing, 0 * nothing))
+    return _front_to_back(search, total, index, face)
+
+
+def _write(canvas: Canvas, pairs: Pairs, hits: jax.Array, slot: jax.Array, index: jax.Array, face: jax.Array):
+    """Writes the pixels of all bits of `hits`, and the faces, into lists, from a slot of each pair on."""
+
+    def lowest(state):
+        hits, slot, index, face = state
+        place = jnp.where(hits > 0, slot, len(index))
+        number = 31 - jax.lax.clz(hits & -hits)
+        corner = pairs.corner + number // canvas.side * canvas.columns + number % canvas.side
+        index = index.at[place].set(corner, mode="drop")
+        return hits & (hits - 1), slot + 1, index, face.at[place].set(pairs.face, mode="drop")
+
+    return jax.lax.while_loop(lambda state: jnp.any(state[0] > 0), lowest, (hits, slot, index, face))[2:]
+
+
+class _Unsorted(NamedTuple):
+    """Fragments in any order.
+
+    Attributes:
+        pixel: number within the batch; that of all pixels behind the last fragment.
+        depth: as it is compared.
+        face: of the batch.
+    """
+
+    pixel: jax.Array
+    depth: jax.Array
+    face: jax.Array
+
+    def part(self, first: jax.Array) -> "_Unsorted":
+        """A chunk of them."""
+        return _Unsorted(*(jax.lax.dynamic_slice_in_dim(part, first, _CHUNK) for part in self))
+
+
+def _front_to_back(search: Search, total: jax.Array, index: jax.Array, face: jax.Array) -> FragmentList:
+    """Fragments in any order, the first `total` of a list, to sorted ones."""
+    canvas, rows = search.canvas, worklist.take_rows(search.table, face)
+    row, number = index // canvas.columns, jnp.arange(len(index), dtype=jnp.int32)
+    x, row_in_image, image = index - row * canvas.columns, row % canvas.rows, row // canvas.rows
+    depth = depth_to_compare(rows, x.astype(rows.dtype), row_in_image.astype(rows.dtype))
+    pixels = canvas.batch * canvas.height * canvas.width
+    pixel = jnp.where(number < total, (image * canvas.height + row_in_image) * canvas.width + x, pixels)
+    many = jnp.zeros(pixels, jnp.int32).at[pixel].add(1, mode="drop")
+    unsorted = _Unsorted(pixel, depth, face)
+    if jax.default_backend() == "cpu":
+        pixel, face = jax.lax.cond(jnp.max(many) <= _SHORT, _peel, _sort, total, many, unsorted)
+    else:
+        pixel, face = _sort(total, many, unsorted)
+    first = jnp.cumsum(many, dtype=jnp.int32) - many
+    rank = jnp.where(number < total, number - first.at[pixel].get(mode="clip"), -1)
+    return FragmentList(pixel, face, rank)
+
+
+def _sort(total: jax.Array, many: jax.Array, unsorted: _Unsorted) -> tuple[jax.Array, jax.Array]:
+    """Pixels and faces by pixel, depth and face."""
+    del total, many
+    pixel, _, face = jax.lax.sort(tuple(unsorted), num_keys=3)
+    return pixel, face
+
+
+def _peel(total: jax.Array, many: jax.Array, unsorted: _Unsorted) -> tuple[jax.Array, jax.Array]:
+    """What `_sort` gives, layer by layer: the nearest fragment of each pixel goes to its place, and the others move up.
+
+    `many` is how many fragments each pixel has.
+    """
+    # With one pixel more, where all that is not listed goes.
+    start = jnp.cumsum(jnp.append(0, many), dtype=jnp.int32)
+    far = jnp.full(len(start), jnp.inf, unsorted.depth.dtype)
+    room, nobody, nowhere = len(unsorted.pixel), jnp.full(len(start), NO_FACE, jnp.int32), len(many)
+
+    def layer(state):
+        rank, left, unsorted, result = state
+
+        def measure(first, nearest):
+            part = unsorted.part(first)
+            return nearest.at[part.pixel].min(part.depth, mode="promise_in_bounds")
+
+        def choose(first, owner):
+            part = unsorted.part(first)
+            face = jnp.where(part.depth == nearest[part.pixel], part.face, NO_FACE)
+            return owner.at[part.pixel].min(face, mode="promise_in_bounds")
+
+        def take(first, state):
+            left, unsorted, result = state
+            part = unsorted.part(first)
+            listed, mine = part.pixel < nowhere, owner[part.pixel] == part.face
+            place = jnp.where(listed & mine, start[part.pixel] + rank, room)
+            result = tuple(
+                whole.at[place].set(new, mode="drop") for whole, new in zip(result, (part.pixel, part.face))
+            )
+            keep = listed & ~mine
+            place = jnp.where(keep, jnp.cumsum(keep, dtype=jnp.int32) - 1, _CHUNK)
+            kept = jax.tree.map(lambda part: jnp.zeros_like(part).at[place].set(part, mode="drop"), part)
+            number = jnp.sum(keep, dtype=jnp.int32)
+            kept = kept._replace(pixel=jnp.where(jnp.arange(_CHUNK) < number, kept.pixel, nowhere))
+            unsorted = jax.tree.map(
+                lambda whole, part: jax.lax.dynamic_update_slice_in_dim(whole, part, left, 0), unsorted, kept
+            )
+            return left + number, unsorted, result
+
+        nearest = _each_chunk(left, measure, far)
+        owner = _each_chunk(left, choose, nobody)
+        return rank + 1, *_each_chunk(left, take, (0 * left, unsorted, result))
+
+    result = jnp.full(room, nowhere, jnp.int32) + 0 * total, 0 * unsorted.face
+    return jax.lax.while_loop(lambda state: state[1] > 0, layer, (0 * total, total, unsorted, result))[3]
+
+
+def _each_chunk(total: jax.Array, step: Callable[[jax.Array, Carry], Carry], carry: Carry) -> Carry:
+    chunks = (total + (_CHUNK - 1)) // _CHUNK
+    return jax.lax.fori_loop(0, chunks, lambda number, carry: step(number * _CHUNK, carry), carry)
+
+
+def _saturating_sum(count: jax.Array) -> jax.Array:
+    """Cumulative sums of `[n]` that end at a number no list has room for."""
+    return jax.lax.associative_scan(lambda a, b: jnp.minimum(a + b, _MANY), count)
