@@ -27,9 +27,8 @@ from render.worklist import Canvas, Carry, Pairs, Pixel
 _PER_PIXEL = 2
 # Counts saturate here, so that the sum of two fits into an int32.
 _MANY = 2**30 - 1
-# Longest list of a pixel that is sorted by taking out the nearest ones again and again: that is linear in the
-# fragments, a sort is several times slower for short lists and faster for long ones.
-_SHORT = 64
+# A sort of the whole list takes as long as looking at so many fragments of each of its places one by one.
+_SORT = 8
 # Fragments that are taken out together.
 _CHUNK = 4096
 
@@ -226,9 +225,11 @@ class _Unsorted(NamedTuple):
     depth: jax.Array
     face: jax.Array
 
-    def part(self, first: jax.Array) -> "_Unsorted":
-        """A chunk of them."""
-        return _Unsorted(*(jax.lax.dynamic_slice_in_dim(part, first, _CHUNK) for part in self))
+    def part(self, first: jax.Array, total: jax.Array, nowhere: int) -> "_Unsorted":
+        """A chunk of them; beyond the first `total` the pixel is `nowhere`."""
+        part = _Unsorted(*(jax.lax.dynamic_slice_in_dim(part, first, _CHUNK) for part in self))
+        number = first + jnp.arange(_CHUNK, dtype=jnp.int32)
+        return part._replace(pixel=jnp.where(number < total, part.pixel, nowhere))
 
 
 def _front_to_back(search: Search, total: jax.Array, index: jax.Array, face: jax.Array) -> FragmentList:
@@ -242,7 +243,9 @@ def _front_to_back(search: Search, total: jax.Array, index: jax.Array, face: jax
     many = jnp.zeros(pixels, jnp.int32).at[pixel].add(1, mode="drop")
     unsorted = _Unsorted(pixel, depth, face)
     if jax.default_backend() == "cpu":
-        pixel, face = jax.lax.cond(jnp.max(many) <= _SHORT, _peel, _sort, total, many, unsorted)
+        # Peeling looks at a fragment once for each that is in front of it, and once more.
+        looks = 0.5 * jnp.sum(jnp.square(many.astype(jnp.float32)) + many.astype(jnp.float32))
+        pixel, face = jax.lax.cond(looks <= _SORT * len(index), _peel, _sort, total, many, unsorted)
     else:
         pixel, face = _sort(total, many, unsorted)
     first = jnp.cumsum(many, dtype=jnp.int32) - many
@@ -264,45 +267,48 @@ def _peel(total: jax.Array, many: jax.Array, unsorted: _Unsorted) -> tuple[jax.A
     """
     # With one pixel more, where all that is not listed goes.
     start = jnp.cumsum(jnp.append(0, many), dtype=jnp.int32)
-    far = jnp.full(len(start), jnp.inf, unsorted.depth.dtype)
-    room, nobody, nowhere = len(unsorted.pixel), jnp.full(len(start), NO_FACE, jnp.int32), len(many)
+    room, nowhere = len(unsorted.pixel), len(many)
 
     def layer(state):
-        rank, left, unsorted, result = state
+        rank, left, unsorted, nearest, owner, result = state
 
-        def measure(first, nearest):
-            part = unsorted.part(first)
-            return nearest.at[part.pixel].min(part.depth, mode="promise_in_bounds")
+        def measure(first, state):
+            part, (nearest, owner) = unsorted.part(first, left, nowhere), state
+            owner = owner.at[part.pixel].set(NO_FACE, mode="promise_in_bounds")
+            return nearest.at[part.pixel].min(part.depth, mode="promise_in_bounds"), owner
 
         def choose(first, owner):
-            part = unsorted.part(first)
+            part = unsorted.part(first, left, nowhere)
             face = jnp.where(part.depth == nearest[part.pixel], part.face, NO_FACE)
             return owner.at[part.pixel].min(face, mode="promise_in_bounds")
 
         def take(first, state):
-            left, unsorted, result = state
-            part = unsorted.part(first)
-            listed, mine = part.pixel < nowhere, owner[part.pixel] == part.face
-            place = jnp.where(listed & mine, start[part.pixel] + rank, room)
-            result = tuple(
-                whole.at[place].set(new, mode="drop") for whole, new in zip(result, (part.pixel, part.face))
-            )
-            keep = listed & ~mine
-            place = jnp.where(keep, jnp.cumsum(keep, dtype=jnp.int32) - 1, _CHUNK)
-            kept = jax.tree.map(lambda part: jnp.zeros_like(part).at[place].set(part, mode="drop"), part)
-            number = jnp.sum(keep, dtype=jnp.int32)
-            kept = kept._replace(pixel=jnp.where(jnp.arange(_CHUNK) < number, kept.pixel, nowhere))
+            kept_before, unsorted, nearest, result = state
+            part = unsorted.part(first, left, nowhere)
+            mine = (owner[part.pixel] == part.face) & (part.pixel < nowhere)
+            place = jnp.where(mine, start[part.pixel] + rank, room)
+            result = tuple(whole.at[place].set(new, mode="drop") for whole, new in zip(result, (part.pixel, part.face)))
+            # Forgotten, so that the next layer finds another one.
+            nearest = nearest.at[part.pixel].set(jnp.inf, mode="promise_in_bounds")
+            keep = (part.pixel < nowhere) & ~mine
+            count = jnp.cumsum(keep, dtype=jnp.int32)
+            place = jnp.where(keep, count - 1, _CHUNK)
+            kept = jax.tree.map(lambda part: part.at[place].set(part, mode="drop"), part)
             unsorted = jax.tree.map(
-                lambda whole, part: jax.lax.dynamic_update_slice_in_dim(whole, part, left, 0), unsorted, kept
+                lambda whole, part: jax.lax.dynamic_update_slice_in_dim(whole, part, kept_before, 0), unsorted, kept
             )
-            return left + number, unsorted, result
+            return kept_before + count[-1], unsorted, nearest, result
 
-        nearest = _each_chunk(left, measure, far)
-        owner = _each_chunk(left, choose, nobody)
-        return rank + 1, *_each_chunk(left, take, (0 * left, unsorted, result))
+        nearest, owner = _each_chunk(left, measure, (nearest, owner))
+        owner = _each_chunk(left, choose, owner)
+        left, unsorted, nearest, result = _each_chunk(left, take, (0 * left, unsorted, nearest, result))
+        return rank + 1, left, unsorted, nearest, owner, result
 
-    result = jnp.full(room, nowhere, jnp.int32) + 0 * total, 0 * unsorted.face
-    return jax.lax.while_loop(lambda state: state[1] > 0, layer, (0 * total, total, unsorted, result))[3]
+    zero = 0 * total
+    nearest = jnp.full(len(start), jnp.inf, unsorted.depth.dtype) + zero.astype(unsorted.depth.dtype)
+    owner = zero + 0 * start
+    result = jnp.full(room, nowhere, jnp.int32) + zero, 0 * unsorted.face
+    return jax.lax.while_loop(lambda state: state[1] > 0, layer, (zero, total, unsorted, nearest, owner, result))[-1]
 
 
 def _each_chunk(total: jax.Array, step: Callable[[jax.Array, Carry], Carry], carry: Carry) -> Carry:

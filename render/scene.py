@@ -132,7 +132,16 @@ def nearest_crossing(scene: Scene) -> Int[Array, "b h w"]:
 
     They have no soft border: where a pixel is inside they are opaque, and elsewhere they are not.
     """
-    return nearest_faces(scene.screen, scene.screen.crossing, scene.image_size, scene.batch)
+    crossing = scene.screen.crossing
+
+    def none() -> jax.Array:
+        # Made from an argument: under `shard_map` both branches must differ between devices.
+        return jnp.full((scene.batch, *scene.image_size), -1, jnp.int32) + 0 * crossing[0]
+
+    def some() -> jax.Array:
+        return nearest_faces(scene.screen, crossing, scene.image_size, scene.batch)
+
+    return jax.lax.cond(jnp.any(crossing), some, none)
 
 
 @jax.checkpoint

@@ -8,9 +8,9 @@ distance to the border of a face, negative inside:
 
 and the coverage is 1 - T, where T is what all of them let through. Faces are opaque inside, so what is behind them gets
 neither weight nor gradient: the picture is the hard one, and over it the soft borders of the faces in front of what it
-shows. Those are listed (`render.fragment_list`), all of them or the nearest `layers` of a pixel. The backward pass lists
-them anew; of each pixel only T and two integers are kept besides the picture. With g the cotangent of rgb, what is
-behind fragment i has the value B_i, and
+shows. Those fragments are listed (`render.fragment_list`), all of them or the nearest `layers` of a pixel. The backward
+pass lists them anew; of each pixel only T and two integers are kept besides the picture. With g the cotangent of rgb,
+what is behind fragment i has the value B_i, and
 
     B_i = alpha_(i + 1) g colour_(i + 1) + (1 - alpha_(i + 1)) B_(i + 1),  d / d(1 - alpha_i) = T_i (B_i - g colour_i).
 
@@ -18,6 +18,7 @@ Source: Monnier et al., Share With Thy Neighbors (Unicorn), ECCV 2022, which AST
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -45,8 +46,10 @@ from render.scene import Scene, Softness, nearest_crossing, paint, surface_colou
 from render.screen import ScreenFaces
 from render.worklist import Canvas
 
-# Fragments of an image are coloured in lots of its pixels divided by this number.
+# The fragments of an image are coloured in lots of its pixels divided by this number.
 _LOTS = 4
+# Lots are pictures of so many rows: on CPU, XLA's derivatives of lookups are four times slower along one axis alone.
+_LOT_ROWS = 8
 
 
 def blend(
@@ -77,14 +80,14 @@ class _Settings(NamedTuple):
     structure: Structure
 
     @property
-    def lot(self) -> int:
-        """Fragments of an image that are coloured together."""
+    def lot(self) -> tuple[int, int]:
+        """Shape of the fragments of an image that are coloured together."""
         pixels = self.canvas.height * self.canvas.width
-        return min(max(pixels // _LOTS, 64), pixels)
+        return _LOT_ROWS, max(pixels // (_LOTS * _LOT_ROWS), 8)
 
 
 class _Lot(NamedTuple):
-    """Some fragments of each image, `[b, 1, lot]`.
+    """Some fragments of each image, `[b, *lot]`.
 
     Attributes:
         place: in the list; its length where the lot is not full.
@@ -189,15 +192,16 @@ def _seen_behind(settings: _Settings, opaque: jax.Array, count: jax.Array) -> ja
 
 
 def _each_lot(settings: _Settings, scene: Scene, fragments: FragmentList, visit: Callable, carry):
-    """Calls `visit(lot, carry) -> carry` for the fragments of all images, `settings.lot` of each at a time."""
-    canvas, room, lot = settings.canvas, len(fragments.pixel), settings.lot
+    """Calls `visit(lot, carry) -> carry` for the fragments of all images, some of each at a time."""
+    canvas, room, lot = settings.canvas, len(fragments.pixel), math.prod(settings.lot)
     image = jnp.arange(canvas.batch, dtype=jnp.int32)[:, None, None]
     pixels = canvas.height * canvas.width
     start = jnp.searchsorted(fragments.pixel, jnp.arange(canvas.batch + 1, dtype=jnp.int32) * pixels).astype(jnp.int32)
     number_of_faces = len(scene.screen.soft) // canvas.batch
 
     def body(number, carry):
-        place = start[:-1, None, None] + (number * lot + jnp.arange(lot, dtype=jnp.int32))[None, None]
+        nth = number * lot + jnp.arange(lot, dtype=jnp.int32).reshape(1, *settings.lot)
+        place = start[:-1, None, None] + nth
         filled = place < start[1:, None, None]
         pixel, face, rank = (part.at[place].get(mode="clip") for part in fragments)
         if settings.layers is not None:
@@ -224,7 +228,7 @@ def _colours(settings: _Settings, scene: Scene, fragments: FragmentList, sigma) 
 
 
 def _fragment(scene: Scene, lot: _Lot, sigma) -> tuple[jax.Array, jax.Array]:
-    """1 - alpha `[b, 1, lot]` and colour `[b, 1, lot, 3]`."""
+    """1 - alpha `[b, *lot]` and colour `[b, *lot, 3]`."""
     rows = _rows(scene, lot)
     weights = place(rows, lot.x, lot.y).weights
     outside = jnp.maximum(signed_squared_distance(rows, lot.x, lot.y), 0.0)
@@ -234,8 +238,8 @@ def _fragment(scene: Scene, lot: _Lot, sigma) -> tuple[jax.Array, jax.Array]:
 def _add_gradient(settings: _Settings, scene: Scene, lot: _Lot, sigma, cotangent, gradient):
     """Adds the gradient of `_fragment`, by the floats of the scene and by `_screen_corners`, to a sum of those."""
     (to_through, to_colour), (to_floats, to_corners) = cotangent, gradient
-    at, rows = (lot.x, lot.y), _rows(scene, lot)
-    where, position = place(rows, *at), border_position(rows, *at)
+    at, once, rows = (lot.x, lot.y), functools.partial(worklist.once, lot.place), _rows(scene, lot)
+    where, position = once(lambda: (place(rows, *at), border_position(rows, *at)))
     floats, others, _ = split_floats(scene)
     _, pull = jax.vjp(
         lambda floats, weights: _colour(join_floats(settings.structure, floats, others), lot, weights),
@@ -244,7 +248,8 @@ def _add_gradient(settings: _Settings, scene: Scene, lot: _Lot, sigma, cotangent
     update, to_weights = pull(to_colour)
     distance = distance_at(rows, *at, position)
     to_distance = jnp.where(distance > 0, to_through * jnp.exp(-distance / sigma) / sigma, 0.0)
-    corners, to_inverse_w = place_gradient(rows, *at, where, parts_gradient(where, to_weights))
+    to_distance, to_parts = once(lambda: (to_distance, parts_gradient(where, to_weights)))
+    corners, to_inverse_w = place_gradient(rows, *at, where, to_parts)
     soft = distance_gradient(rows, *at, position, to_distance)
     columns = jnp.stack([*(a + b for a, b in zip(corners, soft)), *to_inverse_w], axis=-1)
     index = global_index(lot.face_id, scene.screen)
@@ -253,8 +258,9 @@ def _add_gradient(settings: _Settings, scene: Scene, lot: _Lot, sigma, cotangent
 
 
 def _rows(scene: Scene, lot: _Lot) -> jax.Array:
-    """Columns of `face_table`, `[15, b, 1, lot]`."""
-    return jnp.moveaxis(face_table(scene.screen)[global_index(lot.face_id, scene.screen)], -1, 0)
+    """Columns of `face_table`, `[15, b, *lot]`."""
+    index, table = global_index(lot.face_id, scene.screen), face_table(scene.screen)
+    return worklist.once(lot.place, lambda: jnp.moveaxis(table.at[index].get(mode="promise_in_bounds"), -1, 0))
 
 
 def _screen_corners(scene: Scene) -> jax.Array:
