@@ -1,0 +1,87 @@
+"""Lists of fragments: both ways to sort them, more rounds than one, and lists that are full to the last place."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from render import FaceTexels, Mesh, fragment_list, render
+from tests.render.scenes import orbiting
+
+SIZE = (21, 17)
+
+
+def fragments(seed, room, total, pixels):
+    """Fragments in any order, no face twice in a pixel, with depths that are often equal; the rest is garbage."""
+    rng = np.random.default_rng(seed)
+    pixel, face = np.divmod(rng.permutation(pixels * 50)[:room], 50)
+    pixel[total:] = pixels
+    depth = rng.integers(1, 6, room)
+    return fragment_list._Unsorted(
+        jnp.asarray(pixel, jnp.int32), jnp.asarray(depth, jnp.float32), jnp.asarray(face, jnp.int32)
+    )
+
+
+@pytest.mark.parametrize("total", [0, 1, 15, 16, 17, 100, 255, 256])
+def test_peeling_is_sorting(monkeypatch, total):
+    monkeypatch.setattr(fragment_list, "_CHUNK", 16)
+    room, pixels = 256, 9
+    for seed in range(10):
+        unsorted = fragments(seed, room, total, pixels)
+        many = np.bincount(np.asarray(unsorted.pixel), minlength=pixels + 1)[:pixels]
+        arguments = jnp.int32(total), jnp.asarray(many, jnp.int32), unsorted
+        order = np.lexsort([np.asarray(part)[:total] for part in (unsorted.face, unsorted.depth, unsorted.pixel)])
+        for way in (fragment_list._peel, fragment_list._sort):
+            pixel, face = jax.jit(way)(*arguments)
+            np.testing.assert_array_equal(pixel[:total], np.asarray(unsorted.pixel)[order])
+            np.testing.assert_array_equal(face[:total], np.asarray(unsorted.face)[order])
+            assert (np.asarray(pixel[total:]) == pixels).all()
+
+
+@pytest.fixture
+def short_lists(monkeypatch):
+    """A function that shortens lists; it gives the list of their lengths, one for each round."""
+    collect, rounds = fragment_list._collect, []
+
+    def spy(search, mask):
+        jax.debug.callback(lambda: rounds.append(search.room))
+        return collect(search, mask)
+
+    def limit(sort):
+        monkeypatch.setattr(fragment_list, "_PER_PIXEL", 0)
+        monkeypatch.setattr(fragment_list, "_CHUNK", 4)
+        monkeypatch.setattr(fragment_list, "_SORT", sort)
+        monkeypatch.setattr(fragment_list, "_collect", spy)
+        return rounds
+
+    return limit
+
+
+@pytest.mark.parametrize("layers, sort", [(None, 0), (2, 1000)])
+def test_more_rounds_change_nothing(float64, bumpy_meshes, short_lists, layers, sort):
+    vertices, faces, rng = bumpy_meshes
+    texture = FaceTexels(jnp.asarray(rng.random((2, 20, 2, 2, 3))))
+
+    def loss(points, texture):
+        picture = render(
+            Mesh(points, faces), orbiting(), SIZE, texture=texture, blending="layered", sigma=1e-3, layers=layers
+        )
+        return (picture.rgb**2).sum() + picture.alpha.sum(), picture
+
+    def results():
+        draw = jax.jit(jax.value_and_grad(lambda *scene: loss(*scene), argnums=(0, 1), has_aux=True))
+        return draw(jnp.asarray(vertices), texture)
+
+    expected = results()
+    rounds = short_lists(sort)
+    for wanted, found in zip(jax.tree.leaves(expected), jax.tree.leaves(results())):
+        np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9)
+    jax.effects_barrier()
+    # A pixel may see all 20 faces, so that lists are as long; forward and backward take as many rounds.
+    assert set(rounds) == {20} and len(rounds) > 10 and len(rounds) % 2 == 0
+
+
+def test_counts_stop_where_no_list_has_room():
+    count = jnp.asarray([1, 2**30 - 1, 5, 2**30 - 1, 7], jnp.int32)
+    found = np.asarray(fragment_list._saturating_sum(count))
+    np.testing.assert_array_equal(found, np.minimum(np.cumsum(np.asarray(count, np.int64)), 2**30 - 1))
