@@ -25,7 +25,7 @@ from render.worklist import Canvas, Carry, Pairs, Pixel
 
 # Room for so many fragments a pixel on average. Surfaces of faces a few pixels large have one to two.
 _PER_PIXEL = 2
-# Counts saturate here, so that the sum of two fits into an int32.
+# Longest list, and largest count of a pixel that is added up, so that the sum of both fits into an int32.
 _MANY = 2**30 - 1
 # A sort of the whole list takes as long as looking at so many fragments of each of its places one by one.
 _SORT = 8
@@ -85,7 +85,7 @@ class Search(NamedTuple):
         """Length of a list."""
         canvas = self.canvas
         least = max(_PER_PIXEL * canvas.batch * canvas.height * canvas.width, len(self.soft) // canvas.batch)
-        return -(-least // _CHUNK) * _CHUNK
+        return min(-(-least // _CHUNK) * _CHUNK, _MANY // _CHUNK * _CHUNK)
 
 
 def make_search(canvas: Canvas, screen: ScreenFaces, reach: Float[Array, ""], surface: Surface) -> Search:
@@ -144,15 +144,14 @@ def each_round(
     # Added zeros change nothing, but under `shard_map` they differ between devices, as all that is carried must.
     zero = 0 * count[0, 0, 0]
     carry = jax.tree.map(lambda value: value + zero.astype(value.dtype), carry)
-    flat = jnp.minimum(count.reshape(-1), _MANY)
+    flat = count.reshape(-1)
     number = jnp.arange(len(flat), dtype=jnp.int32)
 
     def one_round(state):
         start, carry = state
-        left = jnp.where(number >= start, flat, 0)
-        fits = _saturating_sum(left) <= search.room
-        fragments = _collect(search, (fits & (left > 0)).reshape(count.shape))
-        return jnp.sum(fits, dtype=jnp.int32), step(fragments, carry)
+        end = _end_of_round(flat, start, search.room)
+        mask = (number >= start) & (number < end) & (flat > 0)
+        return end, step(_collect(search, mask.reshape(count.shape)), carry)
 
     def any_left(state):
         return jnp.any((number >= state[0]) & (flat > 0))
@@ -316,6 +315,9 @@ def _each_chunk(total: jax.Array, step: Callable[[jax.Array, Carry], Carry], car
     return jax.lax.fori_loop(0, chunks, lambda number, carry: step(number * _CHUNK, carry), carry)
 
 
-def _saturating_sum(count: jax.Array) -> jax.Array:
-    """Cumulative sums of `[n]` that end at a number no list has room for."""
-    return jax.lax.associative_scan(lambda a, b: jnp.minimum(a + b, _MANY), count)
+def _end_of_round(count: jax.Array, start: jax.Array, room: int) -> jax.Array:
+    """The first pixel, from `start` on, whose fragments do not fit any more."""
+    left = jnp.where(jnp.arange(len(count), dtype=jnp.int32) >= start, jnp.minimum(count, _MANY), 0)
+    # Beyond the first sum that is too large an int32 may overflow; up to there it does not.
+    full = jnp.cumsum(left, dtype=jnp.int32) > room
+    return jnp.where(jnp.any(full), jnp.argmax(full), len(count)).astype(jnp.int32)

@@ -9,8 +9,8 @@ distance to the border of a face, negative inside:
 and the coverage is 1 - T, where T is what all of them let through. Faces are opaque inside, so what is behind them gets
 neither weight nor gradient: the picture is the hard one, and over it the soft borders of the faces in front of what it
 shows. Those fragments are listed (`render.fragment_list`), all of them or the nearest `layers` of a pixel. The backward
-pass lists them anew; of each pixel only T and two integers are kept besides the picture. With g the cotangent of rgb,
-what is behind fragment i has the value B_i, and
+pass lists them anew; of each pixel four numbers are kept besides the picture: T, the opaque face, its depth, and how
+many fragments there are. With g the cotangent of rgb, what is behind fragment i has the value B_i, and
 
     B_i = alpha_(i + 1) g colour_(i + 1) + (1 - alpha_(i + 1)) B_(i + 1),  d / d(1 - alpha_i) = T_i (B_i - g colour_i).
 
@@ -67,7 +67,10 @@ def blend(
     """
     floats, others, structure = split_floats(scene)
     settings = _Settings(scene.canvas, softness.cutoff, softness.layers, structure)
-    rgb, transparency = _composite(settings, floats, others, face_id, nearest_crossing(scene), softness.sigma)
+    screen, crossing = jax.lax.stop_gradient(scene.screen), nearest_crossing(scene)
+    # Once: everything looks at these faces.
+    opaque, depth = worklist.once(face_id + 1, lambda: _opaque(screen, face_id, crossing, scene.pixels))
+    rgb, transparency = _composite(settings, floats, others, opaque, depth, softness.sigma)
     return rgb, 1.0 - transparency
 
 
@@ -103,14 +106,14 @@ class _Lot(NamedTuple):
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _composite(settings: _Settings, floats, others, face_id, crossing, sigma):
+def _composite(settings: _Settings, floats, others, opaque, depth, sigma):
     """rgb and transparency."""
-    return _composite_forward(settings, floats, others, face_id, crossing, sigma)[0]
+    return _composite_forward(settings, floats, others, opaque, depth, sigma)[0]
 
 
-def _composite_forward(settings: _Settings, floats, others, face_id, crossing, sigma):
+def _composite_forward(settings: _Settings, floats, others, opaque, depth, sigma):
     scene = join_floats(settings.structure, floats, others)
-    search, opaque = _search(settings, scene, face_id, crossing, sigma)
+    search = _search(settings, scene, opaque, depth, sigma)
     count = count_fragments(search)
 
     def add(fragments: FragmentList, carry):
@@ -126,15 +129,15 @@ def _composite_forward(settings: _Settings, floats, others, face_id, crossing, s
     behind = _seen_behind(settings, opaque, count)
     rgb = rgb + clear[..., None] * paint(scene, behind)
     transparency = jnp.where(behind >= 0, 0.0, clear)
-    return (rgb, transparency), (floats, others, face_id, crossing, sigma, count, clear)
+    return (rgb, transparency), (floats, others, opaque, depth, sigma, count, clear)
 
 
 def _composite_backward(settings: _Settings, saved, cotangent):
-    floats, others, face_id, crossing, sigma, count, clear = saved
+    floats, others, opaque, depth, sigma, count, clear = saved
     to_rgb, to_transparency = cotangent
     rebuild = functools.partial(join_floats, settings.structure, others=others)
     scene = rebuild(floats=floats)
-    search, opaque = _search(settings, scene, face_id, crossing, sigma)
+    search = _search(settings, scene, opaque, depth, sigma)
     behind = _seen_behind(settings, opaque, count)
     painted, to_painted = jax.vjp(lambda floats: paint(rebuild(floats=floats), behind), floats)
     (gradient,) = to_painted(clear[..., None] * to_rgb)
@@ -163,27 +166,25 @@ def _composite_backward(settings: _Settings, saved, cotangent):
 _composite.defvjp(_composite_forward, _composite_backward)
 
 
-def _search(settings: _Settings, scene: Scene, face_id, crossing, sigma) -> tuple[Search, jax.Array]:
-    """The search for fragments, and the opaque faces `[b, h, w]` that they are in front of, -1 for none."""
-    screen = jax.lax.stop_gradient(scene.screen)
-    # Once: all that is painted looks at these faces.
-    opaque, surface = worklist.once(face_id + 1, lambda: _opaque(screen, face_id, crossing, scene.pixels))
+def _search(settings: _Settings, scene: Scene, opaque, depth, sigma) -> Search:
+    """The search for fragments in front of opaque faces."""
+    surface = Surface(depth, jnp.where(opaque >= 0, global_index(opaque, scene.screen), NO_FACE))
     reach = reach_in_sigmas(settings.cutoff, "exponential") * sigma
-    return make_search(settings.canvas, screen, reach, surface), opaque
+    return make_search(settings.canvas, scene.screen, reach, surface)
 
 
-def _opaque(screen: ScreenFaces, face_id, crossing, pixels) -> tuple[jax.Array, Surface]:
-    """The nearest face of each pixel that is inside of it, or one that passes through the plane of the camera."""
-    index, crossing_index = global_index(face_id, screen), global_index(crossing, screen)
+def _opaque(screen: ScreenFaces, face_id, crossing, pixels) -> tuple[jax.Array, jax.Array]:
+    """The nearest face of each pixel, where it is inside, or one that passes through the plane of the camera; -1 for
+    none. And its depth, as it is compared."""
+    index = global_index(face_id, screen)
     rows = jnp.moveaxis(sorted_table(screen)[index], -1, 0)
     # The test of the soft faces, which may differ from the z-buffer's by rounding.
     inside = (face_id >= 0) & screen.soft[index] & (signed_squared_distance(rows, *pixels) <= 0)
     depth = jnp.where(inside, depth_to_compare(rows, *pixels), jnp.inf)
-    face = jnp.where(inside, index, NO_FACE)
     crossing_depth = comparable_depth(attach(screen, crossing, pixels).depth)
-    nearer = (crossing >= 0) & is_behind(depth, face, crossing_depth, crossing_index)
-    surface = Surface(jnp.where(nearer, crossing_depth, depth), jnp.where(nearer, crossing_index, face))
-    return jnp.where(nearer, crossing, jnp.where(inside, face_id, -1)), surface
+    behind = is_behind(depth, jnp.where(inside, face_id, NO_FACE), crossing_depth, crossing)
+    nearer = (crossing >= 0) & behind
+    return jnp.where(nearer, crossing, jnp.where(inside, face_id, -1)), jnp.where(nearer, crossing_depth, depth)
 
 
 def _seen_behind(settings: _Settings, opaque: jax.Array, count: jax.Array) -> jax.Array:

@@ -81,7 +81,19 @@ def test_more_rounds_change_nothing(float64, bumpy_meshes, short_lists, layers, 
     assert set(rounds) == {20} and len(rounds) > 10 and len(rounds) % 2 == 0
 
 
-def test_counts_stop_where_no_list_has_room():
-    count = jnp.asarray([1, 2**30 - 1, 5, 2**30 - 1, 7], jnp.int32)
-    found = np.asarray(fragment_list._saturating_sum(count))
-    np.testing.assert_array_equal(found, np.minimum(np.cumsum(np.asarray(count, np.int64)), 2**30 - 1))
+def test_rounds_end_before_the_list_is_full():
+    for count, room, ends in (
+        ([3, 0, 5, 2, 4, 1, 0, 0], 7, [2, 4, 8]),
+        ([7, 7, 1, 6], 7, [1, 2, 4]),
+        # More than an int32 counts.
+        ([5] + [2**31 - 1] * 9, 2**30 - 1, None),
+        ([2**29] * 12, 2**30 - 1, list(range(1, 13))),
+    ):
+        found = [0]
+        while found[-1] < len(count) and len(found) < 20:
+            end = fragment_list._end_of_round(jnp.asarray(count, jnp.int32), jnp.int32(found[-1]), room)
+            assert end.dtype == jnp.int32
+            found.append(int(end))
+            if ends is None:
+                break
+        assert found[1:] == ([1] if ends is None else ends)
