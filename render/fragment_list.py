@@ -194,7 +194,8 @@ def _collect(search: Search, mask: jax.Array) -> FragmentList:
 
     nothing = jnp.full(search.room, canvas.nowhere, jnp.int32)
     total, index, face = worklist.walk(work, canvas, step, (jnp.zeros((), jnp.int32), nothing, 0 * nothing))
-    return _front_to_back(search, total, index, face)
+    # Rounding may let a face in that was not counted; what does not fit is not there.
+    return _front_to_back(search, jnp.minimum(total, search.room), index, face)
 
 
 def _write(canvas: Canvas, pairs: Pairs, hits: jax.Array, slot: jax.Array, index: jax.Array, face: jax.Array):

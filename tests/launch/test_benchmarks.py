@@ -20,7 +20,11 @@ def cub(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "variant, protocols",
-    [("cmr", ("cub_cmr", "cub_umr")), pytest.param("ast", ("cub_ast",), marks=pytest.mark.slow)],
+    [
+        ("cmr", ("cub_cmr",)),
+        pytest.param("cmr", ("cub_umr",), marks=pytest.mark.slow),
+        pytest.param("ast", ("cub_ast",), marks=pytest.mark.slow),
+    ],
 )
 def test_cub_from_the_archive_to_the_row(cub, tmp_path, variant, protocols):
     data, run = tmp_path / "data", tmp_path / "run"

@@ -57,7 +57,7 @@ def short_lists(monkeypatch):
     return limit
 
 
-@pytest.mark.parametrize("layers, sort", [(None, 0), (2, 1000)])
+@pytest.mark.parametrize("layers, sort", [pytest.param(None, 0, marks=pytest.mark.slow), (2, 1000)])
 def test_more_rounds_change_nothing(float64, bumpy_meshes, short_lists, layers, sort):
     vertices, faces, rng = bumpy_meshes
     texture = FaceTexels(jnp.asarray(rng.random((2, 20, 2, 2, 3))))

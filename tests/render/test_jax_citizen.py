@@ -147,7 +147,13 @@ def two_calls(name):
     return stacked(*calls), stacked(*(program(name)(x) for x in calls))
 
 
-@pytest.mark.parametrize("name", NAMES)
+# Those that are made of the others take as long to compile, and are seen by `-m slow`.
+MADE_OF_OTHERS = ("antialias", "rasterize", "lookups")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in MADE_OF_OTHERS else name for name in NAMES]
+)
 def test_vmap_of_the_gradient_of_a_checkpoint_is_the_stack(name):
     many, expected = two_calls(name)
     function = jax.jit(jax.checkpoint(FUNCTIONS[name]))  # nested in another jit

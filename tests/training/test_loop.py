@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from ast_jax.data.pipeline import make_batches
-from ast_jax.summary import write_summary
 from ast_jax.training import loop
 from ast_jax.training.checkpoint import Checkpoints, load_model
 from ast_jax.training.loop import train
@@ -47,7 +46,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(config, one, tmp_path, m
         train(changed, stopped, **one)
 
 
-def test_a_run_ends_with_files_to_open(config, one, tmp_path, caplog):
+def test_a_run_leaves_files_to_open(config, one, tmp_path, caplog):
     config.optimizer.ema_decay, config.eval_every = 0.9, 4
     with caplog.at_level(logging.INFO, logger="absl"):
         train(config, tmp_path, profile_steps="1:3", **one)
@@ -65,13 +64,6 @@ def test_a_run_ends_with_files_to_open(config, one, tmp_path, caplog):
     assert (tmp_path / "figures" / "preview.png").is_file() and list((tmp_path / "profile").rglob("*.xplane.pb"))
     line = read_metrics(tmp_path)[-1]
     assert {"validation/loss/iou", "loss/iou", "images_per_second", "data_wait_share"} <= line.keys()
-
-    files = write_summary(tmp_path)
-    assert all(path.stat().st_size > 0 for path in files)
-    assert {path.suffix for path in files} == {".html", ".png", ".glb", ".gif", ".json", ".md"}
-    metrics = json.loads((tmp_path / "metrics.json").read_text())
-    assert 0 < metrics["Shape Transformer"]["iou_3d"]["mean"] < 1
-    assert 0 < metrics["template sphere"]["iou_3d"]["mean"] < 1
 
 
 def test_the_best_on_the_validation_split_is_kept_beside_the_newest(config, one, tmp_path, monkeypatch):
