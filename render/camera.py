@@ -235,6 +235,24 @@ def quaternion_to_rotation(quaternion: Float[Array, "*b 4"]) -> Float[Array, "*b
     return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
 
 
+def rotation_from_6d(values: Float[Array, "*b 6"]) -> Float[Array, "*b 3 3"]:
+    """Rotation whose first two rows are two vectors, made orthonormal; the third is their cross product.
+
+    Args:
+        values: the two vectors, neither zero nor parallel.
+
+    Returns:
+        Rotation matrices.
+
+    Source: Zhou et al. 2019, "On the continuity of rotation representations", equation 15.
+    """
+    first, second = values[..., :3], values[..., 3:]
+    first = first / jnp.linalg.norm(first, axis=-1, keepdims=True)
+    second = second - (first * second).sum(-1, keepdims=True) * first
+    second = second / jnp.linalg.norm(second, axis=-1, keepdims=True)
+    return jnp.stack([first, second, jnp.cross(first, second)], axis=-2)
+
+
 def look_at(
     eye: Float[Array, "*b 3"], target: Float[Array, "*b 3"], up: Float[Array, "*b 3"]
 ) -> tuple[Float[Array, "*b 3 3"], Float[Array, "*b 3"]]:

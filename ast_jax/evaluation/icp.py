@@ -10,6 +10,7 @@ import optax
 from jaxtyping import Float
 
 from ast_jax.evaluation.nearest import plain_tree
+from render.camera import rotation_from_6d
 
 # Monnier et al., Unicorn, ECCV 2022, released evaluation.
 _LEARNING_RATE = 0.01
@@ -122,19 +123,12 @@ def _search(points: np.ndarray, target: np.ndarray, tree) -> tuple[float, np.nda
     return loss, target_index.astype(np.int32), points_index.astype(np.int32)
 
 
-def _rotation(six):
-    first = six[:3] / jnp.linalg.norm(six[:3])
-    second = six[3:] - (first * six[3:]).sum() * first
-    second = second / jnp.linalg.norm(second)
-    return jnp.stack([first, second, jnp.cross(first, second)])
-
-
 @partial(jax.jit, donate_argnums=(0, 1))
 def _step(params, state, points, target, target_index, points_index):
     """One step of Adam with the nearest points held."""
 
     def loss(p):
-        moved = (points * p["scale"][None]) @ _rotation(p["six"]) + p["shift"][None]
+        moved = (points * p["scale"][None]) @ rotation_from_6d(p["six"]) + p["shift"][None]
         forward = jnp.square(moved - target[target_index]).sum(axis=1).mean()
         return forward + jnp.square(moved[points_index] - target).sum(axis=1).mean()
 
@@ -147,7 +141,7 @@ def _f32(array: np.ndarray) -> np.ndarray:
 
 
 def _to_motion(params) -> Motion:
-    left, _, right = np.linalg.svd(np.asarray(_rotation(params["six"]), np.float64))  # orthonormal in double too
+    left, _, right = np.linalg.svd(np.asarray(rotation_from_6d(params["six"]), np.float64))  # orthonormal in double too
     return Motion(np.asarray(params["scale"], np.float64), left @ right, np.asarray(params["shift"], np.float64))
 
 

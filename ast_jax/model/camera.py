@@ -11,6 +11,7 @@ from jaxtyping import Float
 from ast_jax.model.config_check import choose
 from ast_jax.model.layers import Array, Mlp
 from render import PerspectiveCamera
+from render.camera import rotation_from_6d
 
 KINDS = ("given", "candidates")
 
@@ -41,18 +42,6 @@ def rotation_from_angles(
     about_x = _matrix((one, zero, zero), (zero, ce, -se), (zero, se, ce))
     about_z = _matrix((cr, -sr, zero), (sr, cr, zero), (zero, zero, one))
     return jnp.matmul(jnp.matmul(about_z, about_x, precision="highest"), about_y, precision="highest")
-
-
-def rotation_from_6d(values: Float[Array, "*b 6"]) -> Float[Array, "*b 3 3"]:
-    """Rotation whose first two rows are the two vectors, made orthonormal.
-
-    Source: Zhou et al. 2019, "On the continuity of rotation representations", equation 15.
-    """
-    first, second = values[..., :3], values[..., 3:]
-    first = first / jnp.linalg.norm(first, axis=-1, keepdims=True)
-    second = second - (first * second).sum(-1, keepdims=True) * first
-    second = second / jnp.linalg.norm(second, axis=-1, keepdims=True)
-    return jnp.stack([first, second, jnp.cross(first, second)], axis=-2)
 
 
 def _matrix(*rows):

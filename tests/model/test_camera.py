@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from ast_jax.model.camera import CandidateCameras, most_probable, rotation_from_6d, rotation_from_angles
+from ast_jax.model.camera import CandidateCameras, most_probable, rotation_from_angles
 from ast_jax.model.keypoints import KeypointHead
 from render import orbit
+from render.camera import rotation_from_6d
 
 
 def test_angles_agree_with_the_orbit():
