@@ -39,6 +39,7 @@ def test_the_quickstart_from_nothing_to_files(tmp_path):
     command = ["launch.train", "--config=configs/quickstart.py:tiny", f"--workdir={tmp_path / 'run'}"]
     result = _run(*command, f"--config.data.root={tmp_path / 'data'}")
     assert result.returncode == 0, result.stderr[-2000:]
+    assert all(f"{stage} step, shape: compiled in" in result.stderr for stage in ("shape", "joint"))
     named = result.stdout.split("open these:")[1].split()
     assert {Path(name).suffix for name in named} == {".html", ".png", ".glb", ".gif", ".json", ".md"}
     assert all(Path(name).stat().st_size for name in named)

@@ -138,7 +138,7 @@ def test_rasterize_and_soft_coverage(dtype, rounds):
 
 
 # The other camera and the other dtype change what comes before the blending, so each is tried with one of them.
-CASES = [(blending, perspective, "float32", 1 if blending == "layered" else ROUNDS) for blending in BLENDINGS]
+CASES = [(blending, perspective, "float32", ROUNDS) for blending in BLENDINGS]
 CASES += [("softmax", weak_perspective, "float32", 1), ("hard", perspective, "bfloat16", 1)]
 
 
