@@ -1,6 +1,6 @@
 """Read 8-bit images out of any file that people have."""
 
-import warnings
+import io
 from pathlib import Path
 
 import numpy as np
@@ -8,26 +8,47 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+# What pillow decodes by itself. By content it would also start Ghostscript for PostScript, whatever the file is called.
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "TGA", "PPM", "DDS", "AVIF")
+# Looked at before a pixel is decoded.
+MAX_PIXELS = 89_000_000
 
 
 def open_picture(path: str | Path) -> Image.Image:
     """The decoded first frame, upright as its EXIF data say.
 
     Raises:
-      ValueError: missing, broken, cut short, or larger than pillow takes (179 million pixels; a warning of its own
-        from 89 million on counts as an error too); the message names the file.
+      ValueError: missing, broken, cut short, of a format that is not in ``FORMATS``, or larger than ``MAX_PIXELS``;
+        the message names the file.
     """
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path}: no such file.")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            picture = Image.open(path)
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror}).") from error
+    return decode_picture(content, str(path))
+
+
+def decode_picture(content: bytes, name: str) -> Image.Image:
+    """As :func:`open_picture`, of an image inside another file.
+
+    Args:
+      content: the encoded image.
+      name: for messages, such as ``chair.glb: image 0``.
+    """
+    try:
+        picture = Image.open(io.BytesIO(content), formats=FORMATS)
+    except Exception as error:  # each of pillow's decoders raises what it likes
+        raise ValueError(f"{name}: not a readable picture ({type(error).__name__}: {error}).") from error
+    if picture.width * picture.height > MAX_PIXELS:
+        raise ValueError(f"{name}: {picture.width} x {picture.height} pixels, at most {MAX_PIXELS:,} can be read.")
+    try:
         picture.load()
         return ImageOps.exif_transpose(picture)
-    except Exception as error:  # each of pillow's decoders raises what it likes
-        raise ValueError(f"{path}: not a readable picture ({type(error).__name__}: {error}).") from error
+    except Exception as error:
+        raise ValueError(f"{name}: not a readable picture ({type(error).__name__}: {error}).") from error
 
 
 def read_image(path: str | Path) -> UInt8[np.ndarray, "h w c"]:

@@ -35,6 +35,7 @@ class SourceMesh:
       keypoints: float64 ``[p, 3]`` in the same space as the vertices, or None.
       group: objects of one group (liveries of one airframe) stay on one side of the split.
       provenance: package, version, path, author, licence; goes into the manifest as it is.
+      notices: what the file declares and the reader left out or guessed, a line each; goes into ``dataset.json``.
     """
 
     object_id: str
@@ -47,6 +48,7 @@ class SourceMesh:
     keypoints: np.ndarray | None = None
     group: str | None = None
     provenance: dict = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
 
     def replace(self, **changes) -> "SourceMesh":
         """A copy with some fields changed."""
