@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ast_jax.data.images import read_image
-from ast_jax.data.source_mesh import Material, SourceMesh
+from ast_jax.data.source_mesh import WHITE, Material, SourceMesh
 
 # Low four bits of the SURF flags.
 POLYGON = 0
@@ -70,7 +70,9 @@ def load_ac3d(
         object_id=path.stem,
         vertices=np.concatenate([part.vertices for part in parts]),
         faces=np.concatenate([p.faces + s for p, s in zip(parts, starts)]).astype(np.int32),
-        materials=tuple(Material(colours[m][0], images[t], colours[m][1]) for t, m in table),
+        materials=tuple(
+            Material(colours[m][0] if images[t] is None else WHITE, images[t], colours[m][1]) for t, m in table
+        ),
         face_material=np.array([table[key] for key in keys], np.int32),
         corner_uv=np.concatenate([p.corner_uv for p in parts]).astype(np.float32) if has_image else None,
     )

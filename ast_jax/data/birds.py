@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ast_jax.data.plumage import Plumage, paint
-from ast_jax.data.source_mesh import SourceMesh
+from ast_jax.data.source_mesh import WHITE, Material, SourceMesh
 
 KEYPOINT_NAMES = (
     "beak_tip",
@@ -338,6 +338,7 @@ def make_bird(object_id: str, shape: BirdShape, plumage: Plumage) -> SourceMesh:
         object_id=object_id,
         vertices=np.concatenate([part.vertices for part in parts]),
         faces=faces,
+        materials=(Material(WHITE),),
         face_material=np.zeros(len(faces), np.int32),
         corner_colours=colours[faces].astype(np.float32),
         keypoints=_keypoints(shape, parts),

@@ -11,11 +11,10 @@ from jaxtyping import Float
 
 from ast_jax.data.ac3d import load_ac3d
 from ast_jax.data.images import image_to_array
-from ast_jax.data.source_mesh import Material, SourceMesh
+from ast_jax.data.source_mesh import WHITE, Material, SourceMesh
 
 AC3D_SUFFIXES = (".ac", ".acc")
 SUFFIXES = (".obj", ".glb", ".gltf", ".ply", ".off", ".stl", ".dae", *AC3D_SUFFIXES)
-GREY = Material()
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,7 @@ class LazyMesh:
 def load_mesh(path: str | Path) -> SourceMesh:
     """Read OBJ, GLB, glTF, PLY, OFF, STL, DAE or AC3D: all parts of the scene as one mesh.
 
-    Textures, flat colours and vertex colours are kept; in a scene that mixes textured parts with
-    vertex-coloured ones, the latter get their mean colour.
+    Textures, flat colours and vertex colours are kept.
 
     Returns:
       The mesh in the axes and the unit of the file; ``object_id`` is the stem of the file name.
@@ -113,7 +111,7 @@ def join_parts(object_id: str, parts: list[trimesh.Trimesh]) -> SourceMesh:
     materials = [_material(part) for part in parts]
     starts = np.cumsum([0] + [len(part.vertices) for part in parts])
     has_image = any(material.image is not None for material in materials)
-    all_coloured = all(_has_colours(part) for part in parts)
+    any_coloured = any(_has_colours(part) for part in parts)
     return SourceMesh(
         object_id=object_id,
         vertices=np.concatenate([np.asarray(part.vertices, np.float64) for part in parts]),
@@ -121,7 +119,7 @@ def join_parts(object_id: str, parts: list[trimesh.Trimesh]) -> SourceMesh:
         materials=tuple(materials),
         face_material=np.repeat(np.arange(len(parts), dtype=np.int32), [len(part.faces) for part in parts]),
         corner_uv=np.concatenate([_corner_uv(part) for part in parts]) if has_image else None,
-        corner_colours=np.concatenate([_corner_colours(part) for part in parts]) if all_coloured else None,
+        corner_colours=np.concatenate([_corner_colours(part) for part in parts]) if any_coloured else None,
     )
 
 
@@ -130,6 +128,8 @@ def _has_colours(part: trimesh.Trimesh) -> bool:
 
 
 def _corner_colours(part: trimesh.Trimesh) -> Float[np.ndarray, "f 3 3"]:
+    if not _has_colours(part):
+        return np.ones((len(part.faces), 3, 3), np.float32)
     if part.visual.kind == "face":
         colours = np.repeat(np.asarray(part.visual.face_colors)[:, None], 3, axis=1)
     else:
@@ -147,10 +147,10 @@ def _corner_uv(part: trimesh.Trimesh) -> Float[np.ndarray, "f 3 2"]:
 def _material(part: trimesh.Trimesh) -> Material:
     """Flat colour, image and opacity of one part."""
     if _has_colours(part):
-        return Material(tuple(float(c) for c in _corner_colours(part).mean(axis=(0, 1))))
+        return Material(WHITE)
     source = getattr(part.visual, "material", None)
     if source is None:
-        return GREY
+        return Material()
     if isinstance(source, trimesh.visual.material.PBRMaterial):
         factor = _unit_rgba(source.baseColorFactor)
         opacity = factor[3] if source.alphaMode == "BLEND" else 1.0
@@ -164,7 +164,7 @@ def _material(part: trimesh.Trimesh) -> Material:
     array = image_to_array(image)
     if isinstance(source, trimesh.visual.material.PBRMaterial):  # glTF multiplies the two; MTL's image replaces Kd
         array = np.concatenate([(array[..., :3] * factor[:3]).round().astype(np.uint8), array[..., 3:]], axis=-1)
-    return Material(tuple(factor[:3]), array, opacity)
+    return Material(WHITE, array, opacity)
 
 
 def _unit_rgba(colour) -> list[float]:

@@ -2,11 +2,12 @@
 
 import colorsys
 import zlib
+from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
-from ast_jax.data.source_mesh import Material, SourceMesh
+from ast_jax.data.source_mesh import Material, SourceMesh, wrap_texels
 
 RADIUS = 0.5
 MIN_OPACITY = 0.5
@@ -82,39 +83,57 @@ def compact(mesh: SourceMesh) -> SourceMesh:
 
 
 def drop_transparent(mesh: SourceMesh) -> SourceMesh:
-    """Without glass, propeller discs and cut-out texels: faces less than half opaque."""
-    if mesh.face_material is None:
-        return mesh
-    keep = np.array([m.opacity >= MIN_OPACITY for m in mesh.materials])[mesh.face_material]
+    """Without glass, propeller discs and cut-out texels: what counts as seen is said at ``Material``."""
+    owner = mesh.face_material if mesh.face_material is not None else np.zeros(len(mesh.faces), np.int32)
+    keep = np.ones(len(mesh.faces), bool)
     for k, material in enumerate(mesh.materials):
-        if material.image is None or material.image.shape[-1] < 4 or mesh.corner_uv is None:
+        rows = np.flatnonzero(owner == k)
+        if material.alpha_mode == "opaque" or not len(rows):
             continue
-        rows = np.flatnonzero(keep & (mesh.face_material == k))
-        keep[rows] = _mean_alpha(material.image, mesh.corner_uv[rows]) >= MIN_OPACITY
+        alpha = _alpha(mesh, material, rows)
+        if material.alpha_mode == "mask":
+            alpha = alpha >= material.alpha_cutoff - 1e-6  # colours of vertices are float32
+        keep[rows] = alpha.mean(axis=-1) >= MIN_OPACITY
     return keep_faces(mesh, keep)
 
 
-def _mean_alpha(image: np.ndarray, corner_uv: Float[np.ndarray, "f 3 2"]) -> Float[np.ndarray, " f"]:
+def _alpha(mesh: SourceMesh, material: Material, rows: Int[np.ndarray, " f"]) -> Float[np.ndarray, "f p"]:
+    """Of the chosen faces at the points ``ALPHA_PROBES``."""
     weights = ALPHA_PROBES / ALPHA_PROBES.sum(axis=1, keepdims=True)
-    uv = np.einsum("pc,fcd->fpd", weights, corner_uv)
-    height, width = image.shape[:2]
-    column = np.floor(uv[..., 0] * width).astype(np.int64) % width
-    row = np.floor((1 - uv[..., 1]) * height).astype(np.int64) % height
-    return image[row, column, 3].mean(axis=-1) / 255.0
+    alpha = np.full((len(rows), len(weights)), material.opacity)
+    if material.image is not None and material.image.shape[-1] == 4 and mesh.corner_uv is not None:
+        uv = np.einsum("pc,fcd->fpd", weights, mesh.corner_uv[rows])
+        height, width = material.image.shape[:2]
+        column = wrap_texels(np.floor(uv[..., 0] * width), width, material.wrap[0])
+        row = wrap_texels(np.floor((1 - uv[..., 1]) * height), height, material.wrap[1])
+        alpha *= material.image[row, column, 3] / 255.0
+    if mesh.corner_colours is not None and mesh.corner_colours.shape[-1] == 4:
+        alpha *= np.einsum("pc,fc->fp", weights, mesh.corner_colours[rows, :, 3])
+    return alpha
 
 
 def colour_grey_materials(mesh: SourceMesh, seed: int) -> SourceMesh:
     """A random hue for every flat grey or white material, the same for the same seed and object id.
 
     Many furniture models have no colour at all. The lightness of the material is kept, so that dark legs
-    stay dark; images and coloured materials stay as they are.
+    stay dark; images and what is coloured by its material or at its corners stay as they are.
     """
+    plain = _white_at_corners(mesh)
     rng = np.random.default_rng([seed, zlib.crc32(mesh.object_id.encode())])
     materials = []
-    for material in mesh.materials:
+    for k, material in enumerate(mesh.materials):
         hue, saturation, gain = rng.uniform(0, 1), rng.uniform(0.25, 0.75), rng.uniform(0.6, 1.0)
         _, old_saturation, value = colorsys.rgb_to_hsv(*material.colour)
-        if material.image is None and old_saturation < GREY_SATURATION:
-            material = Material(colorsys.hsv_to_rgb(hue, saturation, gain * value), None, material.opacity)
+        if material.image is None and old_saturation < GREY_SATURATION and plain[k]:
+            material = replace(material, colour=colorsys.hsv_to_rgb(hue, saturation, gain * value))
         materials.append(material)
     return mesh.replace(materials=tuple(materials))
+
+
+def _white_at_corners(mesh: SourceMesh) -> Bool[np.ndarray, " k"]:
+    """Materials to which no corner colour adds anything."""
+    plain = np.ones(len(mesh.materials), bool)
+    if mesh.corner_colours is not None:
+        owner = mesh.face_material if mesh.face_material is not None else np.zeros(len(mesh.faces), np.int32)
+        plain[owner[(mesh.corner_colours[..., :3] < 1).any(axis=(1, 2))]] = False
+    return plain

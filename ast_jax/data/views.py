@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
-from ast_jax.data.source_mesh import Material, SourceMesh
+from ast_jax.data.colour import linear_from_srgb, multiply_in_light, srgb_from_linear
+from ast_jax.data.source_mesh import Material, SourceMesh, Wrap, wrap_texels
 from render import PerspectiveCamera, orbit, rasterize
 
 # Views per call of the rasterizer: bounds the memory, and one compilation serves any number of views.
@@ -157,13 +158,11 @@ def sample_colours(
     barycentric: Float[np.ndarray, "m 3"],
     largest: int = 1 << 30,
 ) -> Float[np.ndarray, "m 3"]:
-    """The colour of the surface at points given by face and barycentrics.
+    """The sRGB colour of the surface at points given by face and barycentrics.
 
     Args:
       largest: images with a longer side are reduced to it by area first, against aliasing.
     """
-    if mesh.corner_colours is not None:
-        return np.einsum("mc,mcd->md", barycentric, mesh.corner_colours[face])
     owner = mesh.face_material[face] if mesh.face_material is not None else np.zeros(len(face), np.int32)
     colours = np.array([m.colour for m in mesh.materials], np.float32)[owner]
     for k, material in enumerate(mesh.materials):
@@ -171,29 +170,52 @@ def sample_colours(
         if material.image is None or mesh.corner_uv is None or not len(rows):
             continue
         uv = np.einsum("mc,mcd->md", barycentric[rows], mesh.corner_uv[face[rows]])
-        colours[rows] = _sample_image(_reduced(material, largest), uv)
-    return colours
+        texels = _sample_image(_reduced(material, largest), uv, material.wrap)
+        colours[rows] = multiply_in_light(texels, colours[rows])
+    if mesh.corner_colours is None:
+        return colours
+    return multiply_in_light(_mixed_corners(mesh, face, barycentric), colours)
+
+
+def _mixed_corners(mesh: SourceMesh, face: Int[np.ndarray, " m"], barycentric: Float[np.ndarray, "m 3"]):
+    corners = mesh.corner_colours[face][..., :3]
+    if not mesh.mix_linear:
+        return np.einsum("mc,mcd->md", barycentric, corners)
+    return srgb_from_linear(np.einsum("mc,mcd->md", barycentric, linear_from_srgb(corners))).astype(np.float32)
 
 
 def _reduced(material: Material, largest: int) -> Float[np.ndarray, "h w 3"]:
     image = material.image
     factor = max(image.shape[:2]) / largest
-    if factor > 1:  # Pillow weights colours by alpha here
+    if factor > 1:
         size = (max(round(image.shape[1] / factor), 1), max(round(image.shape[0] / factor), 1))
-        image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
+        image = np.asarray(Image.fromarray(_what_counts(material)).resize(size, Image.Resampling.BOX))
     return image[..., :3].astype(np.float32) / 255
 
 
-def _sample_image(image: Float[np.ndarray, "h w 3"], uv: Float[np.ndarray, "m 2"]) -> Float[np.ndarray, "m 3"]:
-    """Bilinear, repeating; v = 1 is the upper border."""
+def _what_counts(material: Material) -> UInt8[np.ndarray, "h w c"]:
+    """The image for Pillow, which weights colours by alpha: texels that are not seen must not show."""
+    if material.alpha_mode == "opaque" or material.image.shape[-1] < 4:
+        return np.ascontiguousarray(material.image[..., :3])
+    if material.alpha_mode == "blend":
+        return material.image
+    seen = material.image[..., 3:] >= 255 * material.alpha_cutoff / max(material.opacity, 1e-6)
+    return np.concatenate([material.image[..., :3], np.where(seen, 255, 0).astype(np.uint8)], axis=-1)
+
+
+def _sample_image(
+    image: Float[np.ndarray, "h w 3"], uv: Float[np.ndarray, "m 2"], wrap: tuple[Wrap, Wrap]
+) -> Float[np.ndarray, "m 3"]:
+    """Bilinear; v = 1 is the upper border."""
     height, width = image.shape[:2]
     x, y = uv[:, 0].astype(np.float64) * width - 0.5, (1 - uv[:, 1].astype(np.float64)) * height - 0.5
-    column, row = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
+    column, row = np.floor(x), np.floor(y)
     a, b = (x - column)[:, None], (y - row)[:, None]
-    left, right, top, bottom = column % width, (column + 1) % width, row % height, (row + 1) % height
+    left, right = (wrap_texels(column + k, width, wrap[0]) for k in (0, 1))
+    top, bottom = (wrap_texels(row + k, height, wrap[1]) for k in (0, 1))
     upper = (1 - a) * image[top, left] + a * image[top, right]
     lower = (1 - a) * image[bottom, left] + a * image[bottom, right]
-    return (1 - b) * upper + b * lower
+    return ((1 - b) * upper + b * lower).astype(np.float32)
 
 
 def project_keypoints(

@@ -27,7 +27,8 @@ def box(name: str, size=(1.0, 1.0, 1.0), **fields) -> SourceMesh:
     for axis, colour in ((2, RED), (0, GREEN), (1, BLUE)):
         colours[normals[:, axis] == 1] = colour
     faces = np.array(mesh.faces, np.int32)
-    return SourceMesh(name, np.array(mesh.vertices), faces, corner_colours=colours, **fields)
+    materials = (Material((1.0, 1.0, 1.0)),)
+    return SourceMesh(name, np.array(mesh.vertices), faces, materials, corner_colours=colours, **fields)
 
 
 @pytest.fixture(scope="module")

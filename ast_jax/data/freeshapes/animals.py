@@ -27,7 +27,7 @@ from ast_jax.data.meshes import LazyMesh, safe_name
 from ast_jax.data.normalise import rotation_y, transformed
 from ast_jax.data.packages import PackageTree, open_package
 from ast_jax.data.pmd import read_pmd
-from ast_jax.data.source_mesh import Material, SourceMesh
+from ast_jax.data.source_mesh import WHITE, Material, SourceMesh
 
 ZEROAD_ARCHIVE = "usr/share/games/0ad/mods/public/public.zip"
 ACTORS, VARIANTS, MESHES, SKINS = "art/actors/fauna/", "art/variants/", "art/meshes/", "art/textures/skins/"
@@ -146,7 +146,8 @@ def _zeroad_object(tree: PackageTree, archive: Path, fauna: Fauna, coat: str) ->
         if not ZEROAD_FRONT_AT_PLUS_Z.search(fauna.mesh):
             mesh = transformed(mesh, rotation_y(FRONT_AT["-z"]))
         image = image if fauna.cut_out else image[..., :3]
-        return mesh.replace(object_id=name, group=f"0ad-{stem}", materials=(Material(image=image),), provenance=note)
+        materials = (Material(WHITE, image),)
+        return mesh.replace(object_id=name, group=f"0ad-{stem}", materials=materials, provenance=note)
 
     return LazyMesh(name, load)
 
