@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from ast_jax.data.ac3d import load_ac3d
 from ast_jax.data.images import image_to_array
+from ast_jax.data.mesh_files.gltf import load_gltf
 from ast_jax.data.source_mesh import WHITE, Material, SourceMesh
 
 AC3D_SUFFIXES = (".ac", ".acc")
@@ -46,7 +47,11 @@ def load_mesh(path: str | Path) -> SourceMesh:
         raise ValueError(f"{path}: no such file.")
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{path}: unknown kind of mesh file, expected one of {', '.join(SUFFIXES)}.")
-    mesh = load_ac3d(path) if path.suffix.lower() in AC3D_SUFFIXES else _load_with_trimesh(path)
+    suffix = path.suffix.lower()
+    if suffix in (".glb", ".gltf"):
+        mesh = load_gltf(path)
+    else:
+        mesh = load_ac3d(path) if suffix in AC3D_SUFFIXES else _load_with_trimesh(path)
     if not np.isfinite(mesh.vertices).all():
         raise ValueError(f"{path}: a vertex has a coordinate that is not finite (NaN or infinity).")
     return mesh.replace(object_id=safe_name(path.stem), provenance={"path": path.name})

@@ -87,9 +87,9 @@ def drop_transparent(mesh: SourceMesh) -> SourceMesh:
     owner = mesh.face_material if mesh.face_material is not None else np.zeros(len(mesh.faces), np.int32)
     keep = np.ones(len(mesh.faces), bool)
     for k, material in enumerate(mesh.materials):
-        rows = np.flatnonzero(owner == k)
-        if material.alpha_mode == "opaque" or not len(rows):
+        if material.alpha_mode == "opaque":
             continue
+        rows = np.flatnonzero(owner == k)
         alpha = _alpha(mesh, material, rows)
         if material.alpha_mode == "mask":
             alpha = alpha >= material.alpha_cutoff - 1e-6  # colours of vertices are float32
@@ -102,7 +102,7 @@ def _alpha(mesh: SourceMesh, material: Material, rows: Int[np.ndarray, " f"]) ->
     weights = ALPHA_PROBES / ALPHA_PROBES.sum(axis=1, keepdims=True)
     alpha = np.full((len(rows), len(weights)), material.opacity)
     if material.image is not None and material.image.shape[-1] == 4 and mesh.corner_uv is not None:
-        uv = np.einsum("pc,fcd->fpd", weights, mesh.corner_uv[rows])
+        uv = np.nan_to_num(np.einsum("pc,fcd->fpd", weights, mesh.corner_uv[rows]))
         height, width = material.image.shape[:2]
         column = wrap_texels(np.floor(uv[..., 0] * width), width, material.wrap[0])
         row = wrap_texels(np.floor((1 - uv[..., 1]) * height), height, material.wrap[1])

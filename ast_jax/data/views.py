@@ -166,10 +166,12 @@ def sample_colours(
     owner = mesh.face_material[face] if mesh.face_material is not None else np.zeros(len(face), np.int32)
     colours = np.array([m.colour for m in mesh.materials], np.float32)[owner]
     for k, material in enumerate(mesh.materials):
-        rows = np.flatnonzero(owner == k)
-        if material.image is None or mesh.corner_uv is None or not len(rows):
+        if material.image is None or mesh.corner_uv is None:
             continue
-        uv = np.einsum("mc,mcd->md", barycentric[rows], mesh.corner_uv[face[rows]])
+        rows = np.flatnonzero(owner == k)
+        if not len(rows):
+            continue
+        uv = np.nan_to_num(np.einsum("mc,mcd->md", barycentric[rows], mesh.corner_uv[face[rows]]))
         texels = _sample_image(_reduced(material, largest), uv, material.wrap)
         colours[rows] = multiply_in_light(texels, colours[rows])
     if mesh.corner_colours is None:
