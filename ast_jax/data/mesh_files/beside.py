@@ -11,7 +11,7 @@ _OLD_ENCODINGS = ("cp1252", "cp932", "gbk", "cp1251")
 def find_beside(path: Path, name: str, root: Path | None = None) -> Path | None:
     """The file that a mesh file means by a name, or None.
 
-    Backslashes, another letter case, another Unicode form and folders that exist on the author's machine alone do not
+    Backslashes, another letter case or Unicode form, and folders that exist on the author's machine alone do not
     matter: of ``C:\\art\\tex\\red.png`` first ``art/tex/red.png``, then ``tex/red.png``, then ``red.png`` is looked for.
 
     Args:
@@ -22,7 +22,9 @@ def find_beside(path: Path, name: str, root: Path | None = None) -> Path | None:
     folder = path.parent
     root = folder if root is None else root
     for spelling in _spellings(name):
-        parts = [part for part in re.sub(r"^[A-Za-z]:", "", spelling.replace("\\", "/")).split("/") if part not in ("", ".")]
+        parts = [
+            part for part in re.sub(r"^[A-Za-z]:", "", spelling.replace("\\", "/")).split("/") if part not in ("", ".")
+        ]
         places = [(folder, parts[k:]) for k in range(len(parts)) if ".." not in parts[k:]]
         if ".." in parts:
             places.insert(0, _climb(folder, parts, root))

@@ -1,7 +1,7 @@
 """Materials of Wavefront OBJ files: MTL libraries and their textures.
 
-Source: Wavefront, Alias MTL Material Format, http://paulbourke.net/dataformats/mtl/. Two of its rules are those of practice
-instead: an image replaces Kd (many exporters write it beside a black Kd), and its alpha counts only where map_d says so.
+Source: Wavefront, Alias MTL Material Format, http://paulbourke.net/dataformats/mtl/. One rule is that of practice:
+an image replaces Kd, for many exporters write it beside a black one.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Reader of Wavefront OBJ files.
 
-Source: Wavefront, Object Files (.obj), http://paulbourke.net/dataformats/obj/; colours behind the coordinates of a vertex
-are an extension that MeshLab and ZBrush write.
+Source: Wavefront, Object Files (.obj), http://paulbourke.net/dataformats/obj/; colours behind the coordinates of a
+vertex are an extension that MeshLab writes.
 """
 
 import re
@@ -18,7 +18,9 @@ from ast_jax.data.mesh_files.polygon_mesh import Polygons, decode_text, polygon_
 from ast_jax.data.source_mesh import WHITE, Material, SourceMesh
 
 # Say nothing about what a surface looks like.
-_SILENT = set("vn vp g s o mg end lod bevel c_interp d_interp shadow_obj trace_obj scmp csh vd step parm deg bmat".split())
+_SILENT = set(
+    "vn vp g s o mg end lod bevel c_interp d_interp shadow_obj trace_obj scmp csh vd step parm deg bmat".split()
+)
 _LEFT_OUT = {
     "l": "lines",
     "p": "points",
@@ -34,7 +36,7 @@ _ABSENT = np.iinfo(np.int64).min
 
 @dataclass
 class _Statements:
-    """What stands in the file, line by line; a face remembers how many points there were before it, and its material."""
+    """What stands in the file; a face remembers how many points and places there were before it."""
 
     points: list[str] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
@@ -49,8 +51,7 @@ class _Statements:
 def load_obj(path: Path, root: Path | None = None) -> SourceMesh:
     """Read one OBJ file with its materials.
 
-    A face under a material with an image shows the image alone; under one without, the colours of its vertices if it has
-    them, else Kd.
+    A face shows the image of its material, times the colours of its vertices; without an image these colours, or Kd.
 
     Args:
       path: the file.

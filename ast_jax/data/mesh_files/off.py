@@ -1,7 +1,7 @@
 """Reader of OFF files of Geomview, in ASCII.
 
-Source: Geomview, Object File Formats, OFF, http://www.geomview.org/docs/html/OFF.html. Whole-number colours go from 0 to
-255, others from 0 to 1; sRGB as stored.
+Source: Geomview, Object File Formats, OFF, http://www.geomview.org/docs/html/OFF.html. Whole-number colours go from 0
+to 255, others from 0 to 1; sRGB as stored.
 """
 
 import re
@@ -21,7 +21,7 @@ def load_off(path: Path) -> SourceMesh:
     """Read one OFF file, with the colours of its vertices, or else of its faces.
 
     Raises:
-      ValueError: malformed, cut short, binary, more or less than three dimensions, or no faces; the message names the file.
+      ValueError: malformed, cut short, binary, nOFF, or no faces; the message names the file.
     """
     name = str(path)
     content = path.read_bytes()

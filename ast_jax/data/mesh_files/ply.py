@@ -39,7 +39,9 @@ def load_ply(path: Path, root: Path | None = None) -> SourceMesh:
         raise ValueError(f"{name}: no vertices with x, y and z in it.")
     vertices = np.stack([vertex.columns[axis] for axis in "xyz"], axis=-1).astype(np.float64)
     known = ("vertex", "face", "tristrips")
-    notices = [f"{len(e)} of the element {key!r} are left out" for key, e in elements.items() if key not in known and len(e)]
+    notices = [
+        f"{len(e)} of the element {key!r} are left out" for key, e in elements.items() if key not in known and len(e)
+    ]
     polygon = _corner_list(face)
     strips = _strip_faces(_corner_list(elements.get("tristrips")))
     corners = np.concatenate([polygon.values.astype(np.int64), strips.ravel()])

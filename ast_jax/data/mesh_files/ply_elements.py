@@ -92,7 +92,9 @@ def _read_line(header: Header, words: list[str]) -> None:
             raise ValueError(f"element {words[1]!r} with {rows} rows, or twice")
         header.elements.append((words[1], rows, []))
     elif key == "property":
-        types = [np.dtype((header.order or "=").replace("?", "=") + _TYPES[word]) for word in words[1:-1] if word != "list"]
+        types = [
+            np.dtype((header.order or "=").replace("?", "=") + _TYPES[word]) for word in words[1:-1] if word != "list"
+        ]
         if len(types) != (2 if words[1] == "list" else 1):
             raise ValueError(" ".join(words))
         header.elements[-1][2].append(Property(words[-1].lower(), types[-1], types[0] if len(types) == 2 else None))
@@ -109,7 +111,9 @@ def read_elements(header: Header, body: bytes, name: str) -> dict[str, Element]:
         try:
             found[key], place = _read_element(reader, place, rows, properties)
         except (ValueError, IndexError, OverflowError) as error:
-            raise ValueError(f"{name}: cut short or malformed in the element {key!r} of {rows} rows ({error}).") from error
+            raise ValueError(
+                f"{name}: cut short or malformed in the element {key!r} of {rows} rows ({error})."
+            ) from error
     return found
 
 
@@ -222,4 +226,3 @@ def _walk(reader, place: int, rows: int, properties: list[Property]) -> tuple[In
 def _check_length(length: int, largest: int) -> None:
     if not 0 <= length <= largest:
         raise ValueError(f"a list of {length}")
-

@@ -1,7 +1,7 @@
 """Reader of STL files, ASCII and binary.
 
-Source: Burns, Automated Fabrication, section 6.5; colours of faces as Materialise Magics (``COLOR=`` in the header, red in
-the lowest bits) or VisCAM and SolidView (blue in the lowest bits) write them, sRGB as stored.
+Source: Burns, Automated Fabrication, section 6.5; colours of faces as Materialise Magics (``COLOR=`` in the header, red
+in the lowest bits) or VisCAM and SolidView (blue in the lowest bits) write them, sRGB as stored.
 """
 
 import re

@@ -1,6 +1,6 @@
 """Polygons in space as triangles: ear clipping where a fan would leave the polygon.
 
-Source: Held, FIST: fast industrial-strength triangulation of polygons, Algorithmica 2001, which ``mapbox_earcut`` follows.
+Source: Held, FIST: fast industrial-strength triangulation of polygons, Algorithmica 2001; ``mapbox_earcut``.
 """
 
 from collections.abc import Sequence
