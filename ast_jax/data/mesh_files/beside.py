@@ -4,15 +4,15 @@ import re
 import unicodedata
 from pathlib import Path
 
-# How names were written before UTF-8: tried where a name that was read as Latin-1 is not there.
-_OLD_ENCODINGS = ("cp1252", "cp932", "gbk", "cp1251")
+# How names may be meant: tried where a name that was read as Latin-1 is not there.
+_OLD_ENCODINGS = ("utf-8", "cp1252", "cp932", "gbk", "cp1251")
 
 
 def find_beside(path: Path, name: str, root: Path | None = None) -> Path | None:
     """The file that a mesh file means by a name, or None.
 
     Backslashes, another letter case or Unicode form, and folders that exist on the author's machine alone do not
-    matter: of ``C:\\art\\tex\\red.png`` first ``art/tex/red.png``, then ``tex/red.png``, then ``red.png`` is looked for.
+    matter: of ``C:\\art\\red.png``, first ``art/red.png`` is looked for, then ``red.png``.
 
     Args:
       path: the mesh file.
