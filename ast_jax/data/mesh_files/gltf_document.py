@@ -193,8 +193,8 @@ def field(owner: dict, key: str, kind: type, default=REQUIRED):
 _KINDS = {dict: "JSON object", list: "list", str: "text", bool: "true or false"}
 
 
-def integer(owner: dict, key: str, default=REQUIRED) -> int:
-    """``owner[key]`` as a whole number of 0 or more; 24.0 is one too."""
+def integer(owner: dict, key: str, default=REQUIRED) -> int | None:
+    """``owner[key]`` as a whole number of 0 or more, 24.0 being one too; or the default, where the key is missing."""
     value = owner.get(key, default)
     if value is default and default is not REQUIRED:
         return default

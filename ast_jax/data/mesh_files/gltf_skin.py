@@ -28,10 +28,8 @@ def posed(
       ValueError: a joint that the skin does not have.
     """
     matrices = _joint_matrices(document, scene, skin)
-    attributes = primitive.entry["attributes"]
-    sets = [
-        name[7:] for name in attributes if re.fullmatch(r"JOINTS_\d+", name) and f"WEIGHTS_{name[7:]}" in attributes
-    ]
+    attributes = set(primitive.entry["attributes"])
+    sets = sorted(name[7:] for name in attributes if name[:7] == "JOINTS_" and f"WEIGHTS_{name[7:]}" in attributes)
     placed, mirrored = [], []
     for start in range(0, len(primitive.used), CHUNK):
         used, vertices = primitive.used[start : start + CHUNK], primitive.vertices[start : start + CHUNK]
