@@ -111,7 +111,7 @@ def _check_content(path: Path, suffix: str) -> None:
         raise ValueError(f"{path}: {size >> 20} MiB, at most {MAX_FILE_SIZE >> 20} MiB can be read.")
     with open(path, "rb") as file:
         begin = file.read(64)
-    if not begin.strip():
+    if not size:
         raise ValueError(f"{path}: the file is empty.")
     for pattern, kind, suffixes in _BEGINNINGS:
         if suffix not in suffixes and re.match(pattern, begin, re.DOTALL | re.IGNORECASE):
