@@ -13,7 +13,8 @@ COLOUR = "<diffuse><color>1 0 0 1</color></diffuse>"
 TEXTURE = '<diffuse><texture texture="s" texcoord="CH1"/></diffuse>'
 SAMPLER = (
     '<newparam sid="f"><surface type="2D"><init_from>i</init_from></surface></newparam>'
-    '<newparam sid="s"><sampler2D><source>f</source><wrap_s>CLAMP</wrap_s><wrap_t>MIRROR</wrap_t></sampler2D></newparam>'
+    '<newparam sid="s"><sampler2D><source>f</source><wrap_s>CLAMP</wrap_s><wrap_t>MIRROR</wrap_t></sampler2D>'
+    "</newparam>"
 )
 
 
@@ -109,7 +110,8 @@ def test_nodes_and_their_instances(tmp_path):
     steps = "<translate>10 0 0</translate><rotate>0 0 1 90</rotate><scale>2 2 2</scale>"
     mesh = load_mesh(write(tmp_path, QUAD, node=steps))
     np.testing.assert_allclose(mesh.vertices[1], (10, 2, 0), atol=1e-12)
-    scene = f"<node>{steps}<node><matrix>1 0 0 0 0 1 0 0 0 0 1 5 0 0 0 1</matrix>INSTANCE</node></node><node>INSTANCE</node>"
+    inner = "<node><matrix>1 0 0 0 0 1 0 0 0 0 1 5 0 0 0 1</matrix>INSTANCE</node>"
+    scene = f"<node>{steps}{inner}</node><node>INSTANCE</node>"
     mesh = load_mesh(write(tmp_path, QUAD, scene=scene))
     assert len(mesh.faces) == 4
     np.testing.assert_allclose(mesh.vertices[0], (10, 0, 10), atol=1e-12)
@@ -124,7 +126,7 @@ def test_nodes_and_their_instances(tmp_path):
 
 def test_textures_with_their_own_coordinates_and_wrap(tmp_path):
     Image.new("RGBA", (2, 2), (255, 0, 0, 0)).save(tmp_path / "my red.png")
-    inputs = '<input semantic="TEXCOORD" source="#t" offset="1" set="0"/><input semantic="TEXCOORD" source="#w" offset="1" set="1"/>'
+    inputs = "".join(f'<input semantic="TEXCOORD" source="#{s}" offset="1" set="{k}"/>' for k, s in enumerate("tw"))
     primitive = faces("triangles", "<p>0 0 1 1 2 2</p>", inputs)
     sources = source("t", "0 0 1 0 1 1", 2) + source("w", "0 0 0 0.25 0 0.25 0.5 0", 4)
     bind = '<bind_vertex_input semantic="CH1" input_semantic="TEXCOORD" input_set="{}"/>'
