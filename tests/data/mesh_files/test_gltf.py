@@ -68,8 +68,8 @@ def test_vertex_colours_are_mixed_in_light(load):
 
 def test_factor_times_texture_times_vertex_colour(load):
     glb = Glb(COLOR_0=np.full((3, 3), 0.5, np.float32), TEXCOORD_0=LEFT)
-    # 188 in light is .5029; times .5 and .5 it is .1257, and that in sRGB is .3903
-    np.testing.assert_allclose(colour(load(glb.material([[[188] * 3]], factor=(0.5, 0.5, 1, 1))))[:2], 99.53, atol=0.1)
+    # 188 in light is .5029; times .5 and .5 it is .1257, and that in sRGB is .3896
+    np.testing.assert_allclose(colour(load(glb.material([[[188] * 3]], factor=(0.5, 0.5, 1, 1))))[:2], 99.36, atol=0.1)
 
 
 def test_parts_with_and_without_colours_and_pictures_stay_apart(load):
@@ -383,7 +383,7 @@ def skinned(weights, joints, bind=None) -> Glb:
 def test_joints_move_vertices_by_their_weights(load, kind):
     largest = 1 if kind is np.float32 else np.iinfo(kind).max
     weights = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0.2, 0.8, 0, 0]])
-    weights = (weights * largest).round().astype(kind)
+    weights = (weights * largest).astype(kind)  # .2 and .8 of 255 and of 65535 are whole
     joints = np.array([[0, 0, 99, 99], [0, 1, 99, 99], [0, 1, 99, 99]], np.uint8)  # 99: no such joint, and no weight
     vertices = load(skinned([weights], [joints])).vertices
     # (0, 1, 0): (5, 1, 0) by the first, (5, 5, 0) by the second
@@ -565,9 +565,9 @@ def test_one_face_of_many_rows_costs_one_face(load):
 def test_a_deep_chain_of_nodes(load):
     glb = Glb()
     glb.tree["nodes"] = [{"children": [k + 1], "translation": [1, 0, 0]} for k in range(20_000)] + [{"mesh": 0}]
-    start = time.perf_counter()
+    start = time.process_time()
     assert load(glb).vertices[0, 0] == 20_000
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
 
 
 MALFORMED = {
