@@ -5,12 +5,15 @@ The format: https://www.inivis.com/ac3d/man/ac3dfileformat.html
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from ast_jax.data.images import read_image
+from ast_jax.data.mesh_files.beside import find_beside
+from ast_jax.data.mesh_files.polygon_mesh import check_vertices, decode_text
+from ast_jax.data.mesh_files.triangulate import strip_triangles, triangulate
 from ast_jax.data.source_mesh import WHITE, Material, SourceMesh
 
 # Low four bits of the SURF flags.
@@ -58,12 +61,13 @@ def load_ac3d(
     parts = [part for part in parts if len(part.faces) and keep_part(part)]
     if not parts:
         raise ValueError(f"{path}: no faces in it.")
-    folders = (*texture_folders, path.parent)
     keys = [(part.texture, int(m)) for part in parts for m in part.face_material]
     table = {key: k for k, key in enumerate(dict.fromkeys(keys))}
-    if any(m >= len(colours) for _, m in table):
+    if any(not 0 <= m < len(colours) for _, m in table):
         raise ValueError(f"{path}: a surface names a MATERIAL that the file does not have.")
-    images = {texture: _find_texture(texture, folders) for texture in dict.fromkeys(t for t, _ in table)}
+    images, notices = {}, []
+    for texture in dict.fromkeys(t for t, _ in table):
+        images[texture] = _find_texture(texture, path, texture_folders, notices)
     starts = np.cumsum([0] + [len(part.vertices) for part in parts])
     has_image = any(image is not None for image in images.values())
     return SourceMesh(
@@ -75,6 +79,7 @@ def load_ac3d(
         ),
         face_material=np.array([table[key] for key in keys], np.int32),
         corner_uv=np.concatenate([p.corner_uv for p in parts]).astype(np.float32) if has_image else None,
+        notices=tuple(notices),
     )
 
 
@@ -85,10 +90,10 @@ def read_parts(path: Path) -> tuple[list[tuple[tuple[float, float, float], float
       ValueError: not an AC3D file, or a count that does not fit; the message names the file.
     """
     try:
-        lines = Path(path).read_text(encoding="latin-1").splitlines()
+        lines = decode_text(Path(path).read_bytes(), str(path)).split("\n")
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror}).") from error
-    if not lines or not lines[0].startswith("AC3D"):
+    if not lines[0].startswith("AC3D"):
         raise ValueError(f"{path}: not an AC3D file, the first line must begin with AC3D.")
     stream = iter(lines[1:])
     colours: list = []
@@ -97,9 +102,11 @@ def read_parts(path: Path) -> tuple[list[tuple[tuple[float, float, float], float
         for line in stream:
             if line.startswith("MATERIAL"):
                 colours.append(_parse_material(line))
+            elif line.startswith("MAT "):  # since AC3Dc a block
+                colours.append(_parse_material(" ".join([line, *iter(lambda: next(stream).strip(), "ENDMAT")])))
             elif line.startswith("OBJECT"):
                 _read_object(stream, np.zeros(3), np.eye(3), parts)
-    except (ValueError, IndexError, StopIteration, RuntimeError) as error:
+    except (ValueError, IndexError, OverflowError, StopIteration, RuntimeError) as error:
         raise ValueError(f"{path}: malformed AC3D ({str(error) or 'it ends too early'}).") from error
     return colours, parts
 
@@ -109,7 +116,9 @@ def _parse_material(line: str) -> tuple[tuple[float, float, float], float]:
     k = words.index("rgb")
     transparency = float(words[words.index("trans") + 1]) if "trans" in words else 0.0
     red, green, blue = (min(max(float(word), 0.0), 1.0) for word in words[k + 1 : k + 4])
-    return (red, green, blue), 1.0 - transparency
+    if not np.isfinite([red, green, blue, transparency]).all():
+        raise ValueError("a MATERIAL with a number that is not finite")
+    return (red, green, blue), min(max(1.0 - transparency, 0.0), 1.0)
 
 
 def _read_object(stream: Iterator[str], origin: np.ndarray, rotation: np.ndarray, parts: list[Part]) -> None:
@@ -120,7 +129,7 @@ def _read_object(stream: Iterator[str], origin: np.ndarray, rotation: np.ndarray
     name, texture = "", None
     location, local_rotation = np.zeros(3), np.eye(3)
     uv_scale, uv_offset = np.ones(2), np.zeros(2)
-    vertices, triangles = np.zeros((0, 3)), []
+    vertices, polygons = np.zeros((0, 3)), []
     for line in stream:
         key, _, rest = line.strip().partition(" ")
         rest = rest.strip()
@@ -143,11 +152,11 @@ def _read_object(stream: Iterator[str], origin: np.ndarray, rotation: np.ndarray
             vertices = np.array(rows, float).reshape(-1, 3)
         elif key == "numsurf":
             for _ in range(int(rest)):
-                triangles += _read_surface(stream)
+                polygons += _read_surface(stream)
         elif key == "kids":
             origin, rotation = location @ rotation + origin, local_rotation @ rotation
             world = vertices @ rotation + origin
-            parts.append(_make_part(name, texture, world, triangles, uv_scale, uv_offset))
+            parts.append(_make_part(name, texture, world, polygons, uv_scale, uv_offset))
             for _ in range(int(rest)):
                 child = next((line for line in stream if line.strip()), None)
                 if child is None:  # some published files count one child too many
@@ -159,8 +168,8 @@ def _read_object(stream: Iterator[str], origin: np.ndarray, rotation: np.ndarray
     raise ValueError(f"object {name!r} has no kids line")
 
 
-def _read_surface(stream: Iterator[str]) -> list[tuple]:
-    """One SURF block as triangles: (material, three corners as (vertex, u, v))."""
+def _read_surface(stream: Iterator[str]) -> list[tuple[int, list[tuple]]]:
+    """One SURF block as polygons: (material, corners as (vertex, u, v)); lines give none, a strip its triangles."""
     flags, material = 0, 0
     for line in stream:
         key, _, rest = line.strip().partition(" ")
@@ -171,53 +180,48 @@ def _read_surface(stream: Iterator[str]) -> list[tuple]:
         elif key == "refs":
             words = [next(stream).split() for _ in range(int(rest))]
             corners = [(int(w[0]), float(w[1]), float(w[2])) for w in words]
-            return [(material, *triangle) for triangle in _triangulate(corners, flags & 15)]
+            if flags & 15 == POLYGON:
+                return [(material, corners)]
+            if flags & 15 == TRIANGLE_STRIP:
+                triangles = strip_triangles(np.arange(len(corners)))
+                return [(material, [corners[k] for k in triangle]) for triangle in triangles]
+            return []
     raise ValueError("a SURF without refs")
-
-
-def _triangulate(corners: list[tuple], kind: int) -> list[tuple]:
-    """A fan for a polygon; a strip turns every second triangle round; lines give nothing."""
-    if kind == POLYGON:
-        return [(corners[0], corners[k], corners[k + 1]) for k in range(1, len(corners) - 1)]
-    if kind == TRIANGLE_STRIP:
-        triples = [corners[k : k + 3] for k in range(len(corners) - 2)]
-        return [(a, b, c) if k % 2 == 0 else (b, a, c) for k, (a, b, c) in enumerate(triples)]
-    return []
 
 
 def _make_part(
     name: str,
     texture: str | None,
     vertices: np.ndarray,
-    triangles: list,
+    polygons: list[tuple[int, list[tuple]]],
     scale: np.ndarray,
     offset: np.ndarray,
 ) -> Part:
-    corners = np.array([t[1:] for t in triangles], float).reshape(-1, 3, 3)
-    faces = corners[..., 0].astype(np.int32)
-    if faces.size and not 0 <= faces.min() <= faces.max() < len(vertices):
+    corners = np.array([corner for _, polygon in polygons for corner in polygon], float).reshape(-1, 3)
+    named = corners[:, 0].astype(np.int64)
+    if named.size and not 0 <= named.min() <= named.max() < len(vertices):
         raise ValueError(f"object {name!r} has {len(vertices)} vertices, a surface names another")
+    check_vertices(f"object {name!r}", vertices)
+    sizes = np.array([len(polygon) for _, polygon in polygons], np.int64)
+    triangle, owner = triangulate(vertices[named], sizes, named)
     return Part(
         name=name,
         texture=texture or "",
         vertices=vertices,
-        faces=faces,
-        corner_uv=corners[..., 1:] * scale + offset,
-        face_material=np.array([t[0] for t in triangles], np.int32),
+        faces=named[triangle].astype(np.int32),
+        corner_uv=corners[triangle, 1:] * scale + offset,
+        face_material=np.array([material for material, _ in polygons], np.int64)[owner],
     )
 
 
-def _find_texture(name: str, folders: Sequence[Path]) -> np.ndarray | None:
-    """The image by its base name (any case), or None where there is none: the flat colour then stands."""
-    base = Path(name.replace("\\", "/")).name
+def _find_texture(name: str, path: Path, folders: Sequence[Path], notices: list[str]) -> np.ndarray | None:
+    """The image by its base name (any case), or None, with a notice: the flat colour then stands."""
+    base = PurePosixPath(name.replace("\\", "/")).name
     if name in NO_TEXTURE or base in NO_TEXTURE:
         return None
-    for folder in folders:
-        if not folder.is_dir():
-            continue
-        if (folder / base).is_file():
-            return read_image(folder / base)
-        for candidate in sorted(folder.iterdir()):
-            if candidate.name.lower() == base.lower():
-                return read_image(candidate)
-    return None
+    found = next((hit for folder in folders if (hit := find_beside(folder / path.name, base)) is not None), None)
+    found = found or find_beside(path, name)
+    if found is None:
+        notices.append(f"texture {name!r} is missing")
+        return None
+    return read_image(found)

@@ -8,12 +8,14 @@ from ast_jax.data.check import check_download, prepared_collection, save_report
 from ast_jax.data.contact_sheet import FILE_NAME
 from ast_jax.data.datasets import ReadOptions, read_dataset
 from ast_jax.data.freeshapes import Options, list_objects
-from ast_jax.data.meshes import scan_folder
+from ast_jax.data.meshes import left_out, scan_folder
+from ast_jax.data.near_duplicates import check_fractions
 from ast_jax.data.prepare import prepare_objects
 from ast_jax.data.records import prepare_records
 
 RENDERED = ("freeshapes", "meshes")
 _MAX_PROBLEMS = 50
+_MAX_NOTICES = 50
 
 
 def read_options(source: str | None, **options) -> ReadOptions:
@@ -92,11 +94,17 @@ def render(
       ValueError: no source where one is needed; as ``prepare_objects``.
     """
     category = category or "mesh"
+    try:
+        fractions = tuple(map(float, split))
+    except ValueError as error:
+        raise ValueError(f"--split={','.join(split)}: three numbers are needed.") from error
+    check_fractions(fractions)
     if dataset == "meshes":
-        objects = scan_folder(read_options(source).source)
+        folder = read_options(source).source
+        objects, settings["notices"] = scan_folder(folder), left_out(folder)
     else:
         objects = list_objects(category, source, options=Options(liveries, colour_grey, seed))
-    settings |= {"image_size": image_size or 64, "split_fractions": tuple(map(float, split)), "seed": seed}
+    settings |= {"image_size": image_size or 64, "split_fractions": fractions, "seed": seed}
     return prepare_objects(objects, root, category=category, progress=True, **settings)
 
 
@@ -106,5 +114,10 @@ def print_index(index: dict, root: str) -> None:
     parts = ", ".join(f"{name} {size}" for name, size in sizes.items())
     print(f"{sum(sizes.values())} objects in {root}: {parts}")
     print(*(f"note: {note}" for note in index.get("notes", [])), sep="\n", end="\n" if index.get("notes") else "")
+    notices = index.get("notices", [])
+    if notices:
+        print("\n  ".join([f"{len(notices)} notices", *notices[:_MAX_NOTICES]]))
+    if len(notices) > _MAX_NOTICES:
+        print(f"  .. and {len(notices) - _MAX_NOTICES} more in {Path(root) / 'dataset.json'}")
     print("\n  ".join([f"{len(index['skipped'])} skipped", *index["skipped"]]))
     print(f"look at {Path(root) / FILE_NAME}")

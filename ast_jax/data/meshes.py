@@ -1,21 +1,59 @@
 """Mesh files of the common formats as ``SourceMesh``."""
 
 import re
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import trimesh
-from jaxtyping import Float
-
 from ast_jax.data.ac3d import load_ac3d
-from ast_jax.data.images import image_to_array
+from ast_jax.data.mesh_files.dae import load_dae
 from ast_jax.data.mesh_files.gltf import load_gltf
-from ast_jax.data.source_mesh import WHITE, Material, SourceMesh
+from ast_jax.data.mesh_files.obj import load_obj
+from ast_jax.data.mesh_files.off import load_off
+from ast_jax.data.mesh_files.ply import load_ply
+from ast_jax.data.mesh_files.polygon_mesh import MAX_FACES, check_vertices
+from ast_jax.data.mesh_files.stl import load_stl
+from ast_jax.data.names import id_of_path, printable
+from ast_jax.data.source_mesh import SourceMesh
 
-AC3D_SUFFIXES = (".ac", ".acc")
-SUFFIXES = (".obj", ".glb", ".gltf", ".ply", ".off", ".stl", ".dae", *AC3D_SUFFIXES)
+# suffix -> reader of a file, given the folder in which all that it names must lie
+_READERS: dict[str, Callable[[Path, Path], SourceMesh]] = {
+    ".obj": load_obj,
+    ".glb": lambda path, root: load_gltf(path),
+    ".gltf": lambda path, root: load_gltf(path),
+    ".ply": load_ply,
+    ".off": lambda path, root: load_off(path),
+    ".stl": lambda path, root: load_stl(path),
+    ".dae": load_dae,
+    ".ac": lambda path, root: load_ac3d(path),
+    ".acc": lambda path, root: load_ac3d(path),
+}
+SUFFIXES = tuple(_READERS)
+# Meshes, scenes, solids, point clouds and archives that no reader takes: told, where a folder has them.
+UNREAD = frozenset(
+    ".fbx .blend .3ds .3mf .3dm .max .ma .mb .c4d .lwo .lws .skp .abc .usd .usda .usdc .usdz .stp .step .igs .iges"
+    " .brep .sldprt .sldasm .ipt .dwg .dxf .jt .x3d .wrl .vrml .x .ms3d .md2 .md3 .md5mesh .smd .nif .b3d .pmd .pmx"
+    " .ctm .drc .vtk .vtp .vtu .msh .mesh .vox .binvox .pcd .xyz .las .laz .splat .spz .zae .sh3f"
+    " .zip .7z .rar .tar .tgz .gz .bz2 .xz .zst".split()
+)
+MAX_FILE_SIZE = 2 << 30
+_NAMED = 5
+# How files begin whose suffix says something else: for one clear message.
+_BEGINNINGS = (
+    (rb"glTF", "GLB", (".glb", ".gltf")),
+    (rb"ply\s", "PLY", (".ply",)),
+    (rb"AC3D", "AC3D", (".ac", ".acc")),
+    (rb"(\xef\xbb\xbf)?\s*<\?xml|<COLLADA", "XML", (".dae",)),
+    (rb"Kaydara FBX|; FBX", "FBX", ()),
+    (rb"BLENDER|\x28\xb5\x2f\xfd", "Blender's or compressed", ()),
+    (rb"ISO-10303-21", "STEP", ()),
+    (rb"PK\x03\x04|\x1f\x8b|7z\xbc\xaf|Rar!|BZh|\xfd7zXZ", "an archive or compressed", ()),
+    (rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP", "a picture", ()),
+    (rb"%PDF|%!PS", "a document", ()),
+    (rb"<!DOCTYPE html|<html", "a web page", ()),
+    (rb"version https://git-lfs", "a pointer of Git LFS (run git lfs pull)", ()),
+)
 
 
 @dataclass(frozen=True)
@@ -31,30 +69,54 @@ class LazyMesh:
     load: Callable[[], SourceMesh]
 
 
-def load_mesh(path: str | Path) -> SourceMesh:
+def load_mesh(path: str | Path, root: str | Path | None = None) -> SourceMesh:
     """Read OBJ, GLB, glTF, PLY, OFF, STL, DAE or AC3D: all parts of the scene as one mesh.
 
-    Textures, flat colours and vertex colours are kept.
+    Textures, flat colours, and colours of vertices and faces are kept; polygons are cut into triangles. What the file
+    declares and the mesh lacks is told in its ``notices``.
+
+    Args:
+      path: the file.
+      root: folder in which the textures and libraries that it names must lie; by default its own.
 
     Returns:
-      The mesh in the axes and the unit of the file; ``object_id`` is the stem of the file name.
+      The mesh in the axes and the unit of the file (of DAE: +Y up, metres); ``object_id`` comes from the file's name.
 
     Raises:
-      ValueError: missing, unreadable, no faces, or a coordinate not finite; the message names the file.
+      ValueError: missing, unreadable, no faces, or too large; the message names the file.
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"{path}: no such file.")
-    if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{path}: unknown kind of mesh file, expected one of {', '.join(SUFFIXES)}.")
+        raise ValueError(f"{printable(path)}: no such file.")
     suffix = path.suffix.lower()
-    if suffix in (".glb", ".gltf"):
-        mesh = load_gltf(path)
-    else:
-        mesh = load_ac3d(path) if suffix in AC3D_SUFFIXES else _load_with_trimesh(path)
-    if not np.isfinite(mesh.vertices).all():
-        raise ValueError(f"{path}: a vertex has a coordinate that is not finite (NaN or infinity).")
-    return mesh.replace(object_id=safe_name(path.stem), provenance={"path": path.name})
+    if suffix not in _READERS:
+        raise ValueError(f"{printable(path)}: unknown kind of mesh file, expected one of {', '.join(SUFFIXES)}.")
+    try:
+        _check_content(path, suffix)
+        mesh = _READERS[suffix](path, path.parent if root is None else Path(root))
+        check_vertices(str(path), mesh.vertices)
+        if len(mesh.faces) > MAX_FACES:
+            raise ValueError(f"{path}: more than {MAX_FACES:,} triangles; reduce the mesh first.")
+    except ValueError as error:
+        raise ValueError(printable(error)) from error
+    except Exception as error:  # malformed in a way that no reader thought of, or more than the memory holds
+        raise ValueError(f"{printable(path)}: cannot be read as a mesh ({type(error).__name__}: {error}).") from error
+    return mesh.replace(object_id=id_of_path(path.stem), provenance={"path": printable(path.name)})
+
+
+def _check_content(path: Path, suffix: str) -> None:
+    """Raises a ValueError where a file is too large, empty, or begins as one of another kind does."""
+    size = path.stat().st_size
+    if size > MAX_FILE_SIZE:
+        raise ValueError(f"{path}: {size >> 20} MiB, at most {MAX_FILE_SIZE >> 20} MiB can be read.")
+    with open(path, "rb") as file:
+        begin = file.read(64)
+    if not begin.strip():
+        raise ValueError(f"{path}: the file is empty.")
+    for pattern, kind, suffixes in _BEGINNINGS:
+        if suffix not in suffixes and re.match(pattern, begin, re.DOTALL | re.IGNORECASE):
+            advice = f"rename it to {suffixes[0]}" if suffixes else "export it again"
+            raise ValueError(f"{path}: its content is {kind}, not what {suffix} says; {advice}.")
 
 
 def find_meshes(folder: str | Path) -> list[Path]:
@@ -66,125 +128,51 @@ def find_meshes(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder.")
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file() and not _is_shadow(p))
     if not paths:
-        raise ValueError(f"{folder}: no mesh file in it; looked for {', '.join(SUFFIXES)}.")
+        reasons = [f"{folder}: no mesh file in it; looked for {', '.join(SUFFIXES)}", *left_out(folder)]
+        raise ValueError("; ".join(reasons) + ".")
     return paths
+
+
+def left_out(folder: str | Path) -> list[str]:
+    """What :func:`find_meshes` does not take though it may hold a mesh: a line for each kind, counted and named."""
+    kinds = defaultdict(list)
+    for path in sorted(Path(folder).rglob("*")):
+        if path.suffix.lower() in UNREAD and path.is_file():
+            kinds[f"{path.suffix.lower()} files"].append(path)
+        elif path.suffix.lower() in SUFFIXES and _is_shadow(path):
+            kinds["macOS shadow files (._ or __MACOSX)"].append(path)
+    lines = []
+    for kind, paths in kinds.items():
+        names = [printable(path.relative_to(folder)) for path in paths[:_NAMED]]
+        more = ", .." if len(paths) > _NAMED else ""
+        lines.append(f"{len(paths)} {kind} are left out ({', '.join(names)}{more})")
+    return lines
+
+
+def _is_shadow(path: Path) -> bool:
+    """What macOS puts into archives beside each file."""
+    return path.name.startswith("._") or "__MACOSX" in path.parts
 
 
 def scan_folder(folder: str | Path) -> list[LazyMesh]:
     """Every mesh file below a folder; the object id is the path below the folder with ``__`` for ``/``.
 
+    Letters of every script stay. Where two ids would be one file, in another letter case too, the later path (chair.ply
+    after chair.obj) keeps its suffix, or else gets a number made of its name.
+
     Raises:
-      ValueError: no such folder, nothing in it, or two files whose ids agree.
+      ValueError: no such folder, or nothing in it.
     """
-    items = {}
+    folder = Path(folder)
+    items, taken = [], set()
     for path in find_meshes(folder):
         relative = path.relative_to(folder)
-        object_id = safe_name("__".join(relative.with_suffix("").parts))
-        if object_id in items:  # chair.obj beside chair.ply
-            object_id = safe_name("__".join(relative.parts))
-        if object_id in items:
-            raise ValueError(f"{path}: another file gives the object id {object_id!r} too; rename one.")
-        items[object_id] = LazyMesh(object_id, lambda path=path, name=object_id: _load_as(path, name))
-    return list(items.values())
+        object_id = id_of_path("__".join(relative.with_suffix("").parts), "__".join(relative.parts), taken=taken)
+        items.append(LazyMesh(object_id, lambda path=path, name=object_id: _load_as(path, name, folder)))
+    return items
 
 
-def safe_name(text: str) -> str:
-    """The text as a file name: letters, digits, dot, dash and underscore."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._") or "object"
-
-
-def _load_as(path: Path, object_id: str) -> SourceMesh:
-    return load_mesh(path).replace(object_id=object_id)
-
-
-def _load_with_trimesh(path: Path) -> SourceMesh:
-    try:
-        scene = trimesh.load_scene(path, process=False)
-        parts = [part for part in scene.dump(concatenate=False) if isinstance(part, trimesh.Trimesh)]
-    except Exception as error:  # each of trimesh's readers raises what it likes
-        raise ValueError(f"{path}: cannot be read as a mesh ({type(error).__name__}: {error}).") from error
-    parts = [part for part in parts if len(part.faces)]
-    if not parts:
-        raise ValueError(f"{path}: no faces in it.")
-    return join_parts(path.stem, parts)
-
-
-def join_parts(object_id: str, parts: list[trimesh.Trimesh]) -> SourceMesh:
-    """Parts of a trimesh scene, each already in world space, as one mesh with one material per part."""
-    materials = [_material(part) for part in parts]
-    starts = np.cumsum([0] + [len(part.vertices) for part in parts])
-    has_image = any(material.image is not None for material in materials)
-    any_coloured = any(_has_colours(part) for part in parts)
-    return SourceMesh(
-        object_id=object_id,
-        vertices=np.concatenate([np.asarray(part.vertices, np.float64) for part in parts]),
-        faces=np.concatenate([part.faces + s for part, s in zip(parts, starts)]).astype(np.int32),
-        materials=tuple(materials),
-        face_material=np.repeat(np.arange(len(parts), dtype=np.int32), [len(part.faces) for part in parts]),
-        corner_uv=np.concatenate([_corner_uv(part) for part in parts]) if has_image else None,
-        corner_colours=np.concatenate([_corner_colours(part) for part in parts]) if any_coloured else None,
-    )
-
-
-def _has_colours(part: trimesh.Trimesh) -> bool:
-    return part.visual.kind in ("vertex", "face")
-
-
-def _corner_colours(part: trimesh.Trimesh) -> Float[np.ndarray, "f 3 3"]:
-    if not _has_colours(part):
-        return np.ones((len(part.faces), 3, 3), np.float32)
-    if part.visual.kind == "face":
-        colours = np.repeat(np.asarray(part.visual.face_colors)[:, None], 3, axis=1)
-    else:
-        colours = np.asarray(part.visual.vertex_colors)[part.faces]
-    return colours[..., :3].astype(np.float32) / np.float32(255)
-
-
-def _corner_uv(part: trimesh.Trimesh) -> Float[np.ndarray, "f 3 2"]:
-    uv = getattr(part.visual, "uv", None)
-    if uv is None or len(uv) != len(part.vertices):
-        return np.zeros((len(part.faces), 3, 2), np.float32)
-    return np.asarray(uv, np.float32)[part.faces]
-
-
-def _material(part: trimesh.Trimesh) -> Material:
-    """Flat colour, image and opacity of one part."""
-    if _has_colours(part):
-        return Material(WHITE)
-    source = getattr(part.visual, "material", None)
-    if source is None:
-        return Material()
-    if isinstance(source, trimesh.visual.material.PBRMaterial):
-        factor = _unit_rgba(source.baseColorFactor)
-        opacity = factor[3] if source.alphaMode == "BLEND" else 1.0
-        image = source.baseColorTexture
-    else:
-        factor = _unit_rgba(source.diffuse)
-        opacity = _mtl_opacity(source.kwargs, factor[3])
-        image = source.image
-    if image is None or getattr(part.visual, "uv", None) is None:
-        return Material(tuple(factor[:3]), None, opacity)
-    array = image_to_array(image)
-    if isinstance(source, trimesh.visual.material.PBRMaterial):  # glTF multiplies the two; MTL's image replaces Kd
-        array = np.concatenate([(array[..., :3] * factor[:3]).round().astype(np.uint8), array[..., 3:]], axis=-1)
-    return Material(WHITE, array, opacity)
-
-
-def _unit_rgba(colour) -> list[float]:
-    if colour is None:
-        return [1.0, 1.0, 1.0, 1.0]
-    colour = np.asarray(colour)
-    values = colour / 255.0 if colour.dtype.kind in "iu" else colour
-    return [float(v) for v in np.clip(values, 0, 1)] + [1.0] * (4 - len(colour))
-
-
-def _mtl_opacity(entries: dict, default: float) -> float:
-    """``d`` is opacity, ``Tr`` its complement; ``d`` wins."""
-    for key, sign, offset in (("d", 1.0, 0.0), ("tr", -1.0, 1.0)):
-        try:
-            return offset + sign * float(entries[key][-1])
-        except (KeyError, ValueError, IndexError, TypeError):
-            continue
-    return default
+def _load_as(path: Path, object_id: str, root: Path) -> SourceMesh:
+    return load_mesh(path, root).replace(object_id=object_id)

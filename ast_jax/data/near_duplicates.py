@@ -65,6 +65,12 @@ def join_labels(*labellings: Sequence | np.ndarray) -> Int[np.ndarray, " n"]:
     return numbers.astype(np.int64)
 
 
+def check_fractions(fractions: Sequence[float]) -> None:
+    """Raises a ValueError where these are not the fractions of train, val and test."""
+    if len(fractions) != 3 or not (min(fractions) >= 0 and abs(sum(fractions) - 1) <= 1e-6):
+        raise ValueError(f"split_fractions={tuple(fractions)}: three numbers >= 0 that sum to 1 are needed.")
+
+
 def split_by_group(
     groups: Sequence | np.ndarray, fractions: tuple[float, float, float], seed: int
 ) -> dict[str, list[int]]:
@@ -84,8 +90,7 @@ def split_by_group(
     Raises:
       ValueError: fractions that are negative or do not sum to 1.
     """
-    if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise ValueError(f"split_fractions={fractions}: three numbers >= 0 that sum to 1 are needed.")
+    check_fractions(fractions)
     labels = list(dict.fromkeys(groups))
     quota = {name: round(f * len(groups)) for name, f in zip(("val", "test"), fractions[1:])}
     if len(labels) >= 3:

@@ -1,8 +1,9 @@
 """From meshes to a data set on disk: views, masks, cameras, and the 3D truth to evaluate with."""
 
 import json
+import tempfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,14 +12,22 @@ from tqdm import tqdm
 
 from ast_jax.data.contact_sheet import save_contact_sheet
 from ast_jax.data.meshes import LazyMesh
-from ast_jax.data.near_duplicates import cluster_shapes, join_labels, shape_fingerprint, split_by_group
+from ast_jax.data.names import printable
+from ast_jax.data.near_duplicates import (
+    check_fractions,
+    cluster_shapes,
+    join_labels,
+    shape_fingerprint,
+    split_by_group,
+)
 from ast_jax.data.normalise import drop_transparent, normalise
 from ast_jax.data.occupancy import solid_occupancy
-from ast_jax.data.records import MANIFEST, claim_folder, write_text
+from ast_jax.data.records import MANIFEST, claim_folder
 from ast_jax.data.source_mesh import SourceMesh
-from ast_jax.data.store import ObjectRecord, load_object, object_path, save_index, save_object
+from ast_jax.data.store import ObjectRecord, load_object, save_index, save_object
 from ast_jax.data.surface import sample_outer_surface
 from ast_jax.data.views import paint_views, project_keypoints, random_cameras, ring_of_cameras, sample_views
+from ast_jax.writing import write_text
 
 NUM_SURFACE_POINTS = 10_000
 OCCUPANCY_SIDE = 32
@@ -67,11 +76,12 @@ def prepare_objects(
     split_fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
     keypoint_names: tuple[str, ...] = (),
     on_error: str = "skip",
+    notices: Sequence[str] = (),
     progress: bool = False,
 ) -> dict:
     """Render every mesh and write ``dataset.json``, ``objects/``, ``manifest.jsonl`` and ``contact.png``.
 
-    Objects that are already there are not rendered again. The same input gives the same bytes.
+    Objects that are already there, and whole, are not rendered again. The same input gives the same bytes.
 
     Args:
       meshes: with +Y up and the front towards +Z, in any scale; the objects of one ``group``, and shapes that
@@ -87,14 +97,17 @@ def prepare_objects(
       view_layout: ``ring``, or ``random``: azimuths and elevations (0 to 60 degrees) drawn by the seed, others for
         each shape; for test sets with views that no ring contains.
       split_fractions: train, val, test.
-      on_error: ``skip`` leaves a bad mesh out and names it under ``skipped``, ``raise`` stops there.
+      on_error: ``skip`` leaves a bad mesh out, whatever is wrong with it, and names it under ``skipped``; of two
+        objects with one id the second one is left out. ``raise`` stops there.
+      notices: what is to be told of the source as a whole; goes into the index before the notices of the meshes.
 
     Returns:
       The index as written to ``dataset.json``.
 
     Raises:
-      ValueError: settings out of range or not those of the objects there, two objects with one id, a bad
-        mesh with ``on_error="raise"``, or no good mesh at all.
+      ValueError: settings out of range or not those of the objects there, a folder that cannot be written to, a
+        bad mesh with ``on_error="raise"``, or no good mesh at all.
+      OSError: the disk is full; the same call goes on once there is room.
     """
     if on_error not in ("skip", "raise"):
         raise ValueError(f"on_error={on_error!r}: choose 'skip' or 'raise'.")
@@ -103,30 +116,58 @@ def prepare_objects(
         image_size, num_views, elevation_deg, distance, fov_deg, supersample, shading, seed, enclosed, view_layout
     )
     _check_settings(settings)
+    check_fractions(split_fractions)
     root = Path(root)
+    _check_writable(root)
     claim_folder(root, settings.facts())
     done = _read_manifest(root)
     entries, skipped = {}, []
     painter = _Painter(settings)
     for item in tqdm(meshes, desc=f"prepare {category}", unit="object", disable=not progress):
-        if item.object_id in entries:
-            raise ValueError(f"object_id={item.object_id!r} comes twice; every object needs its own.")
-        entry = done.get(item.object_id)
-        if entry is None or not object_path(root, item.object_id).is_file():
-            try:
-                mesh = item.load() if isinstance(item, LazyMesh) else item
-                entry = _prepare_one(mesh, root, painter)
-            except ValueError as error:
-                if on_error == "raise":
-                    raise
-                skipped.append(f"{item.object_id}: {error}")
-                continue
-            _append_manifest(root, entry)
-        entries[item.object_id] = entry
+        try:
+            if item.object_id in entries:
+                raise ValueError("the id comes twice; every object needs its own, this one is left out.")
+            entry = done.get(item.object_id)
+            if entry is None or not _is_whole(root, item.object_id):
+                entry = _prepare_one(item, root, painter)
+                _append_manifest(root, entry)
+            entries[item.object_id] = entry
+        except OSError:  # of the data set's own folder: the next object would meet it too
+            raise
+        except (Exception, RecursionError) as error:
+            reason = printable(f"{item.object_id}: {_reason(error)}")
+            if on_error == "raise":
+                raise ValueError(reason) from error
+            skipped.append(reason)
     if not entries:
         reason = " ".join(skipped[:3]) or "The source holds none."
         raise ValueError(f"{root}: no object could be prepared. {reason}")
-    return _finish(root, list(entries.values()), settings, category, split_fractions, keypoint_names, skipped)
+    told = [*notices, *(f"{name}: {line}" for name, entry in entries.items() for line in entry.get("notices", ()))]
+    facts = {"skipped": skipped, "notices": [printable(line) for line in told]}
+    return _finish(root, list(entries.values()), settings, category, split_fractions, keypoint_names, facts)
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong; errors that nobody thought of say what they are."""
+    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+
+
+def _check_writable(root: Path) -> None:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root):
+            pass
+    except OSError as error:
+        raise ValueError(f"{root}: cannot be written to ({error.strerror}).") from error
+
+
+def _is_whole(root: Path, object_id: str) -> bool:
+    """Whether the object is on disk from its first array to its last; not where a crash or a full disk cut it short."""
+    try:
+        load_object(root, object_id)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_settings(settings: ViewSettings) -> None:
@@ -189,8 +230,13 @@ class _Painter:
         return camera, samples, coarse, points, normals
 
 
-def _prepare_one(mesh: SourceMesh, root: Path, painter: _Painter) -> dict:
-    """Render and save one object; its line of the manifest."""
+def _prepare_one(item: SourceMesh | LazyMesh, root: Path, painter: _Painter) -> dict:
+    """Read, render and save one object; its line of the manifest."""
+    try:
+        mesh = item.load() if isinstance(item, LazyMesh) else item
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error})") from error
+    notices = {"notices": list(mesh.notices)} if mesh.notices else {}
     if not np.isfinite(mesh.vertices).all():
         raise ValueError(f"{mesh.object_id}: a vertex has a coordinate that is not finite.")
     opaque = drop_transparent(mesh)
@@ -204,10 +250,11 @@ def _prepare_one(mesh: SourceMesh, root: Path, painter: _Painter) -> dict:
         "faces": len(mesh.faces),
         "textured": mesh.corner_uv is not None or mesh.corner_colours is not None,
         **mesh.provenance,
+        **notices,
     }
 
 
-def _finish(root, entries, settings, category, split_fractions, keypoint_names, skipped) -> dict:
+def _finish(root, entries, settings, category, split_fractions, keypoint_names, facts) -> dict:
     """Splits, index, manifest in the order of the input, contact sheet."""
     ids = [entry["object_id"] for entry in entries]
     clusters = _cluster_on_disk(root, ids)
@@ -222,7 +269,7 @@ def _finish(root, entries, settings, category, split_fractions, keypoint_names, 
         **settings.facts(),
         "keypoint_names": list(keypoint_names),
         "splits": splits,
-        "skipped": skipped,
+        **facts,
     }
     save_index(root, index)
     save_contact_sheet(root, ids)
@@ -244,16 +291,18 @@ def _cluster_on_disk(root: Path, ids: list[str]) -> np.ndarray:
 
 
 def _read_manifest(root: Path) -> dict[str, dict]:
-    """Object id -> line. A last line cut short by a crash is ignored: its object is rendered again."""
+    """Object id -> line. A line that a crash cut short is taken out: its object is rendered again."""
     path = root / MANIFEST
     entries = {}
-    for line in path.read_text().splitlines() if path.is_file() else []:
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    for line in text.split("\n"):
         try:
             entry = json.loads(line)
-        except json.JSONDecodeError:
+            entries[entry["object_id"]] = {k: v for k, v in entry.items() if k not in ("cluster", "split")}
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue
-        entry = {k: v for k, v in entry.items() if k not in ("cluster", "split")}
-        entries[entry["object_id"]] = entry
+    if text and not text.endswith("\n"):  # what is appended next must not be glued to it
+        write_text(path, "".join(line + "\n" for line in text.split("\n")[:-1]))
     return entries
 
 

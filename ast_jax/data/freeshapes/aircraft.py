@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ast_jax.data.freeshapes.common import GPL, Options, ac3d_object, always
-from ast_jax.data.meshes import LazyMesh, safe_name
+from ast_jax.data.meshes import LazyMesh
+from ast_jax.data.names import safe_name
 from ast_jax.data.packages import open_package
 
 AIRCRAFT_FOLDER = "usr/share/games/flightgear/AI/Aircraft"

@@ -23,7 +23,8 @@ from ast_jax.data.freeshapes.common import (
 )
 from ast_jax.data.freeshapes.furniture import furniture_object, open_furniture, read_catalogues
 from ast_jax.data.images import image_to_array
-from ast_jax.data.meshes import LazyMesh, safe_name
+from ast_jax.data.meshes import LazyMesh
+from ast_jax.data.names import safe_name
 from ast_jax.data.normalise import rotation_y, transformed
 from ast_jax.data.packages import PackageTree, open_package
 from ast_jax.data.pmd import read_pmd

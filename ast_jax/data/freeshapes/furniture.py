@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from ast_jax.data.freeshapes.common import Options
-from ast_jax.data.meshes import LazyMesh, safe_name
+from ast_jax.data.meshes import LazyMesh
+from ast_jax.data.names import safe_name
 from ast_jax.data.normalise import colour_grey_materials
 from ast_jax.data.packages import PackageTree, open_package
 from ast_jax.data.source_mesh import SourceMesh

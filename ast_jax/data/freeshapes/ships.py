@@ -15,7 +15,8 @@ from ast_jax.data.freeshapes.common import (
     front_of_scenery,
     open_scenery,
 )
-from ast_jax.data.meshes import LazyMesh, safe_name
+from ast_jax.data.meshes import LazyMesh
+from ast_jax.data.names import safe_name
 from ast_jax.data.packages import open_package
 
 MODELS_FOLDER = "usr/share/games/flightgear/Models"

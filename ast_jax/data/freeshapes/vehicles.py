@@ -17,7 +17,8 @@ from ast_jax.data.freeshapes.common import (
     open_scenery,
 )
 from ast_jax.data.freeshapes.furniture import furniture_object, open_furniture, read_catalogues
-from ast_jax.data.meshes import LazyMesh, safe_name
+from ast_jax.data.meshes import LazyMesh
+from ast_jax.data.names import safe_name
 from ast_jax.data.packages import open_package
 
 TORCS_FOLDER = "usr/share/games/torcs"
