@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ast_jax.data.colour import srgb_from_linear
-from ast_jax.data.mesh_files.gltf_document import Document, field, integer
-from ast_jax.data.mesh_files.gltf_materials import PICTURE_EXTENSIONS, SPECULAR, TRANSFORM, Appearance, Materials
+from ast_jax.data.mesh_files.gltf_document import MESHOPT, Document, field, integer
+from ast_jax.data.mesh_files.gltf_materials import BASIS, PICTURE_EXTENSIONS, SPECULAR, TRANSFORM, Appearance, Materials
 from ast_jax.data.mesh_files.gltf_primitives import DRACO, Primitive, Primitives
 from ast_jax.data.mesh_files.gltf_scene import INSTANCING, VISIBILITY, Draw, Scene
 from ast_jax.data.mesh_files.gltf_skin import is_skinned, posed
@@ -31,7 +31,7 @@ NO_MATTER = {
     "EXT_lights_ies", "MSFT_lod",
 }  # fmt: skip
 # Compressed copies of what may be in the file uncompressed too.
-COPIES = {DRACO, "EXT_meshopt_compression", "KHR_meshopt_compression", "KHR_texture_basisu"}
+COPIES = {DRACO, *MESHOPT, BASIS}
 
 
 @dataclass(frozen=True)

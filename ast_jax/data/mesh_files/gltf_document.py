@@ -4,16 +4,20 @@ import base64
 import binascii
 import json
 import math
+import posixpath
 import re
 import struct
 import urllib.parse
 from collections import Counter
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from ast_jax.data.mesh_files.beside import find_beside
+
 MAGIC = b"glTF"
 JSON_CHUNK, BINARY_CHUNK = 0x4E4F534A, 0x004E4942
 # Of the file and of all buffers and images beside it, together.
 MAX_BYTES = 2 << 30
+MESHOPT = ("EXT_meshopt_compression", "KHR_meshopt_compression")
 REQUIRED = object()
 
 
@@ -31,7 +35,7 @@ class Document:
     """
 
     def __init__(self, path: Path):
-        self.folder = path.parent
+        self._path = path
         self._room = MAX_BYTES
         content = self._read(path)
         text, self._binary = _split_glb(content) if content[:4] == MAGIC else (content, None)
@@ -77,11 +81,21 @@ class Document:
     def view(self, index: int) -> tuple[memoryview, int]:
         """The bytes of one buffer view, and their stride (0: closely packed)."""
         entry = self.entry("bufferViews", index)
+        self._check_fallback(entry)
         content = self.buffer(integer(entry, "buffer"))
         start, length = integer(entry, "byteOffset", 0), integer(entry, "byteLength")
         if start + length > len(content):
             raise ValueError(f"bufferViews[{index}] reaches to byte {start + length} of {len(content)}.")
         return content[start : start + length], integer(entry, "byteStride", 0)
+
+    def _check_fallback(self, view: dict) -> None:
+        """A compressed view may have an uncompressed copy, or a buffer that stands for one and is empty."""
+        for name in MESHOPT:
+            if extension(view, name) is not None:
+                buffer = self.entry("buffers", integer(view, "buffer"))
+                if "uri" not in buffer and field(extension(buffer, name) or {}, "fallback", bool, False):
+                    raise ValueError(f"it needs {name}, which cannot be read. Export it without compression.")
+                self.notice(f"read the uncompressed copy of what is there as {name} too")
 
     def resource(self, uri: str) -> bytes:
         """What a URI stands for: data in the URI itself, or a file in or below the folder of this one.
@@ -94,15 +108,13 @@ class Document:
         return self._files[uri]
 
     def _find(self, uri: str) -> Path:
-        candidates = [urllib.parse.unquote(uri), uri]
-        for name in candidates + [name.replace("\\", "/") for name in candidates]:
+        for name in dict.fromkeys((urllib.parse.unquote(uri), uri)):  # some exporters forget to encode a %
             _refuse_outside(name, uri)
-            try:
-                path = self.folder / name
-                if path.is_file():
-                    return path
-            except (OSError, ValueError):  # a name that no file can have
-                continue
+            name = posixpath.normpath(name.replace("\\", "/"))
+            found = find_beside(self._path, name)
+            # In another folder than the file says, it is another file: a viewer would not show it either.
+            if found is not None and len(found.relative_to(self._path.parent).parts) == name.count("/") + 1:
+                return found
         raise ValueError(f"{uri[:200]!r} is not there.")
 
     def _read(self, path: Path) -> bytes:

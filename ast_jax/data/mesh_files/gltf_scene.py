@@ -154,9 +154,9 @@ def _instance_matrices(document: Document, instances: dict) -> Float[np.ndarray,
         index = integer(attributes, name, None)
         if index is not None:
             parts[name] = Accessor(document, index, kind)
-    others = sorted(set(attributes) - set(parts))
+    others = ", ".join(sorted(set(attributes) - set(parts)))
     if others:
-        document.notice(f"left out the attributes {', '.join(others)} of {INSTANCING}")
+        document.notice(f"left out the attributes {others[:200]!r} of {INSTANCING}")
     counts = {part.count for part in parts.values()}
     if len(counts) != 1:
         raise ValueError(f"{INSTANCING}: its attributes need one count, they have {sorted(counts) or 'none'}.")

@@ -452,6 +452,23 @@ def test_basis_universal_without_another_picture(load):
     mesh = load(glb)
     np.testing.assert_allclose(colour(mesh), GREEN)
     assert "KHR_texture_basisu" in mesh.notices[0]
+    glb.tree["textures"][0]["source"] = 0
+    mesh = load(glb)
+    np.testing.assert_allclose(colour(mesh), RED)
+    assert "plain copy" in mesh.notices[0]
+
+
+def test_meshopt_with_and_without_an_uncompressed_copy(load):
+    glb = Glb()
+    compressed = {"buffer": 0, "byteOffset": 0, "byteLength": 9, "byteStride": 12, "count": 3, "mode": "ATTRIBUTES"}
+    glb.tree["bufferViews"][0]["extensions"] = {"EXT_meshopt_compression": compressed}
+    mesh = load(glb)
+    np.testing.assert_array_equal(mesh.vertices, TRIANGLE)
+    assert "EXT_meshopt_compression" in mesh.notices[0]
+    glb.tree["buffers"].append({"byteLength": 36, "extensions": {"EXT_meshopt_compression": {"fallback": True}}})
+    glb.tree["bufferViews"][0]["buffer"] = 1
+    with pytest.raises(ValueError, match="needs EXT_meshopt_compression"):
+        load(glb)
 
 
 # Files beside it: section 2.8.
@@ -473,7 +490,7 @@ def write_gltf(folder, glb: Glb, buffer_uri: str, image_uri: str | None = None):
 
 
 @pytest.mark.parametrize("uri", ["my%20red.png", "my red.png", "sub/../my%20red.png", "./my%20red.png", "sub/鳥%23.png",
-                                 "sub%5C%E9%B3%A5%23.png", "100%.png"])  # fmt: skip
+                                 "sub%5C%E9%B3%A5%23.png", "100%.png", "My%20Red.PNG"])  # fmt: skip
 def test_uris(tmp_path, uri):
     (tmp_path / "sub").mkdir()
     for name in ("my red.png", "sub/鳥#.png", "100%.png"):
@@ -496,13 +513,14 @@ def test_data_uris(tmp_path, kind):
     np.testing.assert_allclose(colour(load_gltf(path)), GREEN)
 
 
-@pytest.mark.parametrize("uri", ["gone.png", "../secret.png", "sub/../../secret.png", "%2e%2e/secret.png",
+@pytest.mark.parametrize("uri", ["gone.png", "gone/other.png", "../secret.png", "sub/../../secret.png", "%2e%2e/secret.png",
                                  "..%5Csecret.png", "https://example.com/a.png", "file:///etc/passwd", "C:/a.png",
                                  "//host/a.png", "a\0.png", "n" * 5000])  # fmt: skip
 def test_pictures_that_are_not_there_or_not_ours_to_read(tmp_path, uri):
     folder = tmp_path / "models"
     folder.mkdir()
-    (tmp_path / "secret.png").write_bytes(png(RED))
+    for path in (tmp_path / "secret.png", folder / "other.png"):
+        path.write_bytes(png(RED))
     glb = Glb(TEXCOORD_0=LEFT).material(PICTURE, factor=(0, 1, 0, 1))
     (folder / "a.bin").write_bytes(glb.binary)
     mesh = load_gltf(write_gltf(folder, glb, "a.bin", uri))
