@@ -17,8 +17,8 @@ from ast_jax.data.mesh_files.gltf_scene import INSTANCING, VISIBILITY, Draw, Sce
 from ast_jax.data.mesh_files.gltf_skin import is_skinned, posed
 from ast_jax.data.source_mesh import Material, SourceMesh
 
-# Copies counted. Far more than any object needs, and what the arrays of a mesh still fit in memory with.
-MAX_FACES = 10_000_000
+# Copies counted. Far more than any object needs; reading so many takes some 1.2 GB.
+MAX_FACES = 5_000_000
 # Pieces that are read one by one; 100,000 take some 20 seconds.
 MAX_PIECES = 200_000
 READ = {INSTANCING, VISIBILITY, SPECULAR, TRANSFORM, *PICTURE_EXTENSIONS, "KHR_mesh_quantization"}

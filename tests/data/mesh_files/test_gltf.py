@@ -513,9 +513,11 @@ def test_data_uris(tmp_path, kind):
     np.testing.assert_allclose(colour(load_gltf(path)), GREEN)
 
 
-@pytest.mark.parametrize("uri", ["gone.png", "gone/other.png", "../secret.png", "sub/../../secret.png", "%2e%2e/secret.png",
-                                 "..%5Csecret.png", "https://example.com/a.png", "file:///etc/passwd", "C:/a.png",
-                                 "//host/a.png", "a\0.png", "n" * 5000])  # fmt: skip
+@pytest.mark.parametrize(
+    "uri",
+    ["gone.png", "gone/other.png", "../secret.png", "s/../../secret.png", "%2e%2e/secret.png", "..%5Csecret.png"]
+    + ["https://example.com/a.png", "file:///etc/passwd", "C:/a.png", "//host/a.png", "a\0.png", "n" * 5000],
+)
 def test_pictures_that_are_not_there_or_not_ours_to_read(tmp_path, uri):
     folder = tmp_path / "models"
     folder.mkdir()
@@ -559,7 +561,7 @@ def test_many_copies_of_many_faces_are_refused_before_memory_is_taken(load):
     glb.tree["nodes"][0]["extensions"] = {"EXT_mesh_gpu_instancing": {"attributes": attributes}}
     tracemalloc.start()
     try:
-        for rows, message in ((2_500_000_000, "copies of meshes"), (MAX_FACES // 1000 + 1, "10,001,000 faces")):
+        for rows, message in ((2_500_000_000, "copies of meshes"), (MAX_FACES // 1000 + 1, "5,001,000 faces")):
             glb.tree["accessors"][-1]["count"] = rows
             with pytest.raises(ValueError, match=message):
                 load(glb)
