@@ -4,12 +4,13 @@ import base64
 import binascii
 import json
 import math
+import os
 import posixpath
 import re
 import struct
 import urllib.parse
 from collections import Counter
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PureWindowsPath
 
 from ast_jax.data.mesh_files.beside import find_beside
 
@@ -18,6 +19,7 @@ JSON_CHUNK, BINARY_CHUNK = 0x4E4F534A, 0x004E4942
 # Of the file and of all buffers and images beside it, together.
 MAX_BYTES = 2 << 30
 MESHOPT = ("EXT_meshopt_compression", "KHR_meshopt_compression")
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 REQUIRED = object()
 
 
@@ -29,13 +31,14 @@ class Document:
 
     Args:
       path: of a ``.glb`` or ``.gltf``; what is in it decides, not the suffix.
+      root: folder in which the files that it names must lie.
 
     Raises:
       ValueError: not glTF 2.0, or cut short.
     """
 
-    def __init__(self, path: Path):
-        self._path = path
+    def __init__(self, path: Path, root: Path):
+        self._path, self._root = path, root
         self._room = MAX_BYTES
         content = self._read(path)
         text, self._binary = _split_glb(content) if content[:4] == MAGIC else (content, None)
@@ -98,24 +101,30 @@ class Document:
                 self.notice(f"read the uncompressed copy of what is there as {name} too")
 
     def resource(self, uri: str) -> bytes:
-        """What a URI stands for: data in the URI itself, or a file in or below the folder of this one.
+        """What a URI stands for: data in the URI itself, or a file.
 
         Raises:
-          ValueError: elsewhere, or not there.
+          ValueError: outside the root, or not there.
         """
         if uri not in self._files:
             self._files[uri] = _decode_data_uri(uri) if uri[:5].lower() == "data:" else self._read(self._find(uri))
         return self._files[uri]
 
     def _find(self, uri: str) -> Path:
+        folder = self._path.parent
         for name in dict.fromkeys((urllib.parse.unquote(uri), uri)):  # some exporters forget to encode a %
-            _refuse_outside(name, uri)
-            name = posixpath.normpath(name.replace("\\", "/"))
-            found = find_beside(self._path, name)
+            windows, name = PureWindowsPath(name), posixpath.normpath(name.replace("\\", "/"))
+            if URL.match(name) or windows.drive or windows.root or not self._is_inside(folder / name):
+                raise ValueError(f"{uri[:200]!r} is outside {self._root.name!r}, beyond which nothing is read.")
+            found = find_beside(self._path, name, self._root)
             # In another folder than the file says, it is another file: a viewer would not show it either.
-            if found is not None and len(found.relative_to(self._path.parent).parts) == name.count("/") + 1:
+            if found is not None and len(found.parts) == len(Path(os.path.normpath(folder / name)).parts):
                 return found
         raise ValueError(f"{uri[:200]!r} is not there.")
+
+    def _is_inside(self, path: Path) -> bool:
+        """By its name: links in the folder are the user's own."""
+        return Path(os.path.abspath(path)).is_relative_to(os.path.abspath(self._root))
 
     def _read(self, path: Path) -> bytes:
         try:
@@ -173,17 +182,6 @@ def _decode_data_uri(uri: str) -> bytes:
         return base64.b64decode(body + b"=" * (-len(body) % 4), validate=True)
     except binascii.Error as error:
         raise ValueError(f"a data URI that is not base64 ({error}).") from error
-
-
-def _refuse_outside(name: str, uri: str) -> None:
-    """Neither the network nor any place above the folder; links in the folder are the user's own."""
-    windows, depth = PureWindowsPath(name), 0
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", name) or windows.drive or windows.root or name.startswith("/"):
-        raise ValueError(f"{uri[:200]!r} is outside the folder of the file, where nothing is read.")
-    for part in PurePosixPath(name.replace("\\", "/")).parts:
-        depth += -1 if part == ".." else 1
-        if depth < 0:
-            raise ValueError(f"{uri[:200]!r} is outside the folder of the file, where nothing is read.")
 
 
 def field(owner: dict, key: str, kind: type, default=REQUIRED):

@@ -530,6 +530,19 @@ def test_pictures_that_are_not_there_or_not_ours_to_read(tmp_path, uri):
     assert len(mesh.notices) == 1 and "images[0]" in mesh.notices[0] and repr(uri[:200]) in mesh.notices[0]
 
 
+def test_a_root_above_the_folder_lets_names_climb_to_it_and_no_further(tmp_path):
+    folder = tmp_path / "set" / "models"
+    folder.mkdir(parents=True)
+    for place, pixel in ((tmp_path, RED), (tmp_path / "set", BLUE)):
+        (place / "a.png").write_bytes(png(pixel))
+    glb = Glb(TEXCOORD_0=LEFT).material(PICTURE, factor=(0, 1, 1, 1))
+    (folder / "a.bin").write_bytes(glb.binary)
+    for uri, expected in (("../a.png", BLUE), ("../../a.png", [0, 255, 255])):
+        mesh = load_gltf(write_gltf(folder, glb, "a.bin", uri), tmp_path / "set")
+        np.testing.assert_allclose(colour(mesh), expected)
+        assert len(mesh.notices) == (expected != BLUE)
+
+
 def test_absolute_paths_are_not_read(tmp_path):
     (tmp_path / "secret.png").write_bytes(png(RED))
     glb = Glb(TEXCOORD_0=LEFT).material(PICTURE)
