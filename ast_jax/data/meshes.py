@@ -22,8 +22,8 @@ from ast_jax.data.source_mesh import SourceMesh
 # suffix -> reader of a file, given the folder in which all that it names must lie
 _READERS: dict[str, Callable[[Path, Path], SourceMesh]] = {
     ".obj": load_obj,
-    ".glb": lambda path, root: load_gltf(path),
-    ".gltf": lambda path, root: load_gltf(path),
+    ".glb": load_gltf,
+    ".gltf": load_gltf,
     ".ply": load_ply,
     ".off": lambda path, root: load_off(path),
     ".stl": lambda path, root: load_stl(path),

@@ -10,15 +10,15 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ast_jax.data.colour import srgb_from_linear
-from ast_jax.data.mesh_files.gltf_document import Document, field, integer
-from ast_jax.data.mesh_files.gltf_materials import PICTURE_EXTENSIONS, SPECULAR, TRANSFORM, Appearance, Materials
+from ast_jax.data.mesh_files.gltf_document import MESHOPT, Document, field, integer
+from ast_jax.data.mesh_files.gltf_materials import BASIS, PICTURE_EXTENSIONS, SPECULAR, TRANSFORM, Appearance, Materials
 from ast_jax.data.mesh_files.gltf_primitives import DRACO, Primitive, Primitives
 from ast_jax.data.mesh_files.gltf_scene import INSTANCING, VISIBILITY, Draw, Scene
 from ast_jax.data.mesh_files.gltf_skin import is_skinned, posed
 from ast_jax.data.source_mesh import Material, SourceMesh
 
-# Copies counted. Far more than any object needs, and what the arrays of a mesh still fit in memory with.
-MAX_FACES = 10_000_000
+# Copies counted. Far more than any object needs; reading so many takes some 1.2 GB.
+MAX_FACES = 5_000_000
 # Pieces that are read one by one; 100,000 take some 20 seconds.
 MAX_PIECES = 200_000
 READ = {INSTANCING, VISIBILITY, SPECULAR, TRANSFORM, *PICTURE_EXTENSIONS, "KHR_mesh_quantization"}
@@ -31,7 +31,7 @@ NO_MATTER = {
     "EXT_lights_ies", "MSFT_lod",
 }  # fmt: skip
 # Compressed copies of what may be in the file uncompressed too.
-COPIES = {DRACO, "EXT_meshopt_compression", "KHR_meshopt_compression", "KHR_texture_basisu"}
+COPIES = {DRACO, *MESHOPT, BASIS}
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,15 @@ class Part:
     corner_colours: Float[np.ndarray, "f 3 n"] | None
 
 
-def load_gltf(path: str | Path) -> SourceMesh:
+def load_gltf(path: str | Path, root: str | Path | None = None) -> SourceMesh:
     """Read one ``.glb`` or ``.gltf`` with all that its scene shows as one mesh.
 
     Base colours are factor x texture x vertex colour in linear light. Animations, cameras, lights and all that is
     no base colour make no difference; what is missing or left out is told in ``notices``.
+
+    Args:
+      path: the file.
+      root: folder in which the buffers and pictures that it names must lie; by default its own.
 
     Returns:
       The mesh in glTF's axes, which are ours, and its unit; ``object_id`` is the stem of the file name.
@@ -61,15 +65,15 @@ def load_gltf(path: str | Path) -> SourceMesh:
     path = Path(path)
     try:
         with np.errstate(all="ignore"):  # what overflows is not finite afterwards, and that is looked at
-            return _load(path)
+            return _load(path, path.parent if root is None else Path(root))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     except Exception as error:  # JSON can be wrong in more ways than can be listed
         raise ValueError(f"{path}: not valid glTF ({type(error).__name__}: {error}).") from error
 
 
-def _load(path: Path) -> SourceMesh:
-    document = Document(path)
+def _load(path: Path, root: Path) -> SourceMesh:
+    document = Document(path, root)
     _check_extensions(document)
     scene, primitives, materials = Scene(document), Primitives(document), Materials(document)
     draws = scene.drawn()

@@ -4,16 +4,22 @@ import base64
 import binascii
 import json
 import math
+import os
+import posixpath
 import re
 import struct
 import urllib.parse
 from collections import Counter
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PureWindowsPath
+
+from ast_jax.data.mesh_files.beside import find_beside
 
 MAGIC = b"glTF"
 JSON_CHUNK, BINARY_CHUNK = 0x4E4F534A, 0x004E4942
 # Of the file and of all buffers and images beside it, together.
 MAX_BYTES = 2 << 30
+MESHOPT = ("EXT_meshopt_compression", "KHR_meshopt_compression")
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 REQUIRED = object()
 
 
@@ -25,13 +31,14 @@ class Document:
 
     Args:
       path: of a ``.glb`` or ``.gltf``; what is in it decides, not the suffix.
+      root: folder in which the files that it names must lie.
 
     Raises:
       ValueError: not glTF 2.0, or cut short.
     """
 
-    def __init__(self, path: Path):
-        self.folder = path.parent
+    def __init__(self, path: Path, root: Path):
+        self._path, self._root = path, root
         self._room = MAX_BYTES
         content = self._read(path)
         text, self._binary = _split_glb(content) if content[:4] == MAGIC else (content, None)
@@ -77,33 +84,47 @@ class Document:
     def view(self, index: int) -> tuple[memoryview, int]:
         """The bytes of one buffer view, and their stride (0: closely packed)."""
         entry = self.entry("bufferViews", index)
+        self._check_fallback(entry)
         content = self.buffer(integer(entry, "buffer"))
         start, length = integer(entry, "byteOffset", 0), integer(entry, "byteLength")
         if start + length > len(content):
             raise ValueError(f"bufferViews[{index}] reaches to byte {start + length} of {len(content)}.")
         return content[start : start + length], integer(entry, "byteStride", 0)
 
+    def _check_fallback(self, view: dict) -> None:
+        """A compressed view may have an uncompressed copy, or a buffer that stands for one and is empty."""
+        for name in MESHOPT:
+            if extension(view, name) is not None:
+                buffer = self.entry("buffers", integer(view, "buffer"))
+                if "uri" not in buffer and field(extension(buffer, name) or {}, "fallback", bool, False):
+                    raise ValueError(f"it needs {name}, which cannot be read. Export it without compression.")
+                self.notice(f"read the uncompressed copy of what is there as {name} too")
+
     def resource(self, uri: str) -> bytes:
-        """What a URI stands for: data in the URI itself, or a file in or below the folder of this one.
+        """What a URI stands for: data in the URI itself, or a file.
 
         Raises:
-          ValueError: elsewhere, or not there.
+          ValueError: outside the root, or not there.
         """
         if uri not in self._files:
             self._files[uri] = _decode_data_uri(uri) if uri[:5].lower() == "data:" else self._read(self._find(uri))
         return self._files[uri]
 
     def _find(self, uri: str) -> Path:
-        candidates = [urllib.parse.unquote(uri), uri]
-        for name in candidates + [name.replace("\\", "/") for name in candidates]:
-            _refuse_outside(name, uri)
-            try:
-                path = self.folder / name
-                if path.is_file():
-                    return path
-            except (OSError, ValueError):  # a name that no file can have
-                continue
+        folder = self._path.parent
+        for name in dict.fromkeys((urllib.parse.unquote(uri), uri)):  # some exporters forget to encode a %
+            windows, name = PureWindowsPath(name), posixpath.normpath(name.replace("\\", "/"))
+            if URL.match(name) or windows.drive or windows.root or not self._is_inside(folder / name):
+                raise ValueError(f"{uri[:200]!r} is outside {self._root.name!r}, beyond which nothing is read.")
+            found = find_beside(self._path, name, self._root)
+            # In another folder than the file says, it is another file: a viewer would not show it either.
+            if found is not None and len(found.parts) == len(Path(os.path.normpath(folder / name)).parts):
+                return found
         raise ValueError(f"{uri[:200]!r} is not there.")
+
+    def _is_inside(self, path: Path) -> bool:
+        """By its name: links in the folder are the user's own."""
+        return Path(os.path.abspath(path)).is_relative_to(os.path.abspath(self._root))
 
     def _read(self, path: Path) -> bytes:
         try:
@@ -161,17 +182,6 @@ def _decode_data_uri(uri: str) -> bytes:
         return base64.b64decode(body + b"=" * (-len(body) % 4), validate=True)
     except binascii.Error as error:
         raise ValueError(f"a data URI that is not base64 ({error}).") from error
-
-
-def _refuse_outside(name: str, uri: str) -> None:
-    """Neither the network nor any place above the folder; links in the folder are the user's own."""
-    windows, depth = PureWindowsPath(name), 0
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", name) or windows.drive or windows.root or name.startswith("/"):
-        raise ValueError(f"{uri[:200]!r} is outside the folder of the file, where nothing is read.")
-    for part in PurePosixPath(name.replace("\\", "/")).parts:
-        depth += -1 if part == ".." else 1
-        if depth < 0:
-            raise ValueError(f"{uri[:200]!r} is outside the folder of the file, where nothing is read.")
 
 
 def field(owner: dict, key: str, kind: type, default=REQUIRED):

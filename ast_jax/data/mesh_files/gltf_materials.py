@@ -14,6 +14,7 @@ from ast_jax.data.source_mesh import WHITE, Material, Wrap
 
 SPECULAR = "KHR_materials_pbrSpecularGlossiness"
 TRANSFORM = "KHR_texture_transform"
+BASIS = "KHR_texture_basisu"
 # Extensions by which a texture names a picture of another format; the first that can be read is taken.
 PICTURE_EXTENSIONS = ("EXT_texture_webp", "EXT_texture_avif", "MSFT_texture_dds")
 WRAPS: dict[int, Wrap] = {10497: "repeat", 33071: "clamp", 33648: "mirror"}
@@ -102,10 +103,12 @@ class Materials:
             if source not in self._images:
                 self._images[source] = self._decode(source)
             if self._images[source] is not None:
+                if extension(texture, BASIS) is not None:
+                    self._document.notice(f"read the plain copy of a texture that is there as {BASIS} too")
                 return self._images[source]
         if not sources:
             others = ", ".join(sorted(field(texture, "extensions", dict, {}))) or "no picture"
-            self._document.notice(f"left out a texture with {others}: the plain colour is shown instead")
+            self._document.notice(f"left out a texture with {others[:200]!r}: the plain colour is shown instead")
         return None
 
     def _decode(self, index: int) -> np.ndarray | None:

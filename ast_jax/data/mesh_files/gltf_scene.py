@@ -40,8 +40,8 @@ class Scene:
 
     def __init__(self, document: Document):
         self._document = document
-        self._nodes = field(document.tree, "nodes", list, [])
-        self._children = [indices(document.entry("nodes", k), "children") for k in range(len(self._nodes))]
+        self._nodes = [document.entry("nodes", k) for k in range(len(field(document.tree, "nodes", list, [])))]
+        self._children = [indices(node, "children") for node in self._nodes]
         self._world = self._place_all()
         self._copies = 0
 
@@ -53,11 +53,12 @@ class Scene:
                 if child in parents:
                     raise ValueError(f"nodes[{child}] is twice a child; nodes must be a tree.")
                 parents[child] = parent
+        local = _local_matrices(self._nodes)
         waiting = [(k, np.eye(4)) for k in range(len(self._nodes)) if k not in parents]
         world = {}
         while waiting:
             k, above = waiting.pop()
-            world[k] = above @ _local_matrix(self._document.entry("nodes", k))
+            world[k] = above @ local[k]
             waiting += [(child, world[k]) for child in self._children[k]]
         return world
 
@@ -81,7 +82,7 @@ class Scene:
                 continue
             seen.add(k)
             self.world(k)
-            node = self._document.entry("nodes", k)
+            node = self._nodes[k]
             if not field(extension(node, VISIBILITY) or {}, "visible", bool, True):
                 hidden += 1
                 continue
@@ -111,19 +112,23 @@ class Scene:
         groups.setdefault(key, []).append(matrices)
 
     def _tell_left_out(self, seen: set[int], hidden: int) -> None:
-        elsewhere = sum("mesh" in self._document.entry("nodes", k) for k in range(len(self._nodes)) if k not in seen)
+        elsewhere = sum("mesh" in node for k, node in enumerate(self._nodes) if k not in seen)
         if hidden:  # with all that is below them
             self._document.notice(f"left out a node that the file hides ({VISIBILITY})", hidden)
         elif elsewhere:
             self._document.notice("left out a node with a mesh that the scene does not show", elsewhere)
 
 
-def _local_matrix(node: dict) -> Float[np.ndarray, "4 4"]:
-    if "matrix" in node:
-        return np.array(numbers(node, "matrix", [], 16)).reshape(4, 4).T  # stored by columns
-    translation, rotation = numbers(node, "translation", [0.0] * 3), numbers(node, "rotation", [0.0, 0.0, 0.0, 1.0])
-    scale = numbers(node, "scale", [1.0] * 3)
-    return _compose(*(np.array([part]) for part in (translation, rotation, scale)))[0]
+def _local_matrices(nodes: list[dict]) -> Float[np.ndarray, "n 4 4"]:
+    """From the coordinates of each node to those of its parent."""
+    translation = [numbers(node, "translation", [0.0, 0.0, 0.0]) for node in nodes]
+    rotation = [numbers(node, "rotation", [0.0, 0.0, 0.0, 1.0]) for node in nodes]
+    scale = [numbers(node, "scale", [1.0, 1.0, 1.0]) for node in nodes]
+    matrices = _compose(np.reshape(translation, (-1, 3)), np.reshape(rotation, (-1, 4)), np.reshape(scale, (-1, 3)))
+    for k, node in enumerate(nodes):
+        if "matrix" in node:
+            matrices[k] = np.reshape(numbers(node, "matrix", [], 16), (4, 4)).T  # stored by columns
+    return matrices
 
 
 def _compose(
@@ -149,9 +154,9 @@ def _instance_matrices(document: Document, instances: dict) -> Float[np.ndarray,
         index = integer(attributes, name, None)
         if index is not None:
             parts[name] = Accessor(document, index, kind)
-    others = sorted(set(attributes) - set(parts))
+    others = ", ".join(sorted(set(attributes) - set(parts)))
     if others:
-        document.notice(f"left out the attributes {', '.join(others)} of {INSTANCING}")
+        document.notice(f"left out the attributes {others[:200]!r} of {INSTANCING}")
     counts = {part.count for part in parts.values()}
     if len(counts) != 1:
         raise ValueError(f"{INSTANCING}: its attributes need one count, they have {sorted(counts) or 'none'}.")
