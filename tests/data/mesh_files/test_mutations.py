@@ -53,7 +53,7 @@ PLY_ROWS += b"4 0 1 2 3 8 0 0 1 0 1 1 0 1 0\n3 0 1 2 0 0\n5 0 1 2 -1 3\n"
 OFF_POINTS = (b"0 0 0", b"1 0 0", b"1 1 0", b".2 .3 0")
 OFF = b"STCNOFF # all\n4 2 0\n" + b"".join(b"%s 0 0 1 255 0 0 255 0.5 0.5\n" % point for point in OFF_POINTS)
 OFF += b"4 0 1 2 3 255 0 0\n3 0 1 2 1\n"
-STL = b"solid a\nfacet normal 0 0 1\nouter loop\nvertex 0 0 0\nvertex 1 0 0\nvertex 0 1 0\nendloop\nendfacet\nendsolid a\n"
+STL = b"solid a\nfacet normal 0 0 1\nouter loop\nvertex 0 0 0\nvertex 1 0 0\nvertex 0 1 0\nendloop\nendfacet\n"
 AC3D = b"""AC3Db
 MATERIAL "m" rgb 1 0.5 1 amb 1 1 1 emis 0 0 0 spec 0 0 0 shi 0 trans 0
 OBJECT world
