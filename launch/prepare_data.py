@@ -44,7 +44,7 @@ def main(_: list[str]) -> None:
             sys.exit(jobs.look_over(**values(f"{COMMON} output {READER}")))
         make, names = (jobs.render, RENDERER) if FLAGS.dataset in jobs.RENDERED else (jobs.convert, READER)
         jobs.print_index(make(**values(f"{COMMON} on_error {names}")), FLAGS.root)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"prepare_data: {error}")
 
 
