@@ -19,6 +19,7 @@ Value = float | int | str | np.floating | np.integer | None
 # A uint8 array, or the bytes of a PNG, GIF or JPEG file.
 Picture = UInt8[np.ndarray, "_ _ _"] | bytes
 _SIGNATURES = {b"\x89PNG": "image/png", b"GIF8": "image/gif", b"\xff\xd8\xff": "image/jpeg"}
+_FORMATS = ("PNG", "GIF", "JPEG")
 _SMALL = 160  # pictures up to this width show their pixels instead of being blurred up
 # The page may run its own scripts and read its own data; the browser refuses it everything else.
 _POLICY = (
@@ -239,7 +240,7 @@ def _image(picture: Picture, alt: str) -> str:
     kind = next((kind for signature, kind in _SIGNATURES.items() if picture.startswith(signature)), None)
     if kind is None:
         raise ValueError(f"{alt}: not the bytes of a PNG, GIF or JPEG picture.")
-    with Image.open(io.BytesIO(picture)) as opened:
+    with Image.open(io.BytesIO(picture), formats=_FORMATS) as opened:
         width, height = opened.size
     style = ' class="small"' if width <= _SMALL else ""
     return (

@@ -16,6 +16,10 @@ def on_plain_ground(ground=(250, 250, 250), colour=(180, 40, 30)):
     return np.where(disc()[..., None], np.uint8(colour), np.uint8(ground))
 
 
+def pair(photo):
+    return photo.rgb, photo.mask
+
+
 def save(picture, path, **options):
     picture = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
     picture.save(path, **options)
@@ -29,7 +33,7 @@ def test_every_mode_on_a_plain_ground(tmp_path, mode, suffix):
     if (mode, suffix) in [("P", "jpg"), ("CMYK", "png"), ("YCbCr", "png")]:
         picture = picture.convert("RGB")  # the format does not know the mode
     options = {"quality": 95, "subsampling": 0} if suffix == "jpg" else {}
-    rgb, mask = load_photo(save(picture, tmp_path / f"a.{suffix}", **options))
+    rgb, mask = pair(load_photo(save(picture, tmp_path / f"a.{suffix}", **options)))
     assert rgb.shape == (HEIGHT, WIDTH, 3) and rgb.dtype == mask.dtype == np.float32
     assert 0 <= rgb.min() and rgb.max() <= 1
     overlap = ((mask > 0.5) & disc()).sum() / ((mask > 0.5) | disc()).sum()
@@ -40,13 +44,13 @@ def test_every_mode_on_a_plain_ground(tmp_path, mode, suffix):
 
 def test_sixteen_bits_keep_their_depth(tmp_path):
     grey = np.where(disc(), 3000, 65535).astype(np.uint16)
-    rgb, mask = load_photo(save(grey, tmp_path / "a.png"))
+    rgb, mask = pair(load_photo(save(grey, tmp_path / "a.png")))
     np.testing.assert_allclose(rgb[HEIGHT // 2, WIDTH // 2], [3000 / 65535] * 3, atol=1e-5)
     np.testing.assert_array_equal(mask > 0.5, disc())
 
 
 def test_float_pictures(tmp_path):
-    rgb, mask = load_photo(save(np.where(disc(), 0.25, 1.0).astype(np.float32), tmp_path / "a.tif"))
+    rgb, mask = pair(load_photo(save(np.where(disc(), 0.25, 1.0).astype(np.float32), tmp_path / "a.tif")))
     assert rgb[HEIGHT // 2, WIDTH // 2, 0] == 0.25
     np.testing.assert_array_equal(mask > 0.5, disc())
 
@@ -64,14 +68,14 @@ def test_alpha_is_the_mask(tmp_path, mode):
     else:
         suffix = "tif" if mode == "PA" else "png"
         path = save(Image.fromarray(rgba).convert("RGBA" if mode == "PA" else mode), tmp_path / f"a.{suffix}")
-    _, mask = load_photo(path)
+    _, mask = pair(load_photo(path))
     np.testing.assert_array_equal(mask > 0.5, disc())
 
 
 def test_soft_alpha_stays_soft_and_colour_straight(tmp_path):
     rgba = np.full((4, 4, 4), (200, 100, 50, 51), np.uint8)
     rgba[1:3, 1:3, 3] = 255
-    rgb, mask = load_photo(save(rgba, tmp_path / "a.png"))
+    rgb, mask = pair(load_photo(save(rgba, tmp_path / "a.png")))
     assert mask[0, 0] == pytest.approx(0.2)
     np.testing.assert_allclose(rgb[0, 0] * 255, [200, 100, 50], atol=0.01)
 
@@ -95,7 +99,7 @@ def mask_picture(kind):
 def test_mask_files(tmp_path, kind):
     noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     photo = save(noise, tmp_path / "photo.png")
-    rgb, mask = load_photo(photo, save(mask_picture(kind), tmp_path / "mask.png"))
+    rgb, mask = pair(load_photo(photo, save(mask_picture(kind), tmp_path / "mask.png")))
     np.testing.assert_array_equal(mask, disc().astype(np.float32))
     np.testing.assert_allclose(rgb * 255, noise, atol=1e-3)
 
@@ -117,7 +121,7 @@ def test_exif_orientation_turns_the_picture(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     path = save(stored, tmp_path / "a.jpg", exif=exif, quality=95)
-    rgb, _ = load_photo(path, save(disc().astype(np.uint8) * 255, tmp_path / "mask.png"))
+    rgb, _ = pair(load_photo(path, save(disc().astype(np.uint8) * 255, tmp_path / "mask.png")))
     assert rgb.shape == (HEIGHT, WIDTH, 3)
     np.testing.assert_allclose(rgb[20, 5] * 255, [10, 200, 10], atol=8)
 
