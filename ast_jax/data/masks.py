@@ -99,8 +99,9 @@ def without_strays(mask: Float[np.ndarray, "h w"]) -> tuple[Float[np.ndarray, "h
         return mask, ()
     stray, kept = small[labels], (labels > 0) & ~small[labels]
     fringe = ndimage.binary_dilation(stray, _CORNERS, iterations=2) & ~ndimage.binary_dilation(kept, iterations=2)
-    notice = f"{small.sum()} stray parts of the mask, {sizes[small].sum()} px, are left out"
-    return np.where(stray | (fringe & ~kept), np.float32(0), mask), (notice.replace("1 stray parts", "1 stray part"),)
+    parts, verb = ("1 stray part", "is") if small.sum() == 1 else (f"{small.sum()} stray parts", "are")
+    notice = f"{parts} of the mask, {sizes[small].sum()} px, {verb} left out"
+    return np.where(stray | (fringe & ~kept), np.float32(0), mask), (notice,)
 
 
 def border_of(shape: tuple[int, int]) -> Bool[np.ndarray, "h w"]:

@@ -105,13 +105,17 @@ Section = Headline | Text | Table | Curves | Pictures | Gallery
 
 
 def write_report(path: str | Path, title: str, *sections: Section, subtitle: str = "") -> None:
-    """Write one self-contained HTML page.
+    """Write :func:`report_page` to a file, whose name ends in ``.html``."""
+    Path(path).write_text(report_page(title, *sections, subtitle=subtitle), encoding="utf-8")
+
+
+def report_page(title: str, *sections: Section, subtitle: str = "") -> str:
+    """One self-contained HTML page.
 
     All text is escaped; meshes are decoded when their viewer scrolls into sight. The page carries a content
     security policy that forbids every network access.
 
     Args:
-      path: ends in ``.html``.
       title: heading and window title.
       sections: in the order in which they appear.
       subtitle: one line under the heading.
@@ -126,7 +130,7 @@ def write_report(path: str | Path, title: str, *sections: Section, subtitle: str
         for index, glb in enumerate(meshes):
             scripts.append(f'<script type="text/plain" id="glb-{index}">{_base64(glb)}</script>')
         scripts += [f'<script type="module">{_asset(name)}</script>' for name in ("model-viewer.min.js", "report.js")]
-    page = f"""<!doctype html>
+    return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -147,7 +151,6 @@ def write_report(path: str | Path, title: str, *sections: Section, subtitle: str
 </body>
 </html>
 """
-    Path(path).write_text(page, encoding="utf-8")
 
 
 def _headline(section: Headline, meshes: list[bytes]) -> str:
