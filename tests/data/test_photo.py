@@ -216,9 +216,7 @@ def test_alpha_that_is_no_cut_out_is_no_mask(tmp_path, kind):
     assert photo.found_by == "plain background" and "not taken as the mask" in photo.notices[0]
     assert np.abs(photo.rgb[~disc()] * 255 - 250).max() < 4  # transparent corners show the ground
     cluttered_one = np.dstack([cluttered(), screenshot(kind)[..., 3]])
-    with pytest.raises(
-        ValueError, match=r"b.png: no mask \(its alpha channel is opaque nearly everywhere\).*--mask FILE"
-    ):
+    with pytest.raises(ValueError, match=r"b.png: no mask \(its alpha channel is opaque .*--mask FILE"):
         load_photo(save(cluttered_one, tmp_path / "b.png"))
 
 
