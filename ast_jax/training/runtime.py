@@ -1,5 +1,6 @@
 """The process: hosts and devices, compilation cache, clear errors."""
 
+import io
 import logging as std_logging
 import os
 import sys
@@ -115,6 +116,10 @@ def run_main(main: Callable[[list[str]], None]) -> None:
 
     The environment variable ``AST_JAX_TRACEBACK=1`` brings the traceback back.
     """
+
+    for stream in (sys.stdout, sys.stderr):  # names of files may have characters that the terminal lacks
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
     def guarded(argv: list[str]) -> None:
         try:

@@ -153,7 +153,9 @@ def _splits(path: Path, image_ids: list, seed: int) -> list[str]:
 def _load(path: Path, image: dict, item: dict, num_keypoints: int, size: int) -> ObjectRecord:
     where = f"{path}: annotation {item['id']}"
     picture = _find_picture(path, image["file_name"])
-    rgb = read_rgb(picture)
+    rgb = read_rgb(picture, as_stored=True)
+    if rgb.shape[:2] != (image["height"], image["width"]):
+        rgb = read_rgb(picture)  # some tools draw on the picture as its EXIF data turn it
     if rgb.shape[:2] != (image["height"], image["width"]):
         raise ValueError(f"{picture}: {rgb.shape[1]} x {rgb.shape[0]} px, {path.name} says otherwise.")
     try:
