@@ -118,7 +118,9 @@ def doubled_areas(corners: list[tuple[jax.Array, jax.Array]]) -> tuple[jax.Array
     return doubled_area(*second, *third), doubled_area(*third, *first), doubled_area(*first, *second)
 
 
-def relative_corners(rows: jax.Array, x: jax.Array, y: jax.Array) -> list[tuple[jax.Array, jax.Array]]:
+def relative_corners(
+    rows: jax.Array | list[jax.Array], x: jax.Array, y: jax.Array
+) -> list[tuple[jax.Array, jax.Array]]:
     return [(rows[2 * i] - x, rows[2 * i + 1] - y) for i in range(3)]
 
 

@@ -144,7 +144,7 @@ def attach(screen: ScreenFaces, face_id: Int[Array, "b *k h w"], pixels: tuple[j
     covered = face_id >= 0
     columns = _columns_at(_table(screen), global_index(face_id, screen))
     corners = [jnp.where(covered, column, 0.0) for column in columns]
-    edges = [area * corners[_INVERSE_W + i] for i, area in enumerate(_areas(corners, *pixels))]
+    edges = [area * corners[_INVERSE_W + i] for i, area in enumerate(doubled_areas(relative_corners(corners, *pixels)))]
     total = edges[0] + edges[1] + edges[2]
     solid = is_solid(total)
     # Not a division: its derivative squares a sum that may be tiny before it multiplies with what is tiny too.
@@ -339,11 +339,6 @@ def _table(screen: ScreenFaces) -> jax.Array:
     return jnp.concatenate([screen.corners, screen.inverse_w, screen.depth], axis=-1)
 
 
-def _areas(rows, x, y) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """`doubled_areas` of rows of the table with pixel centres."""
-    return doubled_areas(relative_corners(rows, x, y))
-
-
 def is_solid(total: jax.Array) -> jax.Array:
     """Whether a sum of edge functions is more than noise: the squared rounding error of coordinates of one pixel."""
     return jnp.abs(total) > jnp.finfo(total.dtype).eps ** 2
@@ -351,7 +346,7 @@ def is_solid(total: jax.Array) -> jax.Array:
 
 def _depth_at(edge_rule: EdgeRule, corners: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
     """Depth where a face covers a pixel, infinite elsewhere; arrays over pairs."""
-    areas = _areas(corners, x, y)
+    areas = doubled_areas(relative_corners(corners, x, y))
     edges = [area * corners[_INVERSE_W + i] for i, area in enumerate(areas)]
     area = areas[0] + areas[1] + areas[2]
     total = edges[0] + edges[1] + edges[2]

@@ -184,4 +184,4 @@ _to_fraction.defjvp(lambda primals, tangents: (_to_fraction(*primals), *tangents
 def _pixels(ndc: jax.Array, image_size: tuple[int, int]) -> jax.Array:
     """NDC `[m, 3, 2]` to pixels from the middle of the image."""
     height, width = image_size
-    return _to_fraction(ndc * jnp.array([0.5 * width, -0.5 * height], ndc.dtype))
+    return _to_fraction(ndc * jnp.array([[[0.5 * width, -0.5 * height]]], ndc.dtype))
