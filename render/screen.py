@@ -5,6 +5,7 @@ so that it is rounded to as many digits as it has, and what is symmetric stays s
 and a half along an even number of pixels, at whole numbers along an odd one.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -20,10 +21,10 @@ SOFT_LIMIT = 1e4
 # Corners farther off are drawn at this many half-images, in the direction where they are: that turns an edge that
 # passes through the image by less than a rounding, and their products are far from the largest float32.
 _FARTHEST = 1e7
-# Coordinates this near, in units in the last place, to a multiple of the fraction of a pixel are taken to be it. NDC
-# coordinates of pixel centres are no floats where the size of the image is no power of two: what was rounded there,
-# and by w, is found again.
-_ROUNDINGS, _FRACTION = 4, 1 / 256
+# Coordinates that rounding may have moved away from a multiple of this fraction of a pixel are taken to be it. NDC
+# coordinates of pixel centres are no floats where the size of the image is no power of two: what was lost there, and
+# by perspective, is found again.
+_FRACTION = 1 / 256
 # Faces all of whose clip coordinates are smaller are nothing: their derivatives would not fit into a float32.
 _LEAST_SIZE = 1e-12
 # Faces with a larger clip coordinate or depth are nothing either: the derivative of a depth is as large as the depth
@@ -89,7 +90,7 @@ def to_screen(
     seen = (soft | crossing)[:, None]
     least = jnp.maximum(reach / _FARTHEST, _LEAST_SIZE)
     w = jnp.where(seen, jnp.where(jnp.abs(w) > least, w, jax.lax.stop_gradient(jnp.where(w < 0, -least, least))), 1.0)
-    points = _pixels(jnp.where(seen[..., None], corners[..., :2], 0.0) / w[..., None], image_size).reshape(-1, 6)
+    points = _pixels(jnp.where(seen[..., None], corners[..., :2], 0.0), w[..., None], image_size).reshape(-1, 6)
     if cull_backfaces:
         front = _faces_viewer(*jax.lax.stop_gradient((points, w)))
         soft, crossing = soft & front, crossing & front
@@ -147,7 +148,7 @@ def centre(image_size: tuple[int, int]) -> tuple[float, float]:
 
 @jax.custom_jvp
 def doubled_area(ax: jax.Array, ay: jax.Array, bx: jax.Array, by: jax.Array) -> jax.Array:
-    """Twice the signed area of (origin, a, b), with a sign that is never wrong, and exactly opposite for (origin, b, a).
+    """Twice the signed area of (origin, a, b), with a sign that is never wrong, and opposite for (origin, b, a).
 
     Rounding keeps the order of the two products; so where they differ after it, the difference has the right sign.
     Where they do not, a compiler that multiplies and adds in one rounding would return what one of them was rounded by:
@@ -170,18 +171,22 @@ def _faces_viewer(points: jax.Array, w: jax.Array) -> jax.Array:
     return doubled_area(bx - ax, by - ay, cx - ax, cy - ay) * jnp.prod(jnp.sign(w), axis=-1) < 0
 
 
+def _pixels(xy: jax.Array, w: jax.Array, image_size: tuple[int, int]) -> jax.Array:
+    """Clip x, y `[m, 3, 2]` and w `[m, 3, 1]` to pixels from the middle of the image."""
+    half = jnp.array([[[0.5 * image_size[1], -0.5 * image_size[0]]]], xy.dtype)
+    # Numbers that were rounded: x and w by whoever made them, then the quotient and the product.
+    scaled = jnp.array([[[math.frexp(size)[0] != 0.5 for size in reversed(image_size)]]]).astype(xy.dtype)
+    return _to_fraction(xy / w * half, jnp.where(w == 1, 2 * scaled, 3 + scaled))
+
+
 @jax.custom_jvp
-def _to_fraction(pixels: jax.Array) -> jax.Array:
-    """Coordinates, those that are nearly a multiple of `_FRACTION` moved there; for derivatives this is nothing."""
+def _to_fraction(pixels: jax.Array, roundings: jax.Array) -> jax.Array:
+    """Coordinates, moved to a multiple of `_FRACTION` so many roundings away; derivatives do not see it."""
     near = jnp.round(pixels / _FRACTION) * _FRACTION
-    close = jnp.abs(pixels - near) <= _ROUNDINGS * jnp.finfo(pixels.dtype).eps * jnp.abs(pixels)
+    # Only products are compared, which have the same bits in every program: none is added to.
+    less = 1.0 - roundings * (0.5 * jnp.finfo(pixels.dtype).eps)
+    close = (jnp.abs(pixels) * less <= jnp.abs(near)) & (jnp.abs(near) * less <= jnp.abs(pixels))
     return jnp.where(close, near, pixels)
 
 
-_to_fraction.defjvp(lambda primals, tangents: (_to_fraction(*primals), *tangents))
-
-
-def _pixels(ndc: jax.Array, image_size: tuple[int, int]) -> jax.Array:
-    """NDC `[m, 3, 2]` to pixels from the middle of the image."""
-    height, width = image_size
-    return _to_fraction(ndc * jnp.array([[[0.5 * width, -0.5 * height]]], ndc.dtype))
+_to_fraction.defjvp(lambda primals, tangents: (_to_fraction(*primals), tangents[0]))
