@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from render import Mesh, VertexColours, WeakPerspectiveCamera, rasterize, render, soft_coverage
-from render.distance import signed_squared_distance, triangle_table
+from render.distance import inside, relative_corners, triangle_table
 from render.rasterize import pixel_grid
 from render.screen import doubled_area, to_screen
 
@@ -178,9 +178,9 @@ def test_soft_faces_are_inside_where_the_z_buffer_sees_them():
     screen = to_screen(jnp.asarray(clip), face, SIZE, None, None)
     x, y = pixel_grid(SIZE, jnp.float32, 3)
     rows = triangle_table(screen.corners).T[:, :, None, None]
-    inside = jax.jit(signed_squared_distance)(rows, x, y) <= 0
     assert bool(screen.soft.all())
-    np.testing.assert_array_equal(inside, draw(clip, face, SIZE).face_id >= 0)
+    found = jax.jit(lambda rows: inside(relative_corners(rows, x, y)))(rows)
+    np.testing.assert_array_equal(found, draw(clip, face, SIZE).face_id >= 0)
 
 
 def test_one_image_and_another_program_see_the_same():
