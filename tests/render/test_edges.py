@@ -15,7 +15,7 @@ draw = jax.jit(rasterize, static_argnums=2, static_argnames=("edge_rule", "layer
 BLENDINGS = ("hard", "antialias", "layered", "softmax")
 PAIR = np.array([[0, 1, 2], [0, 3, 1]], np.int32)
 SIZE = (16, 16)
-COUNT = 600
+COUNT = 300
 
 
 def some_centre(rng, count):
@@ -63,7 +63,9 @@ def shared_and_separate(clip, faces):
 
 def times_drawn(clip, faces, rule):
     """How many faces each pixel sees; what is attached to them is looked at, too."""
-    fragments = draw(clip, faces, SIZE, layers=len(faces), edge_rule=rule)
+    # Filled up with faces that are nothing, so that one program draws all meshes.
+    clip = np.pad(clip, ((0, 0), (0, 24 - clip.shape[1]), (0, 0)))
+    fragments = draw(clip, np.pad(faces, ((0, 8 - len(faces)), (0, 0))), SIZE, layers=8, edge_rule=rule)
     seen, weights = np.asarray(fragments.face_id) >= 0, np.asarray(fragments.barycentric)
     assert np.isfinite(weights).all() and weights.min() >= 0 and weights.max() <= 1 + 1e-6
     np.testing.assert_allclose(weights.sum(-1), seen, atol=1e-6)
@@ -140,7 +142,7 @@ def lattice(image_size, w=1.0):
     return clip, np.concatenate([np.stack([a, b, c], -1), np.stack([a, c, d], -1)]).astype(np.int32)
 
 
-@pytest.mark.parametrize("image_size", [(16, 16), (7, 5), (23, 30)])
+@pytest.mark.parametrize("image_size", [(7, 5), (23, 30)])
 def test_vertices_on_all_centres(image_size):
     rng = np.random.default_rng(0)
     for w in (1.0, rng.uniform(0.5, 2, (image_size[0] + 2, image_size[1] + 2))):
@@ -164,11 +166,10 @@ def test_every_blending_on_shared_edges(blending):
     np.testing.assert_allclose(picture.alpha, 1, atol=0.016 if blending in ("hard", "softmax") else 1e-6)
 
 
-@pytest.mark.parametrize("falloff, least", [("sigmoid", 0.75), ("exponential", 1.0)])
-def test_coverage_of_shared_edges(falloff, least):
+def test_coverage_of_shared_edges():
     clip, row, column = shared_edges("flat", np.random.default_rng(1))
-    alpha = np.asarray(soft_coverage(jnp.asarray(clip), PAIR, SIZE, 1e-3, falloff=falloff))
-    assert alpha[np.arange(COUNT), row, column].min() >= least - 1e-5
+    alpha = np.asarray(soft_coverage(jnp.asarray(clip), PAIR, SIZE, 1e-3, falloff="exponential"))
+    assert alpha[np.arange(COUNT), row, column].min() >= 1 - 1e-5
 
 
 def test_soft_faces_are_inside_where_the_z_buffer_sees_them():
@@ -186,8 +187,7 @@ def test_soft_faces_are_inside_where_the_z_buffer_sees_them():
 def test_one_image_and_another_program_see_the_same():
     clip, *_ = shared_edges("perspective", np.random.default_rng(3))
     together = np.asarray(draw(clip, PAIR, SIZE).face_id)
-    for image in range(3):
-        np.testing.assert_array_equal(draw(clip[image : image + 1], PAIR, SIZE).face_id[0], together[image])
+    np.testing.assert_array_equal(draw(clip[5:6], PAIR, SIZE).face_id, together[5:6])
     np.testing.assert_array_equal(rasterize(clip[:3], PAIR, SIZE).face_id, together[:3])
 
 
@@ -225,17 +225,15 @@ def triangle_in_whole_numbers(corners, image_size):
     return (sides >= 0).all(0), (sides > 0).all(0)
 
 
-@pytest.mark.parametrize("image_size", [(200, 200), (100, 60), (7, 5), (300, 1000)])
-@pytest.mark.parametrize("perspective", [False, True])
-def test_triangles_on_centres_that_are_no_floats(image_size, perspective):
+@pytest.mark.parametrize("image_size", [(100, 60), (7, 5)])
+def test_triangles_on_centres_that_are_no_floats(image_size):
     rng = np.random.default_rng(0)
     height, width = image_size
-    corners = rng.integers(0, [width, height], (12, 3, 2))
-    corners = corners[[np.linalg.det(np.insert(face, 2, 1, axis=1)) > 0.5 for face in corners]]
-    assert len(corners) > 2
-    ndc = (2 * corners + 1) / [width, height] - 1
-    w = rng.uniform(0.3, 3, (len(corners), 3, 1)) if perspective else np.ones((len(corners), 3, 1))
-    clip = np.concatenate([ndc * [1, -1] * w, np.zeros_like(w), w], -1).astype(np.float32)
+    corners = rng.integers(0, [width, height], (40, 3, 2))
+    corners = corners[[abs(np.linalg.det(np.insert(face, 2, 1, axis=1))) > 0.5 for face in corners]]
+    w = np.where(np.arange(len(corners)) % 2, 1, rng.uniform(0.3, 3, (3, len(corners)))).T[..., None]
+    xy = ((2 * corners + 1) / [width, height] - 1) * [1, -1] * w
+    clip = np.concatenate([xy, np.zeros_like(w), w], -1).astype(np.float32)
     for rule, wanted in (("inclusive", 0), ("strict", 1)):
         found = np.asarray(draw(clip, np.array([[0, 1, 2]]), image_size, edge_rule=rule).face_id) >= 0
         exact = [triangle_in_whole_numbers(face, image_size)[wanted] for face in corners]
