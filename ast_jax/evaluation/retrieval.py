@@ -1,0 +1,93 @@
+"""Baselines that reconstruct nothing: they answer a picture with shapes of the training set.
+
+Source: Tatarchenko et al., What do single-view 3D reconstruction networks learn, CVPR 2019.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from ast_jax.data.batch_crops import cut_inputs
+from ast_jax.data.pipeline import DataSource
+from ast_jax.evaluation.hidden import half_ious
+from ast_jax.evaluation.protocols.freeshapes import evenly_spaced_views
+from ast_jax.evaluation.summary import Evaluation
+from ast_jax.evaluation.voxel_iou import voxel_iou
+
+_MASK_SIZE = 32
+_VOTERS = 5
+# Solids or masks compared at once: bounds the memory for data sets of any size.
+_AT_ONCE = 4096
+
+
+def evaluate_retrieval(train: DataSource, source: DataSource, num_views: int) -> dict[str, Evaluation]:
+    """What the training objects whose masks are most like the input's say, and the best that any of them could.
+
+    Masks are cropped as the model's input is; an object is as near as the nearest of its views, whichever that is. The
+    vote of five takes the voxels that three of them share.
+
+    Args:
+      train: split to take shapes from; needs its solids.
+      source: split to evaluate on.
+      num_views: input views per object, evenly spaced.
+
+    Returns:
+      name of the method -> ``iou_3d``, ``iou_front`` and ``iou_hidden``, each the mean over the input views.
+    """
+    chosen = [evenly_spaced_views(int(n), num_views) for n in np.diff(source.first_sample)]
+    samples = np.array([[source.sample_number(k, view) for view in views] for k, views in enumerate(chosen)])
+    overlap = _object_overlap(train, input_masks(source, samples.ravel()))
+    nearest = np.argsort(-overlap, axis=1, kind="stable")[:, :_VOTERS].reshape(*samples.shape, -1)
+    truth = np.stack([source.truth(k).occupancy for k in range(len(source.ids))])
+    oracle = _best_solids(train, truth)
+    rows = {"nearest training object, by mask": nearest[..., :1], f"vote of the {_VOTERS} nearest, by mask": nearest}
+    rows["oracle: nearest training object, by IoU"] = np.broadcast_to(oracle[:, None, None], (*samples.shape, 1))
+    rotations = source.views["rotation"][samples]
+    return {name: _evaluate(train, source, truth, picked, rotations) for name, picked in rows.items()}
+
+
+def input_masks(source: DataSource, samples: Int[np.ndarray, " n"]) -> Bool[np.ndarray, "n p"]:
+    """Masks of samples as the model's input is cropped, flat."""
+    boxes = [source.boxes[sample] for sample in samples]
+    parts = [
+        cut_inputs(source.images[samples[i : i + 256]], boxes[i : i + 256], _MASK_SIZE, masked=True)[..., 3] > 0.5
+        for i in range(0, len(samples), 256)
+    ]
+    return np.concatenate(parts).reshape(len(samples), -1)
+
+
+def _object_overlap(train: DataSource, masks: Bool[np.ndarray, "n p"]) -> Float[np.ndarray, "n t"]:
+    """Of each mask with the best view of every training object."""
+    best = np.zeros((len(masks), len(train.ids)), np.float32)
+    for start in range(0, len(train), _AT_ONCE):
+        samples = np.arange(start, min(start + _AT_ONCE, len(train)))
+        overlap = pairwise_iou(masks, input_masks(train, samples))
+        np.maximum.at(best.T, train.object_of[samples], overlap.T)
+    return best
+
+
+def pairwise_iou(a: Bool[np.ndarray, "n p"], b: Bool[np.ndarray, "m p"]) -> Float[np.ndarray, "n m"]:
+    """Intersection over union of each of ``a`` with each of ``b``; 1 where both are empty."""
+    a, b = a.astype(np.float32), b.astype(np.float32)
+    both = a @ b.T
+    union = a.sum(1)[:, None] + b.sum(1)[None] - both
+    return np.where(union > 0, both / np.maximum(union, 1), 1.0)
+
+
+def _best_solids(train: DataSource, truth: Bool[np.ndarray, "n r r r"]) -> Int[np.ndarray, " n"]:
+    """The training object with the largest 3D IoU with each solid."""
+    flat, overlaps = truth.reshape(len(truth), -1), []
+    for start in range(0, len(train.ids), _AT_ONCE):
+        members = range(start, min(start + _AT_ONCE, len(train.ids)))
+        solids = np.stack([train.truth(k).occupancy.ravel() for k in members])
+        overlaps.append(pairwise_iou(flat, solids))
+    return np.concatenate(overlaps, axis=1).argmax(axis=1)
+
+
+def _evaluate(train: DataSource, source: DataSource, truth, picked: Int[np.ndarray, "n s k"], rotations) -> Evaluation:
+    solids = {int(k): train.truth(int(k)).occupancy for k in np.unique(picked)}
+    names, rows = ("iou_3d", "iou_front", "iou_hidden"), []
+    for true, views, cameras in zip(truth, picked, rotations):
+        answers = [np.mean([solids[int(k)] for k in members], axis=0) >= 0.5 for members in views]
+        scores = [(voxel_iou(a, true), *half_ious(a, true, rotation)) for a, rotation in zip(answers, cameras)]
+        rows.append(np.mean(scores, axis=0))
+    return Evaluation(tuple(source.ids), dict(zip(names, np.array(rows).T)))
