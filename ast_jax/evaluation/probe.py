@@ -107,6 +107,11 @@ def format_use(use: dict[str, dict[str, dict[str, float]]], rows: dict[str, Eval
     lines = [["of another object", *(COLUMNS[name][0] for name in names)], ["---", *["---:"] * len(names)]]
     lines.append([NOTHING, *(f"{rows[NOTHING].mean(name):.{d}f}" for name, d in zip(names, digits))])
     for evidence, metrics in use.items():
-        cells = [(metrics[name], d) for name, d in zip(names, digits)]
-        lines.append([evidence, *(f"{-m['mean']:+.{d}f} [{-m['high']:+.{d}f}, {-m['low']:+.{d}f}]" for m, d in cells)])
+        lines.append([evidence, *(_loss(metrics[name], d) for name, d in zip(names, digits))])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _loss(worth: dict[str, float], digits: int) -> str:
+    """What the score changes by when the evidence is taken away."""
+    mean, low, high = (f"{0.0 - worth[name]:+.{digits}f}" for name in ("mean", "high", "low"))
+    return f"{mean} [{low}, {high}]"

@@ -3,10 +3,13 @@
 Source: Tatarchenko et al., What do single-view 3D reconstruction networks learn, CVPR 2019.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ast_jax.data.batch_crops import cut_inputs
+from ast_jax.data.crop import area_downsample
 from ast_jax.data.pipeline import DataSource
 from ast_jax.evaluation.hidden import half_ious
 from ast_jax.evaluation.protocols.freeshapes import evenly_spaced_views
@@ -15,15 +18,16 @@ from ast_jax.evaluation.voxel_iou import voxel_iou
 
 _MASK_SIZE = 32
 _VOTERS = 5
-# Solids or masks compared at once: bounds the memory for data sets of any size.
-_AT_ONCE = 4096
+# Training objects compared at once: bounds the memory for data sets of any size.
+_AT_ONCE = 256
 
 
 def evaluate_retrieval(train: DataSource, source: DataSource, num_views: int) -> dict[str, Evaluation]:
     """What the training objects whose masks are most like the input's say, and the best that any of them could.
 
-    Masks are cropped as the model's input is; an object is as near as the nearest of its views, whichever that is. The
-    vote of five takes the voxels that three of them share.
+    Masks are cropped as the model's input is, or compared in their frames, where cameras at one distance tell the size
+    of the object besides: more than a model is told that sees the crop. An object is as near as the nearest of its
+    views. The vote of five takes the voxels that three of them share.
 
     Args:
       train: split to take shapes from; needs its solids.
@@ -35,34 +39,41 @@ def evaluate_retrieval(train: DataSource, source: DataSource, num_views: int) ->
     """
     chosen = [evenly_spaced_views(int(n), num_views) for n in np.diff(source.first_sample)]
     samples = np.array([[source.sample_number(k, view) for view in views] for k, views in enumerate(chosen)])
-    overlap = _object_overlap(train, input_masks(source, samples.ravel()))
-    nearest = np.argsort(-overlap, axis=1, kind="stable")[:, :_VOTERS].reshape(*samples.shape, -1)
-    truth = np.stack([source.truth(k).occupancy for k in range(len(source.ids))])
-    oracle = _best_solids(train, truth)
-    rows = {"nearest training object, by mask": nearest[..., :1], f"vote of the {_VOTERS} nearest, by mask": nearest}
-    rows["oracle: nearest training object, by IoU"] = np.broadcast_to(oracle[:, None, None], (*samples.shape, 1))
     rotations = source.views["rotation"][samples]
+    truth = np.stack([source.truth(k).occupancy for k in range(len(source.ids))])
+    rows = {}
+    for masks_of, how in ((cropped_masks, "by mask"), (frame_masks, "by mask in its frame")):
+        overlap = _object_overlap(train, masks_of(source, samples.ravel()), masks_of)
+        nearest = np.argsort(-overlap, axis=1, kind="stable")[:, :_VOTERS].reshape(*samples.shape, -1)
+        rows[f"nearest training object, {how}"] = nearest[..., :1]
+        rows[f"vote of the {_VOTERS} nearest, {how}"] = nearest
+    oracle = _best_solids(train, truth)[:, None, None]
+    rows["oracle: nearest training object, by IoU"] = np.broadcast_to(oracle, (*samples.shape, 1))
     return {name: _evaluate(train, source, truth, picked, rotations) for name, picked in rows.items()}
 
 
-def input_masks(source: DataSource, samples: Int[np.ndarray, " n"]) -> Bool[np.ndarray, "n p"]:
+def cropped_masks(source: DataSource, samples: Int[np.ndarray, " n"]) -> Bool[np.ndarray, "n p"]:
     """Masks of samples as the model's input is cropped, flat."""
     boxes = [source.boxes[sample] for sample in samples]
-    parts = [
-        cut_inputs(source.images[samples[i : i + 256]], boxes[i : i + 256], _MASK_SIZE, masked=True)[..., 3] > 0.5
-        for i in range(0, len(samples), 256)
-    ]
-    return np.concatenate(parts).reshape(len(samples), -1)
+    alpha = cut_inputs(source.images[samples], boxes, _MASK_SIZE, masked=True)[..., 3]
+    return (alpha > 0.5).reshape(len(samples), -1)
 
 
-def _object_overlap(train: DataSource, masks: Bool[np.ndarray, "n p"]) -> Float[np.ndarray, "n t"]:
+def frame_masks(source: DataSource, samples: Int[np.ndarray, " n"]) -> Bool[np.ndarray, "n p"]:
+    """Masks of samples where they lie in the stored square, flat."""
+    alpha = area_downsample(source.targets[samples][..., 3:].astype(np.float32), _MASK_SIZE)[..., 0]
+    return (alpha > 127).reshape(len(samples), -1)
+
+
+def _object_overlap(train: DataSource, masks: Bool[np.ndarray, "n p"], masks_of: Callable) -> Float[np.ndarray, "n t"]:
     """Of each mask with the best view of every training object."""
-    best = np.zeros((len(masks), len(train.ids)), np.float32)
-    for start in range(0, len(train), _AT_ONCE):
-        samples = np.arange(start, min(start + _AT_ONCE, len(train)))
-        overlap = pairwise_iou(masks, input_masks(train, samples))
-        np.maximum.at(best.T, train.object_of[samples], overlap.T)
-    return best
+    parts = []
+    for start in range(0, len(train.ids), _AT_ONCE):
+        end = min(start + _AT_ONCE, len(train.ids))
+        first, last = train.first_sample[[start, end]]
+        overlap = pairwise_iou(masks, masks_of(train, np.arange(first, last)))
+        parts.append(np.maximum.reduceat(overlap, train.first_sample[start:end] - first, axis=1))
+    return np.concatenate(parts, axis=1)
 
 
 def pairwise_iou(a: Bool[np.ndarray, "n p"], b: Bool[np.ndarray, "m p"]) -> Float[np.ndarray, "n m"]:
