@@ -25,6 +25,7 @@ _LPIPS = flags.DEFINE_string("lpips_path", "", "Weights for LPIPS; empty: the pa
 _COMPARE = flags.DEFINE_list("compare", [], "Runs of one method, evaluated with --protocol before ..")
 _AGAINST = flags.DEFINE_list("against", [], ".. and of another: paired differences of the same objects.")
 _PROBE = flags.DEFINE_bool("probe", False, "What the model reads: scores with parts of the evidence exchanged.")
+_CEILING = flags.DEFINE_bool("ceiling", False, "What the run's mesh reaches when it is fitted to all true views.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of all that a protocol leaves to chance.")
 _SHARD = flags.DEFINE_string("shard", "", "i/n: this process does every n-th chunk; empty: jax's processes share.")
 _AVERAGE = flags.DEFINE_list("average", [], "Folders of runs, one per class: the mean of their results.")
@@ -50,6 +51,10 @@ def main(argv: list[str]) -> None:
         from ast_jax.probe import probe
 
         files = probe(_CHECKPOINT.value)
+    elif _CEILING.value:
+        from ast_jax.ceiling import measure_ceiling
+
+        files = measure_ceiling(_CHECKPOINT.value)
     elif not _PROTOCOL.value:
         from ast_jax.summary import write_summary
 

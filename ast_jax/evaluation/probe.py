@@ -52,7 +52,7 @@ def evaluate_probe(
     pictures = np.stack([evaluation_batch(source, k, chosen).image for k, chosen in enumerate(views)])
     others = np.roll(pictures, -1, axis=0)
     return {
-        name: _measure(_answers(predict_with, name, pictures, others), faces, source, views)
+        name: measure_answers(_answers(predict_with, name, pictures, others), faces, source, views)
         for name in (NOTHING, *evidence)
     }
 
@@ -67,7 +67,20 @@ def _answers(predict_with: PredictWith, name: str, pictures, others) -> Predicte
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *parts)
 
 
-def _measure(answers: Predicted, faces, source: DataSource, views: list[list[int]]) -> Evaluation:
+def measure_answers(
+    answers: Predicted, faces: Int[np.ndarray, "f 3"], source: DataSource, views: list[list[int]]
+) -> Evaluation:
+    """Score answers that are there already.
+
+    Args:
+      answers: one per view that was seen, object after object.
+      faces: of the answers.
+      source: the split.
+      views: of each object, as many everywhere.
+
+    Returns:
+      the metrics of ``METRICS`` that can be had.
+    """
     protocol, each = freeshapes(len(views[0]), _NUM_POINTS), len(views[0])
 
     def one(k: int) -> dict:
