@@ -4,6 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from ast_jax.data.pipeline import DataSource
@@ -105,6 +106,13 @@ def _stamp(workdir: Path, step: int | None, name: str, protocol: Protocol, sourc
     }
 
 
+def _values(result: Evaluation) -> dict[str, list[float | None]]:
+    """Metrics with one value per object, in the order of the split; None where there was nothing to measure."""
+    count = len(result.object_ids)
+    single = {name: x for name, x in result.metrics.items() if np.shape(x) == (count,) and name not in result.units}
+    return {name: [float(v) if np.isfinite(v) else None for v in x] for name, x in single.items()}
+
+
 def _write(
     folder: Path, protocol: Protocol, what: dict, method: str, result: Evaluation, notes: list[str]
 ) -> list[Path]:
@@ -116,6 +124,7 @@ def _write(
         "what": what,
         "objects": len(result.object_ids),
         "metrics": summarize(result),
+        "values": _values(result),
         "notes": notes,
         "details": result.details,
         "published": [vars(row) for row in protocol.published],

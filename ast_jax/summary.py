@@ -21,9 +21,10 @@ from ast_jax.evaluation.protocol import (
     evenly_spaced_views,
 )
 from ast_jax.evaluation.protocols import PROTOCOLS, Protocol
+from ast_jax.evaluation.retrieval import evaluate_retrieval
 from ast_jax.evaluation.run import evaluate
 from ast_jax.evaluation.summary import COLUMNS, Evaluation, format_table, summarize
-from ast_jax.model import Model
+from ast_jax.model import Model, Prediction
 from ast_jax.model.camera import most_probable
 from ast_jax.training.checkpoint import find_run, load_model
 from ast_jax.training.metrics import read_metrics
@@ -69,24 +70,28 @@ def make_predictor(model: Model) -> Callable:
     @jax.jit
     def predict(params, image):
         merged = nnx.merge(graphdef, params)
-        prediction, mean = merged(image), merged.shape.mean_vertices()
-        camera = prediction.camera
-        if camera is not None:
-            camera = most_probable(camera, prediction.camera_logits)
-        return Predicted(
-            prediction.vertices,
-            prediction.texels,
-            camera,
-            prediction.rotation,
-            prediction.keypoints_world,
-            mean if mean is None else jax.numpy.broadcast_to(mean, prediction.vertices.shape),
-        )
+        return to_predicted(merged, merged(image))
 
     return lambda image: predict(params, jax.numpy.asarray(image, jax.numpy.float32))
 
 
+def to_predicted(model: Model, prediction: Prediction) -> Predicted:
+    """What evaluation asks of a prediction; of several cameras the most probable one."""
+    camera, mean = prediction.camera, model.shape.mean_vertices()
+    if camera is not None:
+        camera = most_probable(camera, prediction.camera_logits)
+    return Predicted(
+        prediction.vertices,
+        prediction.texels,
+        camera,
+        prediction.rotation,
+        prediction.keypoints_world,
+        mean if mean is None else jax.numpy.broadcast_to(mean, prediction.vertices.shape),
+    )
+
+
 def evaluate_run(model: Model, config: ConfigDict) -> dict[str, Evaluation]:
-    """The run's metrics on its held-out split, with the two baselines that need no picture."""
+    """The run's metrics on its held-out split, beside baselines that reconstruct nothing."""
     root = data_root(config.data)
     source = DataSource(root, config.evaluation.split, config.data)
     template_vertices, faces = model.template
@@ -95,9 +100,11 @@ def evaluate_run(model: Model, config: ConfigDict) -> dict[str, Evaluation]:
     template = constant_predictor(template_vertices.astype(np.float32))
     if source.truth(0).occupancy is None:
         return {shape_kind: evaluate(_picture_protocol(source), make_predictor(model), faces, source)}
+    train = DataSource(root, "train", config.data)
     return {
         "template sphere": evaluate_predictions(template, faces, source, num_views=views),
-        "mean shape of the training objects": evaluate_mean_shape(DataSource(root, "train", config.data), source),
+        "mean shape of the training objects": evaluate_mean_shape(train, source),
+        **evaluate_retrieval(train, source, views),
         shape_kind: evaluate_predictions(make_predictor(model), faces, source, num_views=views),
     }
 

@@ -28,7 +28,7 @@ def average_classes(runs: Sequence[str | Path], protocol_name: str) -> list[Path
       ValueError: a run has no results, or two of them are of one class or were measured differently.
     """
     protocol = find_protocol(protocol_name)
-    results = [_read(Path(run), protocol_name) for run in runs]
+    results = [read_result(Path(run), protocol_name) for run in runs]
     categories = _checked(runs, results)
     counts = [result["objects"] for result in results]
     mean = mean_of_classes([result["metrics"] for result in results])
@@ -79,7 +79,12 @@ def mean_of_classes(classes: Sequence[dict[str, dict[str, float]]]) -> dict[str,
     return result
 
 
-def _read(run: Path, protocol_name: str) -> dict:
+def read_result(run: Path, protocol_name: str) -> dict:
+    """What `launch.evaluate --protocol` left in the folder of a run.
+
+    Raises:
+      ValueError: nothing; the message says how to get it.
+    """
     path = run / "evaluation" / protocol_name / FILES[0]
     if not path.is_file():
         raise ValueError(

@@ -45,7 +45,7 @@ from jaxtyping import Float
 
 from ast_jax.model.camera import CameraBranch, CameraOutput, most_probable
 from ast_jax.model.config_check import check_keys, choose
-from ast_jax.model.encoder import ImageEncoder
+from ast_jax.model.encoder import Encoding, ImageEncoder
 from ast_jax.model.keypoints import KeypointHead
 from ast_jax.model.layers import Array
 from ast_jax.model.prediction import Prediction
@@ -144,7 +144,18 @@ class Model(nnx.Module):
           return_attention: also return the cross-attention of both decoders; costs nothing otherwise.
         """
         image = jax.numpy.asarray(image)
-        encoding = self.encoder(image)
+        return self.answer(image, self.encoder(image), return_attention=return_attention)
+
+    def answer(
+        self, image: Float[Array, "b h w 3"], encoding: Encoding, *, return_attention: bool = False
+    ) -> Prediction:
+        """Decode; parts of the encoding, or the picture, may be another object's, which tells what a branch reads.
+
+        Args:
+          image: whose colours are gathered.
+          encoding: what the encoder made of the picture.
+          return_attention: as for a call of the model.
+        """
         shape = self.shape(encoding.tokens, encoding.summary, return_attention=return_attention)
         attention, texels = {"shape": shape.attention}, None
         camera = self.camera(encoding.summary)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ast_jax.data.pipeline import make_batches
+from ast_jax.probe import probe
 from ast_jax.training import loop
 from ast_jax.training.checkpoint import Checkpoints, load_model
 from ast_jax.training.loop import train
@@ -64,6 +65,10 @@ def test_a_run_leaves_files_to_open(config, one, tmp_path, caplog):
     assert (tmp_path / "figures" / "preview.png").is_file() and list((tmp_path / "profile").rglob("*.xplane.pb"))
     line = read_metrics(tmp_path)[-1]
     assert {"validation/loss/iou", "loss/iou", "images_per_second", "data_wait_share"} <= line.keys()
+    use = json.loads(next(path for path in probe(tmp_path) if path.suffix == ".json").read_text())["use"]
+    # Four steps teach the coarse shape, which reads the summary, to differ from picture to picture.
+    assert set(use) == {"tokens", "summary", "maps", "gathered picture"}
+    assert use["gathered picture"]["iou_3d"]["mean"] == 0.0 != use["gathered picture"]["psnr_overlap"]["mean"]
 
 
 def test_the_best_on_the_validation_split_is_kept_beside_the_newest(config, one, tmp_path, monkeypatch):
