@@ -14,11 +14,12 @@ from ast_jax.data.meshes import LazyMesh
 from ast_jax.data.near_duplicates import cluster_shapes, join_labels, shape_fingerprint, split_by_group
 from ast_jax.data.normalise import drop_transparent, normalise
 from ast_jax.data.occupancy import solid_occupancy
-from ast_jax.data.records import MANIFEST, claim_folder, write_text
+from ast_jax.data.records import MANIFEST, claim_folder
 from ast_jax.data.source_mesh import SourceMesh
 from ast_jax.data.store import ObjectRecord, load_object, object_path, save_index, save_object
 from ast_jax.data.surface import sample_outer_surface
 from ast_jax.data.views import paint_views, project_keypoints, random_cameras, ring_of_cameras, sample_views
+from ast_jax.writing import append_lines, write_text
 
 NUM_SURFACE_POINTS = 10_000
 OCCUPANCY_SIDE = 32
@@ -258,5 +259,4 @@ def _read_manifest(root: Path) -> dict[str, dict]:
 
 
 def _append_manifest(root: Path, entry: dict) -> None:
-    with open(root / MANIFEST, "a") as file:
-        file.write(json.dumps(entry, sort_keys=True) + "\n")
+    append_lines(root / MANIFEST, json.dumps(entry, sort_keys=True) + "\n")

@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from ast_jax.export.curves import Series, line_chart
+from ast_jax.writing import write_text
 
 Value = float | int | str | np.floating | np.integer | None
 # A uint8 array, or the bytes of a PNG, GIF or JPEG file.
@@ -146,7 +147,7 @@ def write_report(path: str | Path, title: str, *sections: Section, subtitle: str
 </body>
 </html>
 """
-    Path(path).write_text(page, encoding="utf-8")
+    write_text(path, page)
 
 
 def _headline(section: Headline, meshes: list[bytes]) -> str:

@@ -13,6 +13,7 @@ from absl import app, logging
 from ast_jax.training import cluster
 from ast_jax.training.outcome import DONE_FILE, EXIT_CODE
 from ast_jax.training.preemption import Preempted
+from ast_jax.writing import write_text
 
 
 def setup(
@@ -104,7 +105,7 @@ def _is_worth_reading(record: std_logging.LogRecord) -> bool:
 def mark_done(workdir: str | Path, steps: int) -> None:
     """Write `DONE_FILE`, for `launch.sweep` and for people; of many processes the first does."""
     if jax.process_index() == 0:
-        (Path(workdir) / DONE_FILE).write_text(f"{steps}\n")
+        write_text(Path(workdir) / DONE_FILE, f"{steps}\n")
 
 
 def run_main(main: Callable[[list[str]], None]) -> None:
