@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PERCEPTUAL = ("ast_jax.perceptual", "ast_jax.perceptual_weights")
 
 # What every room may need: whole files, one owner of a folder, near matches. They import nothing but each other.
-GROUND = ("ast_jax.writing", "ast_jax.process", "ast_jax.ownership", "ast_jax.near_match")
+GROUND = ("ast_jax.writing", "ast_jax.process", "ast_jax.ownership", "ast_jax.near_match", "ast_jax.command_line")
 
 # room -> what it may import of ours, beside itself
 ALLOWED = {

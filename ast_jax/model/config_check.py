@@ -27,7 +27,7 @@ def check_keys(config: Any, expected: Mapping, name: str) -> None:
             raise ValueError(f"{name}.{key} is missing; the keys are {', '.join(expected)}")
         if isinstance(kind, Mapping):
             check_keys(config[key], kind, f"{name}.{key}")
-        elif not _is_of(config[key], kind):
+        elif kind is not Any and not _is_of(config[key], kind):
             raise ValueError(f"{name}.{key}={config[key]!r} should be of type {kind.__name__}")
 
 

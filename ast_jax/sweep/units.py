@@ -1,6 +1,5 @@
 """The units of a sweep: what each one overrides, its folder and its command, and the file that keeps them."""
 
-import importlib.util
 import itertools
 import json
 import re
@@ -14,6 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from ast_jax.command_line import load_module
 from ast_jax.near_match import hint
 from ast_jax.writing import write_text
 
@@ -151,10 +151,7 @@ def _folder_names(all_overrides: list[dict[str, Any]]) -> list[str]:
 
 def _load_sweeps(config_file: str) -> dict[str, Callable[[], Iterable[dict]]]:
     """The generators of a config file: name without ``sweep_`` -> function."""
-    path = Path(config_file.partition(":")[0])
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_module(config_file.partition(":")[0])
     found = {name.removeprefix(_PREFIX): value for name, value in vars(module).items() if name.startswith(_PREFIX)}
     return {name: value for name, value in found.items() if callable(value)}
 

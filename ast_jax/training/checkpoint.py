@@ -35,6 +35,7 @@ class Checkpoints:
           workdir: the run.
           keep: how many of the newest to keep, beside the best.
         """
+        self.workdir = Path(workdir)
         self._folder, self._keep = _folder(workdir), keep
         self._folder.mkdir(parents=True, exist_ok=True)
         self._open()

@@ -46,8 +46,6 @@ def make_stages(config: ConfigDict) -> tuple[Stage, ...]:
         losses = tuple((term, float(weight)) for term, weight in sorted(description.losses.items()) if weight)
         stages.append(Stage(name, start, start + steps, losses, tuple(description.trainable)))
         start += steps
-    if not start:
-        raise ValueError(f"config.stages={config.stages}: no stage has a step; there is nothing to train.")
     return tuple(stages)
 
 

@@ -118,7 +118,7 @@ def test_weights_of_another_run_are_taken_where_they_fit(config, one, tmp_path, 
     train(config, tmp_path / "first", **one)
     config.init_from = str(tmp_path / "first")
     config.model.texture.texels = 3  # other shapes in the texture branch alone
-    config.stages = (("shape", 0),)
+    config.stages, config.optimizer.learning_rate = (("shape", 1),), 0.0  # what was taken stays as it is
     with caplog.at_level(logging.INFO, logger="absl"):
         train(config, tmp_path / "second", **one)
     said = [record.getMessage() for record in caplog.records]
