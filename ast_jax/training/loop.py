@@ -17,6 +17,7 @@ from ast_jax.data.sources import data_root
 from ast_jax.ownership import check_owned
 from ast_jax.training.checkpoint import Checkpoints
 from ast_jax.training.checks import check_config, check_data
+from ast_jax.training.memory import check_batches
 from ast_jax.training.preemption import Preempted, StopRequest
 from ast_jax.training.profiling import ProfileWindow
 from ast_jax.training.program import Program, make_program
@@ -57,6 +58,8 @@ def train(
     """
     layout = make_layout(config, devices)
     check_config(config, layout)
+    first, end = local_rows(layout.by_batch, config.batch_size)
+    check_batches(config, end - first)
     profile = ProfileWindow(profile_steps, Path(workdir) / "profile")
     with owning_run(workdir):
         return _train(config, workdir, layout, profile, allow_config_change)
