@@ -1,7 +1,9 @@
 """Checkpoints that were cut short or changed are never loaded; the newest good one is."""
 
+import json
 import logging
 import pickle
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -73,6 +75,25 @@ def test_damage_is_found_and_the_one_before_is_taken(run, harm, sealed, caplog):
     again.save(_state(5))
     again.wait()
     assert _restored_step(run) == 5
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}"])
+def test_metadata_that_is_empty_or_malformed_costs_one_checkpoint(run, content, tmp_path):
+    folder = run / "checkpoints" / "5"
+    names = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and _is_json(path)]
+    assert len(names) >= 3 and any(name.name == "SEAL.json" for name in names)
+    for index, name in enumerate(names):
+        other = shutil.copytree(run / "checkpoints", tmp_path / f"other-{index}" / "checkpoints").parent
+        (other / "checkpoints" / "5" / name).write_bytes(content)
+        assert _restored_step(other) == 3, name
+
+
+def _is_json(path) -> bool:
+    try:
+        json.loads(path.read_bytes())
+    except ValueError:
+        return False
+    return True
 
 
 def test_if_all_are_damaged_nothing_starts_anew_in_silence(run):
