@@ -7,11 +7,13 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from ast_jax.data.pipeline import DATA_DEFAULTS, DataSource, checked_config
+from ast_jax.data.store import SPLITS
 from ast_jax.losses.total import COLOUR_TERMS, TERMS
 from ast_jax.model.config_check import check_keys
 from ast_jax.model.model import CONFIG_KEYS
 from ast_jax.near_match import choose
 from ast_jax.perceptual import NETWORKS
+from ast_jax.training.optimizer import NAMES, SCHEDULES
 from ast_jax.training.precision import check_precision
 from ast_jax.training.sharding import Layout
 from ast_jax.training.stages import GROUPS, Stage, make_stages
@@ -65,6 +67,8 @@ def check_config(config: ConfigDict, layout: Layout) -> None:
     check_keys(config, KEYS, "config")
     _check_ranges(config)
     check_precision(config)
+    choose("config.optimizer.name", config.optimizer.name, NAMES)
+    choose("config.optimizer.schedule", config.optimizer.schedule, SCHEDULES)
     choose("config.render.blending", config.render.blending, RULES)
     choose("config.perceptual.network", config.perceptual.network, NETWORKS)
     checked_config(config.data)
@@ -133,8 +137,8 @@ def check_data(source: DataSource, config: ConfigDict) -> None:
             + ("." if count else " and take the loss 'keypoint' out.")
         )
     splits = source.meta["splits"]
-    choose("config.evaluation.split", config.evaluation.split, splits)
-    if not splits[config.evaluation.split]:
+    choose("config.evaluation.split", config.evaluation.split, dict.fromkeys((*splits, *SPLITS)))
+    if not splits.get(config.evaluation.split):
         logging.warning("%s: the split %r is empty; there will be no report.", source.root, config.evaluation.split)
     if config.eval_every and splits.get("val"):
         for stage in stages:

@@ -26,7 +26,7 @@ def _state(step: int, size: int = 4000):
 def run(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=3)
     for step in STEPS:
-        checkpoints.save(_state(step))
+        checkpoints.save(_state(step), score=0.5)
     checkpoints.wait()
     return tmp_path
 
@@ -75,6 +75,8 @@ def test_damage_is_found_and_the_one_before_is_taken(run, harm, sealed, caplog):
     again.save(_state(5))
     again.wait()
     assert _restored_step(run) == 5
+    _cut(_largest(run / "checkpoints" / "5" / "params"))  # once more
+    assert _restored_step(run) == 3 and (run / "checkpoints" / "damaged_5-2").is_dir()
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}"])

@@ -84,10 +84,10 @@ def test_a_wrong_value_is_named(config, key, value, says):
 
 
 def test_what_the_data_set_does_not_have_is_named(config, data_root):
-    config.model.num_keypoints = 2
+    config.model.num_keypoints = 3
     config.stage.shape.losses.keypoint = 1.0
     source = DataSource(data_root, "train", config.data)
-    with pytest.raises(ValueError, match="has no key points.*num_keypoints=2; set it to 0 and take the loss"):
+    with pytest.raises(ValueError, match="has 2 key points, but config.model.num_keypoints=3; set it to 2"):
         check_data(source, config)
     config.stage.shape.losses.keypoint = 0.0
     check_data(source, config)
