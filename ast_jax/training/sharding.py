@@ -18,7 +18,7 @@ from ast_jax.training.precision import check_pattern
 BATCH = "batch"
 
 
-def make_mesh(shape: tuple[tuple[str, int], ...], devices: list[jax.Device] | None = None) -> jax.sharding.Mesh:
+def make_mesh(shape: tuple, devices: list[jax.Device] | None = None) -> jax.sharding.Mesh:
     """The device mesh of ``config.mesh``.
 
     Args:

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import jax
@@ -23,14 +23,20 @@ def owning_run(workdir: str | Path) -> Iterator[None]:
       ValueError: another run is at work there, or the folder cannot be made or written to.
     """
     workdir = Path(workdir)
+    is_new = not workdir.exists()
     try:
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"--workdir={workdir}: cannot be made ({error.strerror}); name another folder.") from error
-    with owning(workdir) if jax.process_index() == 0 else nullcontext():
-        if jax.process_index() == 0:
-            remove_leftovers(workdir)
-        yield
+    try:
+        with owning(workdir) if jax.process_index() == 0 else nullcontext():
+            if jax.process_index() == 0:
+                remove_leftovers(workdir)
+            yield
+    finally:
+        if is_new:
+            with suppress(OSError):  # there is something in it
+                workdir.rmdir()
 
 
 def check_room(workdir: str | Path, state: TrainState, keep: int) -> None:
