@@ -20,6 +20,7 @@ from ast_jax.summary import make_predictor
 from ast_jax.training.checkpoint import find_run, latest_step, load_model
 from ast_jax.training.run_config import CONFIG_FILE
 from ast_jax.training.seal import FILE_NAME as SEAL_FILE
+from ast_jax.writing import write_text
 
 _FILES = ("metrics.json", "table.md", "table.tex")
 
@@ -135,6 +136,6 @@ def _write(
         format_latex(rows, protocol.columns, protocol.published) + "\n",
     )
     for file_name, content in zip(_FILES, contents):
-        (folder / file_name).write_text(content)
+        write_text(folder / file_name, content)
     print(text, flush=True)
     return [folder / file_name for file_name in _FILES]

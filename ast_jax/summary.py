@@ -28,6 +28,7 @@ from ast_jax.model import Model, Prediction
 from ast_jax.model.camera import most_probable
 from ast_jax.training.checkpoint import find_run, load_model
 from ast_jax.training.metrics import read_metrics
+from ast_jax.writing import replacing, write_bytes, write_text
 
 UNSEEN_VIEWS = 4  # per object in the report, or as many as there are
 _PICTURE_SIZE = (192, 192)
@@ -53,9 +54,10 @@ def write_summary(checkpoint: str | Path) -> list[Path]:
     if jax.process_index():
         return []
     rows = evaluate_run(model, config)
-    (workdir / "metrics.json").write_text(json.dumps({name: summarize(row) for name, row in rows.items()}, indent=1))
+    metrics = {name: summarize(row) for name, row in rows.items()}
+    write_text(workdir / "metrics.json", json.dumps(metrics, indent=1) + "\n")
     table = format_table(rows)
-    (workdir / "table.md").write_text(table + "\n")
+    write_text(workdir / "table.md", table + "\n")
     print(f"held-out objects, mean [95 % interval]\n{table}", flush=True)
     files = write_figures(workdir, model, config, rows)
     files += [workdir / "metrics.json", workdir / "table.md"]
@@ -125,12 +127,13 @@ def write_figures(workdir: Path, model: Model, config: ConfigDict, rows: dict[st
         row, vertices, texels = _object_row(source, index, predict, faces, ours)
         gallery.append(row)
         files.append(workdir / "figures" / f"{source.ids[index]}.glb")
-        files[-1].write_bytes(row.glb)
+        write_bytes(files[-1], row.glb)
         if len(files) == 1:
             gif = workdir / "figures" / "turntable.gif"
             export.write_gif(gif, export.render_turntable(vertices, faces, texels))
     overview = workdir / "figures" / "overview.png"
-    Image.fromarray(np.concatenate([_strip(row) for row in gallery])).save(overview)
+    with replacing(overview) as partial:
+        Image.fromarray(np.concatenate([_strip(row) for row in gallery])).save(partial, format="PNG")
     report = workdir / "report.html"
     export.write_report(report, f"Single-view reconstruction: {workdir.name}", *_sections(workdir, rows, gallery))
     return [report, overview, gif, *files]

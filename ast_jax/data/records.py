@@ -1,7 +1,6 @@
 """From a published data set to the one format on disk: each object is read when it is written, bad ones are named."""
 
 import json
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from ast_jax.data.store import (
     save_index,
     save_object,
 )
+from ast_jax.writing import write_text
 
 MANIFEST = "manifest.jsonl"
 SETTINGS = "settings.json"
@@ -200,20 +200,16 @@ def claim_folder(root: Path, wanted: dict) -> None:
     path = root / SETTINGS
     wanted = json.loads(json.dumps(wanted))
     if path.is_file():
-        found = json.loads(path.read_text())
+        try:
+            found = dict(json.loads(path.read_text()))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path}: not whole ({error}); remove it, and start as before.") from error
         differing = [f"{k}={found.get(k)}" for k in wanted if wanted[k] != found.get(k)]
         if differing:
             raise ValueError(f"{root}: was begun with {', '.join(differing)}; choose another folder or delete it.")
         return
     root.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(wanted, indent=1) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file as a whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
 
 
 def _write_once(root: Path, item: LazyRecord, num_keypoints: int) -> None:

@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from ast_jax.export.curves import Series, line_chart
+from ast_jax.writing import write_text
 
 Value = float | int | str | np.floating | np.integer | None
 # A uint8 array, or the bytes of a PNG, GIF or JPEG file.
@@ -106,7 +107,7 @@ Section = Headline | Text | Table | Curves | Pictures | Gallery
 
 def write_report(path: str | Path, title: str, *sections: Section, subtitle: str = "") -> None:
     """Write :func:`report_page` to a file, whose name ends in ``.html``."""
-    Path(path).write_text(report_page(title, *sections, subtitle=subtitle), encoding="utf-8")
+    write_text(path, report_page(title, *sections, subtitle=subtitle))
 
 
 def report_page(title: str, *sections: Section, subtitle: str = "") -> str:

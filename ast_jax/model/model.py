@@ -44,7 +44,7 @@ from flax import nnx
 from jaxtyping import Float
 
 from ast_jax.model.camera import CameraBranch, CameraOutput, most_probable
-from ast_jax.model.config_check import check_keys, choose
+from ast_jax.model.config_check import check_keys
 from ast_jax.model.encoder import Encoding, ImageEncoder
 from ast_jax.model.keypoints import KeypointHead
 from ast_jax.model.layers import Array
@@ -53,6 +53,7 @@ from ast_jax.model.shape import ShapeBranch
 from ast_jax.model.template import sphere
 from ast_jax.model.texture import KINDS as TEXTURE_KINDS
 from ast_jax.model.texture import TextureBranch
+from ast_jax.near_match import choose
 
 CONFIG_KEYS = {
     "dim": int,
@@ -114,7 +115,7 @@ class Model(nnx.Module):
 
     def __init__(self, config: Any, *, rngs: nnx.Rngs):
         check_keys(config, CONFIG_KEYS, "config.model")
-        choose("texture.kind", config.texture.kind, TEXTURE_KINDS)
+        choose("config.model.texture.kind", config.texture.kind, TEXTURE_KINDS)
         if not config.encoder.token_levels and "transformer" in (config.shape.kind, config.texture.kind):
             raise ValueError("config.model.encoder.token_levels is empty, but a transformer reads tokens")
         decoder = (config.dim, config.heads, config.mlp_ratio)

@@ -1,6 +1,5 @@
 """COCO and data sets in its JSON format: one object per annotated instance of a category."""
 
-import difflib
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from ast_jax.data.images import read_rgb
 from ast_jax.data.near_duplicates import split_by_group
 from ast_jax.data.records import Collection, LazyRecord
 from ast_jax.data.store import SPLITS, ObjectRecord
+from ast_jax.near_match import hint
 
 PADDING = 0.1
 # Instances whose box is smaller than this on its longer side, px, are left out: too little to see.
@@ -97,9 +97,7 @@ def _find_category(path: Path, categories: list[dict], wanted: str) -> dict:
         return categories[0]
     if wanted in names:
         return categories[names.index(wanted)]
-    near = difflib.get_close_matches(wanted, names, 1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ValueError(f"category={wanted!r}: {hint}{path.name} has {', '.join(sorted(names))}.")
+    raise ValueError(f"category={wanted!r}: {path.name} has {', '.join(sorted(names))}{hint(wanted, names)}")
 
 
 def _list_file(
