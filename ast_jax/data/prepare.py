@@ -28,7 +28,7 @@ from ast_jax.data.source_mesh import SourceMesh
 from ast_jax.data.store import ObjectRecord, load_object, save_index, save_object
 from ast_jax.data.surface import sample_outer_surface
 from ast_jax.data.views import paint_views, project_keypoints, random_cameras, ring_of_cameras, sample_views
-from ast_jax.writing import write_text
+from ast_jax.writing import append_lines, write_text
 
 NUM_SURFACE_POINTS = 10_000
 OCCUPANCY_SIDE = 32
@@ -307,5 +307,4 @@ def _read_manifest(root: Path) -> dict[str, dict]:
 
 
 def _append_manifest(root: Path, entry: dict) -> None:
-    with open(root / MANIFEST, "a") as file:
-        file.write(json.dumps(entry, sort_keys=True) + "\n")
+    append_lines(root / MANIFEST, json.dumps(entry, sort_keys=True) + "\n")

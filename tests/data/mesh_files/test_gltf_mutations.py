@@ -66,16 +66,25 @@ PLACES = places(WHOLE.tree)
 
 @st.composite
 def mutated(draw) -> bytes:
-    """The file with a few values of its JSON changed or left out, or a few of its bytes, or its end cut off."""
-    if draw(st.booleans()):
+    """A few values of the JSON changed or left out, or a few bytes of the buffer or of the file, or its end cut off."""
+    kind = draw(st.sampled_from(["json", "json", "buffer", "buffer", "file", "cut"]))
+    if kind == "json":
         tree = copy.deepcopy(WHOLE.tree)
         for path in draw(st.lists(st.sampled_from(PLACES), min_size=1, max_size=3)):
             _change(tree, path, draw(st.booleans()), draw(VALUES))
         return join_chunks(json.dumps(tree).encode(), bytes(WHOLE.binary))
-    content = bytearray(CONTENT)
-    for place, value in draw(st.lists(st.tuples(st.integers(0, len(content) - 1), st.integers(0, 255)), max_size=4)):
-        content[place] = value
-    return bytes(content[: draw(st.integers(0, len(content)))] if draw(st.booleans()) else content)
+    if kind == "buffer":
+        return join_chunks(json.dumps(WHOLE.tree).encode(), draw(_with_other_bytes(bytes(WHOLE.binary))))
+    return CONTENT[: draw(st.integers(0, len(CONTENT)))] if kind == "cut" else draw(_with_other_bytes(CONTENT))
+
+
+@st.composite
+def _with_other_bytes(draw, content: bytes) -> bytes:
+    changed = bytearray(content)
+    places, values = st.integers(0, len(content) - 1), st.integers(0, 255)
+    for place, value in draw(st.lists(st.tuples(places, values), min_size=1, max_size=4)):
+        changed[place] = value
+    return bytes(changed)
 
 
 def _change(tree, path: tuple, leave_out: bool, value) -> None:
