@@ -25,7 +25,14 @@ ALLOWED = {
     "ast_jax.export": ("render",),
     # Of the model only the network with pretrained weights, whose features compare sets of pictures.
     "ast_jax.evaluation": ("render", "ast_jax.data", "ast_jax.model.efficientnet", "ast_jax.weights", *PERCEPTUAL),
-    "ast_jax.training": ("render", "ast_jax.model", "ast_jax.losses", "ast_jax.data", "ast_jax.evaluation"),
+    "ast_jax.training": (
+        "render",
+        "ast_jax.model",
+        "ast_jax.losses",
+        "ast_jax.data",
+        "ast_jax.evaluation",
+        *PERCEPTUAL,
+    ),
     # It starts runs as processes, and reads what they leave.
     "ast_jax.sweep": ("ast_jax.training.outcome", "ast_jax.training.metrics"),
 }
