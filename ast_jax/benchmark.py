@@ -4,6 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from ast_jax.data.pipeline import DataSource
@@ -19,6 +20,7 @@ from ast_jax.summary import make_predictor
 from ast_jax.training.checkpoint import find_run, latest_step, load_model
 from ast_jax.training.run_config import CONFIG_FILE
 from ast_jax.training.seal import FILE_NAME as SEAL_FILE
+from ast_jax.writing import write_text
 
 _FILES = ("metrics.json", "table.md", "table.tex")
 
@@ -105,6 +107,13 @@ def _stamp(workdir: Path, step: int | None, name: str, protocol: Protocol, sourc
     }
 
 
+def _values(result: Evaluation) -> dict[str, list[float | None]]:
+    """Metrics with one value per object, in the order of the split; None where there was nothing to measure."""
+    count = len(result.object_ids)
+    single = {name: x for name, x in result.metrics.items() if np.shape(x) == (count,) and name not in result.units}
+    return {name: [float(v) if np.isfinite(v) else None for v in x] for name, x in single.items()}
+
+
 def _write(
     folder: Path, protocol: Protocol, what: dict, method: str, result: Evaluation, notes: list[str]
 ) -> list[Path]:
@@ -116,6 +125,7 @@ def _write(
         "what": what,
         "objects": len(result.object_ids),
         "metrics": summarize(result),
+        "values": _values(result),
         "notes": notes,
         "details": result.details,
         "published": [vars(row) for row in protocol.published],
@@ -126,6 +136,6 @@ def _write(
         format_latex(rows, protocol.columns, protocol.published) + "\n",
     )
     for file_name, content in zip(_FILES, contents):
-        (folder / file_name).write_text(content)
+        write_text(folder / file_name, content)
     print(text, flush=True)
     return [folder / file_name for file_name in _FILES]

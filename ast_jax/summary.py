@@ -21,12 +21,14 @@ from ast_jax.evaluation.protocol import (
     evenly_spaced_views,
 )
 from ast_jax.evaluation.protocols import PROTOCOLS, Protocol
+from ast_jax.evaluation.retrieval import evaluate_retrieval
 from ast_jax.evaluation.run import evaluate
 from ast_jax.evaluation.summary import COLUMNS, Evaluation, format_table, summarize
-from ast_jax.model import Model
+from ast_jax.model import Model, Prediction
 from ast_jax.model.camera import most_probable
 from ast_jax.training.checkpoint import find_run, load_model
 from ast_jax.training.metrics import read_metrics
+from ast_jax.writing import replacing, write_bytes, write_text
 
 UNSEEN_VIEWS = 4  # per object in the report, or as many as there are
 _PICTURE_SIZE = (192, 192)
@@ -52,9 +54,10 @@ def write_summary(checkpoint: str | Path) -> list[Path]:
     if jax.process_index():
         return []
     rows = evaluate_run(model, config)
-    (workdir / "metrics.json").write_text(json.dumps({name: summarize(row) for name, row in rows.items()}, indent=1))
+    metrics = {name: summarize(row) for name, row in rows.items()}
+    write_text(workdir / "metrics.json", json.dumps(metrics, indent=1) + "\n")
     table = format_table(rows)
-    (workdir / "table.md").write_text(table + "\n")
+    write_text(workdir / "table.md", table + "\n")
     print(f"held-out objects, mean [95 % interval]\n{table}", flush=True)
     files = write_figures(workdir, model, config, rows)
     files += [workdir / "metrics.json", workdir / "table.md"]
@@ -69,24 +72,28 @@ def make_predictor(model: Model) -> Callable:
     @jax.jit
     def predict(params, image):
         merged = nnx.merge(graphdef, params)
-        prediction, mean = merged(image), merged.shape.mean_vertices()
-        camera = prediction.camera
-        if camera is not None:
-            camera = most_probable(camera, prediction.camera_logits)
-        return Predicted(
-            prediction.vertices,
-            prediction.texels,
-            camera,
-            prediction.rotation,
-            prediction.keypoints_world,
-            mean if mean is None else jax.numpy.broadcast_to(mean, prediction.vertices.shape),
-        )
+        return to_predicted(merged, merged(image))
 
     return lambda image: predict(params, jax.numpy.asarray(image, jax.numpy.float32))
 
 
+def to_predicted(model: Model, prediction: Prediction) -> Predicted:
+    """What evaluation asks of a prediction; of several cameras the most probable one."""
+    camera, mean = prediction.camera, model.shape.mean_vertices()
+    if camera is not None:
+        camera = most_probable(camera, prediction.camera_logits)
+    return Predicted(
+        prediction.vertices,
+        prediction.texels,
+        camera,
+        prediction.rotation,
+        prediction.keypoints_world,
+        mean if mean is None else jax.numpy.broadcast_to(mean, prediction.vertices.shape),
+    )
+
+
 def evaluate_run(model: Model, config: ConfigDict) -> dict[str, Evaluation]:
-    """The run's metrics on its held-out split, with the two baselines that need no picture."""
+    """The run's metrics on its held-out split, beside baselines that reconstruct nothing."""
     root = data_root(config.data)
     source = DataSource(root, config.evaluation.split, config.data)
     template_vertices, faces = model.template
@@ -95,9 +102,11 @@ def evaluate_run(model: Model, config: ConfigDict) -> dict[str, Evaluation]:
     template = constant_predictor(template_vertices.astype(np.float32))
     if source.truth(0).occupancy is None:
         return {shape_kind: evaluate(_picture_protocol(source), make_predictor(model), faces, source)}
+    train = DataSource(root, "train", config.data)
     return {
         "template sphere": evaluate_predictions(template, faces, source, num_views=views),
-        "mean shape of the training objects": evaluate_mean_shape(DataSource(root, "train", config.data), source),
+        "mean shape of the training objects": evaluate_mean_shape(train, source),
+        **evaluate_retrieval(train, source, views),
         shape_kind: evaluate_predictions(make_predictor(model), faces, source, num_views=views),
     }
 
@@ -118,12 +127,13 @@ def write_figures(workdir: Path, model: Model, config: ConfigDict, rows: dict[st
         row, vertices, texels = _object_row(source, index, predict, faces, ours)
         gallery.append(row)
         files.append(workdir / "figures" / f"{source.ids[index]}.glb")
-        files[-1].write_bytes(row.glb)
+        write_bytes(files[-1], row.glb)
         if len(files) == 1:
             gif = workdir / "figures" / "turntable.gif"
             export.write_gif(gif, export.render_turntable(vertices, faces, texels))
     overview = workdir / "figures" / "overview.png"
-    Image.fromarray(np.concatenate([_strip(row) for row in gallery])).save(overview)
+    with replacing(overview) as partial:
+        Image.fromarray(np.concatenate([_strip(row) for row in gallery])).save(partial, format="PNG")
     report = workdir / "report.html"
     export.write_report(report, f"Single-view reconstruction: {workdir.name}", *_sections(workdir, rows, gallery))
     return [report, overview, gif, *files]

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from ml_collections import ConfigDict
 
+from ast_jax.near_match import choose, hint
+
 
 def parse_arg(arg: str | None, **defaults) -> ConfigDict:
     """Typed, strict variant options: ``"aircraft,steps=200,textured=false"``.
@@ -27,16 +29,16 @@ def parse_arg(arg: str | None, **defaults) -> ConfigDict:
         name, _, text = item.rpartition("=")
         name = name or first
         if name not in defaults:
-            raise ValueError(f"unknown config option {name!r}; options are {', '.join(defaults) or 'none'}.")
+            raise ValueError(
+                f"unknown config option {name!r}; options are {', '.join(defaults) or 'none'}{hint(name, defaults)}"
+            )
         values[name] = _parse_value(name, text, defaults[name])
     return ConfigDict(values)
 
 
 def _parse_value(name: str, text: str, default):
     if isinstance(default, tuple):
-        if text not in default:
-            raise ValueError(f"config option {name}={text!r}: choose one of {', '.join(default)}.")
-        return text
+        return choose(f"config option {name}", text, default)
     if isinstance(default, bool):
         if text.lower() not in ("true", "false"):
             raise ValueError(f"config option {name}={text!r}: must be true or false.")

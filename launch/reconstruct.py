@@ -3,10 +3,10 @@
     python -m launch.reconstruct --checkpoint=runs/quickstart --image=bird.png --output=out/bird
 
 Writes a textured GLB mesh, an overlay PNG, a turntable GIF and ``index.html``. The alpha channel tells the
-object, or ``--mask``, or a plain background. ``--refine_steps=100`` fits the mesh to the picture.
+object, or ``--mask``, or a plain background. ``--refine_steps=100`` fits the mesh to the picture. For several
+pictures, give ``--image`` again, or a folder. No file of yours is replaced: a name that is taken gets a number.
 """
 
-import os
 import sys
 
 from absl import flags
@@ -14,8 +14,15 @@ from absl import flags
 from ast_jax.training import runtime
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder of the training run (its --workdir).")
-_IMAGE = flags.DEFINE_list("image", None, "Photographs, separated by commas.")
-_MASK = flags.DEFINE_list("mask", [], "Masks in the same order, white on black; none: found in the pictures.")
+_IMAGE = flags.DEFINE_multi_string(
+    "image",
+    None,
+    "A photograph, or a folder of them and their masks; may be repeated. What exists is taken as it is, "
+    "anything else is a list separated by commas.",
+)
+_MASK = flags.DEFINE_multi_string(
+    "mask", [], "Masks in the same order, white on black, given as --image is; none: found in the pictures."
+)
 _OUTPUT = flags.DEFINE_string("output", "out", "Folder for the results.")
 _REFINE_STEPS = flags.DEFINE_integer("refine_steps", 0, "Steps of fitting to the picture.", lower_bound=0)
 
@@ -31,8 +38,6 @@ def main(argv: list[str]) -> None:
     problems = reconstruct_files(
         model, config.data, _IMAGE.value, _OUTPUT.value, masks=_MASK.value, refine_steps=_REFINE_STEPS.value
     )
-    if len(problems) < len(_IMAGE.value):
-        print(f"wrote {os.path.join(_OUTPUT.value, 'index.html')}")
     if problems:
         sys.exit("\n".join(f"error: {line}" for line in problems))
 

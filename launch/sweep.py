@@ -9,10 +9,10 @@ where it stopped, and ``--summarize`` prints the table. ``--config.*`` overrides
 import shlex
 import sys
 
-from absl import app, flags
+from absl import flags
 from ml_collections import config_flags
 
-from ast_jax import sweep
+from ast_jax import command_line, sweep
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, e.g. configs/quickstart.py", lock_config=True)
 _SWEEP = flags.DEFINE_list("sweep", [], "Names of sweep_* functions of the config file, separated by commas.")
@@ -30,10 +30,8 @@ _SUMMARIZE = flags.DEFINE_bool("summarize", False, "Print the table of the sweep
 def main(argv: list[str]) -> None:
     """Flags in, units out; a wrong input ends with one line and exit code 1, before anything is started."""
     del argv
-    try:
-        sys.exit(print(sweep.write_table(_WORKDIR.value)) if _SUMMARIZE.value else _start())
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    command_line.check_given("workdir", _WORKDIR.value)
+    sys.exit(print(sweep.write_table(_WORKDIR.value)) if _SUMMARIZE.value else _start())
 
 
 def _start() -> int:
@@ -53,7 +51,7 @@ def _start() -> int:
 def run() -> None:
     """Console entry point."""
     flags.mark_flags_as_required(["workdir"])
-    app.run(main)
+    command_line.run(main)
 
 
 if __name__ == "__main__":

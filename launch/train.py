@@ -9,6 +9,7 @@ config can be overridden: ``--config.optimizer.learning_rate=1e-4``. Many hosts:
 from absl import flags, logging
 from ml_collections import config_flags
 
+from ast_jax import command_line
 from ast_jax.training import flags as machine_flags
 from ast_jax.training import runtime
 
@@ -23,21 +24,24 @@ flags.adopt_module_key_flags(machine_flags)  # --help shows them
 def main(argv: list[str]) -> None:
     """Flags in, run out."""
     del argv
+    command_line.check_given("workdir", _WORKDIR.value)
     machine_flags.setup_from_flags()
     from ast_jax.training.loop import train  # after the devices are set up
+    from ast_jax.training.workdir import owning_run
 
-    steps = train(
-        _CONFIG.value,
-        _WORKDIR.value,
-        allow_config_change=_ALLOW_CHANGE.value,
-        profile_steps=_PROFILE.value,
-    )
-    logging.info("trained %d steps", steps)
-    if _REPORT.value:
-        from ast_jax.summary import write_summary
+    with owning_run(_WORKDIR.value):
+        steps = train(
+            _CONFIG.value,
+            _WORKDIR.value,
+            allow_config_change=_ALLOW_CHANGE.value,
+            profile_steps=_PROFILE.value,
+        )
+        logging.info("trained %d steps", steps)
+        if _REPORT.value:
+            from ast_jax.summary import write_summary
 
-        write_summary(_WORKDIR.value)
-    runtime.mark_done(_WORKDIR.value, steps)
+            write_summary(_WORKDIR.value)
+        runtime.mark_done(_WORKDIR.value, steps)
 
 
 def run() -> None:

@@ -243,7 +243,7 @@ def _between(depth: jax.Array, finite: jax.Array) -> jax.Array:
 
 def _attach_clamped(screen: ScreenFaces, face_id: jax.Array, image_size: tuple[int, int]) -> Fragments:
     """`attach`, with barycentrics clamped to the face; a face that has an area on nvdiffrast's grid alone goes away."""
-    pixels = pixel_grid(image_size, screen.clip.dtype, face_id.ndim)
+    pixels = pixel_grid(image_size, screen.corners.dtype, face_id.ndim)
     weights = jnp.maximum(attach(screen, face_id, pixels).barycentric, 0.0)
     total = jnp.sum(weights, axis=-1)
     solid = total > 0

@@ -14,6 +14,7 @@ Rendering of Geometry, SIGGRAPH Asia 2021 (S).
 
 import argparse
 import functools
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -257,13 +258,24 @@ def write_gif(path: Path, frames: list[UInt8[np.ndarray, "h w 3"]], seconds: flo
     # One palette for all, from the middle and the last frame: colours that changed would flicker.
     palette = Image.fromarray(np.concatenate([frames[len(frames) // 2], frames[-1]])).quantize(128)
     pictures = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
-    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=int(1000 * seconds), loop=0)
+    options = dict(save_all=True, append_images=pictures[1:], duration=int(1000 * seconds), loop=0)
+    _write(path, lambda partial: pictures[0].save(partial, format="GIF", **options))
 
 
 def write_obj(path: Path, vertices: np.ndarray, faces: np.ndarray) -> None:
     """A Wavefront OBJ file."""
     lines = [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in vertices] + [f"f {a} {b} {c}" for a, b, c in faces + 1]
-    path.write_text("\n".join(lines) + "\n")
+    _write(path, lambda partial: partial.write_text("\n".join(lines) + "\n"))
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    """A file as a whole or not at all: written beside its place and renamed."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        write(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def scores(target: tuple, vertices: Array, faces: Array, views: int, size: int) -> dict[str, float]:

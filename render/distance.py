@@ -7,6 +7,8 @@ needs of the nearest point on the border is its position, one number, which call
 import jax
 import jax.numpy as jnp
 
+from render.screen import doubled_area
+
 # The sigmoid of +-60 is within 1e-26 of 0 and 1; beyond, exponentials turn denormal, slow on many CPUs.
 _FLAT = 60.0
 
@@ -97,7 +99,7 @@ def distance_gradient(
 
 
 def inside(corners: list[tuple[jax.Array, jax.Array]]) -> jax.Array:
-    """Whether the origin lies in triangles of either winding; the border counts."""
+    """Whether the origin lies in triangles of either winding; the border counts, as for `render.rasterize`."""
     first, second, third = doubled_areas(corners)
     positive = jnp.minimum(jnp.minimum(first, second), third) >= 0
     negative = jnp.maximum(jnp.maximum(first, second), third) <= 0
@@ -112,11 +114,13 @@ def inside(corners: list[tuple[jax.Array, jax.Array]]) -> jax.Array:
 def doubled_areas(corners: list[tuple[jax.Array, jax.Array]]) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Twice the signed areas of (origin, corner 1, corner 2), (origin, 2, 0), (origin, 0, 1): barycentrics,
     unscaled."""
-    (ax, ay), (bx, by), (cx, cy) = corners
-    return bx * cy - by * cx, cx * ay - cy * ax, ax * by - ay * bx
+    first, second, third = corners
+    return doubled_area(*second, *third), doubled_area(*third, *first), doubled_area(*first, *second)
 
 
-def relative_corners(rows: jax.Array, x: jax.Array, y: jax.Array) -> list[tuple[jax.Array, jax.Array]]:
+def relative_corners(
+    rows: jax.Array | list[jax.Array], x: jax.Array, y: jax.Array
+) -> list[tuple[jax.Array, jax.Array]]:
     return [(rows[2 * i] - x, rows[2 * i + 1] - y) for i in range(3)]
 
 

@@ -41,7 +41,7 @@ def barycentric_footprint(
     if face_id.shape[0] != vertices_clip.shape[0]:
         raise ValueError(f"fragments have batch {face_id.shape[0]}, vertices_clip {vertices_clip.shape[0]}")
     screen = to_screen(vertices_clip, faces, image_size, None, None)
-    pixels = pixel_grid(image_size, screen.clip.dtype, face_id.ndim)
+    pixels = pixel_grid(image_size, screen.corners.dtype, face_id.ndim)
     return jax.checkpoint(footprint_at)(screen, fragments, pixels)
 
 
@@ -50,15 +50,14 @@ def footprint_at(
 ) -> Float[Array, "b *layers h w 3 2"]:
     """The work of `barycentric_footprint` on faces that are on the screen already, at any pixel centres x, y."""
     x, y = pixels
-    corners = take_faces(screen.clip.reshape(fragments.face_id.shape[0], -1, 9), fragments.face_id)
-    w = [corners[..., 3 * i + 2] for i in range(3)]
-    # Corners relative to the pixel: the derivatives are the same, with less cancellation.
-    xs = [corners[..., 3 * i] - x * w[i] for i in range(3)]
-    ys = [corners[..., 3 * i + 1] - y * w[i] for i in range(3)]
+    columns = jnp.concatenate([screen.corners, screen.inverse_w], axis=-1)
+    corners = take_faces(columns.reshape(fragments.face_id.shape[0], -1, 9), fragments.face_id)
+    inverse_w = [corners[..., 6 + i] for i in range(3)]
+    xs, ys = [corners[..., 2 * i] - x for i in range(3)], [corners[..., 2 * i + 1] - y for i in range(3)]
     cyclic = ((1, 2), (2, 0), (0, 1))
-    total = sum(xs[j] * ys[k] - xs[k] * ys[j] for j, k in cyclic)
-    along_x = jnp.stack([w[k] * ys[j] - w[j] * ys[k] for j, k in cyclic], axis=-1)
-    along_y = jnp.stack([w[j] * xs[k] - w[k] * xs[j] for j, k in cyclic], axis=-1)
+    total = sum((xs[j] * ys[k] - xs[k] * ys[j]) * r for (j, k), r in zip(cyclic, inverse_w))
+    along_x = jnp.stack([(ys[j] - ys[k]) * r for (j, k), r in zip(cyclic, inverse_w)], axis=-1)
+    along_y = jnp.stack([(xs[k] - xs[j]) * r for (j, k), r in zip(cyclic, inverse_w)], axis=-1)
     slopes = jnp.stack([along_x, along_y], axis=-1)
     seen = (fragments.face_id >= 0) & is_solid(total)
     inverse = jnp.where(seen, 1.0 / jnp.where(seen, total, 1.0), 0.0)[..., None, None]

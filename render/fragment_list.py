@@ -97,11 +97,7 @@ def make_search(canvas: Canvas, screen: ScreenFaces, reach: Float[Array, ""], su
 
 def sorted_table(screen: ScreenFaces) -> Float[Array, "m 15"]:
     """`face_table` of faces whose corners are in the order of `sort_corners`."""
-    split = screen.corners.reshape(-1, 3, 2), screen.inverse_w[..., None], screen.depth[..., None]
-    corners = sort_corners(jnp.concatenate(split, axis=-1))
-    return face_table(
-        screen._replace(corners=corners[..., :2].reshape(-1, 6), inverse_w=corners[..., 2], depth=corners[..., 3])
-    )
+    return face_table(sort_corners(screen))
 
 
 def depth_to_compare(rows: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
@@ -237,7 +233,8 @@ def _front_to_back(search: Search, total: jax.Array, index: jax.Array, face: jax
     canvas, rows = search.canvas, worklist.take_rows(search.table, face)
     row, number = index // canvas.columns, jnp.arange(len(index), dtype=jnp.int32)
     x, row_in_image, image = index - row * canvas.columns, row % canvas.rows, row // canvas.rows
-    depth = depth_to_compare(rows, x.astype(rows.dtype), row_in_image.astype(rows.dtype))
+    at = (part.astype(rows.dtype) - middle for part, middle in zip((x, row_in_image), canvas.centre))
+    depth = depth_to_compare(rows, *at)
     pixels = canvas.batch * canvas.height * canvas.width
     pixel = jnp.where(number < total, (image * canvas.height + row_in_image) * canvas.width + x, pixels)
     many = jnp.zeros(pixels, jnp.int32).at[pixel].add(1, mode="drop")

@@ -11,13 +11,17 @@ from jaxtyping import Bool, Float, Int
 
 from render import worklist
 from render.arrays import Array, Backend, check_backend, check_layers, to_float
-from render.screen import ScreenFaces, check_scene, hard_box, to_screen
+from render.distance import doubled_areas, relative_corners
+from render.screen import ScreenFaces, centre, check_scene, hard_box, to_screen
 from render.worklist import Canvas, Pairs, Pixel
 
 # Face of the batch where there is none: higher than every face, so that the lowest wins.
 NO_FACE = jnp.iinfo(jnp.int32).max
 # Of depths that are compared: integers of the same length, and the units in the last place that they are multiples of.
 _COMPARABLE = {"float32": (jnp.int32, 8), "float64": (jnp.int64, 4096)}
+
+# Where the parts of a row of `_table` begin after the corners.
+_INVERSE_W, _DEPTH = 6, 9
 
 EdgeRule = Literal["inclusive", "strict"]
 
@@ -48,13 +52,15 @@ def rasterize(
     cull_backfaces: bool = False,
     backend: Backend = "xla",
 ) -> Fragments:
-    """Z-buffer by homogeneous edge functions, without clipping.
+    """Z-buffer by edge functions, without clipping.
 
-    With corners (x, y, w) and a pixel centre moved to the origin, `e_i = x_j y_k - x_k y_j` for (i, j, k)
-    cyclic. The pixel sees the face where all `e_i det >= 0` with `det = sum_i e_i w_i != 0`; barycentrics
-    are `e_i / sum e` and the depth is their mean of the depths of the corners, for perspective cameras `1 /
-    interpolated(1 / w)`. This stays right for faces that pass through the plane of the camera, of which
-    only the part in front is seen. There is no near and no far plane. Where depths are equal the face of the
+    With corners on the screen, also those behind the camera, and a pixel centre moved to the origin,
+    `a_i = x_j y_k - x_k y_j` for (i, j, k) cyclic, and `e_i = a_i / w_i`. The pixel sees the face where all
+    `e_i a >= 0` with `a = sum_i a_i != 0`; barycentrics are `e_i / sum e` and the depth is their mean of the
+    depths of the corners, for perspective cameras `1 / interpolated(1 / w)`. This stays right for faces that
+    pass through the plane of the camera, of which only the part in front is seen. There is no near and no far
+    plane. Two faces that meet at an edge have opposite `a_i` there, bit for bit: a pixel centre between them is
+    in one of them at least ("inclusive"), in one at most ("strict"). Where depths are equal the face of the
     lower index comes first. Barycentrics and depth carry gradients to the vertices, the choice of the face
     does not.
 
@@ -107,7 +113,7 @@ def rasterize(
         face_id = nearest_faces(screen, visible, image_size, batch, edge_rule)
     else:
         face_id = peel_faces(screen, visible, image_size, batch, int(layers), edge_rule)
-    return attach(screen, face_id, pixel_grid(image_size, screen.clip.dtype, face_id.ndim))
+    return attach(screen, face_id, pixel_grid(image_size, screen.corners.dtype, face_id.ndim))
 
 
 def check_fragments(fragments: Fragments) -> None:
@@ -130,21 +136,21 @@ def attach(screen: ScreenFaces, face_id: Int[Array, "b *k h w"], pixels: tuple[j
     Args:
         screen: faces of the whole batch.
         face_id: index within the image, -1 for none.
-        pixels: columns and rows of the pixel centres, see `pixel_grid`.
+        pixels: x and y of the pixel centres, see `pixel_grid`.
 
     Returns:
         The fragments, differentiable in the faces.
     """
     covered = face_id >= 0
-    table = jnp.concatenate([screen.clip, screen.depth], axis=-1)
-    corners = [jnp.where(covered, column, 0.0) for column in _columns_at(table, global_index(face_id, screen))]
-    edges = _edge_functions(corners, *pixels)
+    columns = _columns_at(_table(screen), global_index(face_id, screen))
+    corners = [jnp.where(covered, column, 0.0) for column in columns]
+    edges = [area * corners[_INVERSE_W + i] for i, area in enumerate(doubled_areas(relative_corners(corners, *pixels)))]
     total = edges[0] + edges[1] + edges[2]
     solid = is_solid(total)
     # Not a division: its derivative squares a sum that may be tiny before it multiplies with what is tiny too.
     inverse = jnp.where(solid, 1.0 / jnp.where(solid, total, 1.0), 0.0)
     barycentric = jnp.stack(edges, axis=-1) * inverse[..., None]
-    depth = sum(barycentric[..., i] * corners[9 + i] for i in range(3))
+    depth = sum(barycentric[..., i] * corners[_DEPTH + i] for i in range(3))
     return Fragments(face_id, barycentric, depth)
 
 
@@ -178,8 +184,8 @@ def global_index(face_id: jax.Array, screen: ScreenFaces) -> jax.Array:
 
 
 def pixel_grid(image_size: tuple[int, int], dtype, axes: int) -> tuple[jax.Array, jax.Array]:
-    """Columns `[..., 1, w]` and rows `[..., h, 1]` of pixel centres, arrays of that many axes."""
-    x, y = jnp.arange(image_size[1], dtype=dtype), jnp.arange(image_size[0], dtype=dtype)
+    """x `[..., 1, w]` and y `[..., h, 1]` of pixel centres on the screen, arrays of that many axes."""
+    x, y = (jnp.arange(n, dtype=dtype) - middle for n, middle in zip(reversed(image_size), centre(image_size)))
     return x.reshape(*(1,) * (axes - 1), -1), y.reshape(*(1,) * (axes - 2), -1, 1)
 
 
@@ -230,9 +236,7 @@ def peel_faces(
 def _prepare(screen: ScreenFaces, visible, image_size, batch) -> tuple[Canvas, worklist.WorkList, jax.Array]:
     canvas = worklist.make_canvas(batch, image_size)
     low, high = jax.lax.stop_gradient(hard_box(screen, image_size))
-    clip, depth = jax.lax.stop_gradient((screen.clip, screen.depth))
-    corners = sort_corners(jnp.concatenate([clip.reshape(-1, 3, 3), depth[..., None]], axis=-1))
-    table = jnp.concatenate([corners[..., :3].reshape(-1, 9), corners[..., 3]], axis=-1)
+    table = jax.lax.stop_gradient(_table(sort_corners(screen)))
     return canvas, worklist.build(low, high, visible, canvas), table
 
 
@@ -315,42 +319,44 @@ def comparable_depth(depth: jax.Array) -> jax.Array:
     return jnp.where(jnp.isfinite(depth), jax.lax.bitcast_convert_type(rounded, depth.dtype), depth)
 
 
-def sort_corners(columns: jax.Array) -> jax.Array:
-    """Corners `[m, 3, c]` of faces in an order that does not depend on where they start or on their winding, so that
-    faces with the same corners have depths of the same bits."""
+def sort_corners(screen: ScreenFaces) -> ScreenFaces:
+    """Faces with their corners in an order that does not depend on where they start or on their winding, so that faces
+    with the same corners have depths of the same bits."""
+    split = screen.corners.reshape(-1, 3, 2), screen.inverse_w[..., None], screen.depth[..., None]
+    columns = jnp.concatenate(split, axis=-1)
     corners = [columns[:, i] for i in range(3)]
     for i, j in ((0, 1), (1, 2), (0, 1)):
         (a, b), swap = (corners[i], corners[j]), jnp.zeros(columns.shape[:1], bool)
         for column in reversed(range(columns.shape[2])):
             swap = (a[:, column] > b[:, column]) | ((a[:, column] == b[:, column]) & swap)
         corners[i], corners[j] = jnp.where(swap[:, None], b, a), jnp.where(swap[:, None], a, b)
-    return jnp.stack(corners, axis=1)
+    columns = jnp.stack(corners, axis=1)
+    return screen._replace(corners=columns[..., :2].reshape(-1, 6), inverse_w=columns[..., 2], depth=columns[..., 3])
 
 
-def _edge_functions(clip, x, y) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Edge functions of clip rows x0 y0 w0 x1 y1 w1 x2 y2 w2 at pixel centres."""
-    xs = [clip[3 * i] - x * clip[3 * i + 2] for i in range(3)]
-    ys = [clip[3 * i + 1] - y * clip[3 * i + 2] for i in range(3)]
-    return tuple(xs[j] * ys[k] - xs[k] * ys[j] for j, k in ((1, 2), (2, 0), (0, 1)))
+def _table(screen: ScreenFaces) -> jax.Array:
+    """`[m, 12]`: corners, 1 / w, depth."""
+    return jnp.concatenate([screen.corners, screen.inverse_w, screen.depth], axis=-1)
 
 
 def is_solid(total: jax.Array) -> jax.Array:
-    """Whether a sum of edge functions is more than noise: the squared rounding error of coordinates of size 1."""
+    """Whether a sum of edge functions is more than noise: the squared rounding error of coordinates of one pixel."""
     return jnp.abs(total) > jnp.finfo(total.dtype).eps ** 2
 
 
 def _depth_at(edge_rule: EdgeRule, corners: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
     """Depth where a face covers a pixel, infinite elsewhere; arrays over pairs."""
-    edges = _edge_functions(corners, x, y)
-    det = sum(edge * corners[3 * i + 2] for i, edge in enumerate(edges))
+    areas = doubled_areas(relative_corners(corners, x, y))
+    edges = [area * corners[_INVERSE_W + i] for i, area in enumerate(areas)]
+    area = areas[0] + areas[1] + areas[2]
     total = edges[0] + edges[1] + edges[2]
     low = jnp.minimum(jnp.minimum(edges[0], edges[1]), edges[2])
     high = jnp.maximum(jnp.maximum(edges[0], edges[1]), edges[2])
     solid = is_solid(total)
     if edge_rule == "strict":
-        inside = ((low > 0) & (det > 0)) | ((high < 0) & (det < 0))
+        inside = ((low > 0) & (area > 0)) | ((high < 0) & (area < 0))
     else:
-        inside = ((low >= 0) & (det > 0)) | ((high <= 0) & (det < 0))
+        inside = ((low >= 0) & (area > 0)) | ((high <= 0) & (area < 0))
     seen = inside & solid
-    depth = sum(edge * corners[9 + i] for i, edge in enumerate(edges))
+    depth = sum(edge * corners[_DEPTH + i] for i, edge in enumerate(edges))
     return jnp.where(seen, depth / jnp.where(seen, total, 1.0), jnp.inf)

@@ -84,8 +84,8 @@ class Scene:
 
     @property
     def pixels(self) -> tuple[jax.Array, jax.Array]:
-        """Columns and rows of all pixel centres."""
-        return pixel_grid(self.image_size, self.screen.clip.dtype, 3)
+        """x and y of all pixel centres on the screen."""
+        return pixel_grid(self.image_size, self.screen.corners.dtype, 3)
 
 
 def surface_colour(
@@ -96,7 +96,7 @@ def surface_colour(
     Args:
         scene: the batch.
         fragments: what pixels see.
-        pixels: columns and rows of their centres.
+        pixels: x and y of their centres on the screen.
 
     Returns:
         Colours, differentiable in everything of the scene and in the barycentrics.

@@ -8,8 +8,8 @@ faces are walked block by block.
 
 Within a chunk an inner loop runs over the pixels of a window, so that everything computed is an array over
 pairs: small enough for the cache, and in the layout that vector units like. Screen coordinates are pixels,
-x right and y down, and whole numbers are pixel centres. Images inside the walk are flat, `[canvas.size]`,
-see `Canvas`.
+x right and y down, from the middle of the image, see `render.screen`. Images inside the walk are flat,
+`[canvas.size]`, see `Canvas`.
 """
 
 import dataclasses
@@ -18,6 +18,8 @@ from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+
+from render.screen import centre
 
 Carry = TypeVar("Carry")
 
@@ -59,6 +61,11 @@ class Canvas:
     def columns(self) -> int:
         """Columns of an image with its padding."""
         return self.width + self.side - 1
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Column and row of the middle of an image."""
+        return centre((self.height, self.width))
 
     @property
     def windows(self) -> int:
@@ -125,8 +132,8 @@ class Pixel(NamedTuple):
 
     Attributes:
         index: into the flat images, always within bounds.
-        x: column, as a float.
-        y: row, as a float.
+        x: on the screen.
+        y: on the screen.
     """
 
     index: jax.Array
@@ -168,9 +175,9 @@ def build(low: jax.Array, high: jax.Array, visible: jax.Array, canvas: Canvas) -
     Returns:
         The work list; boxes without a pixel centre are not in it.
     """
-    size = jnp.array([[canvas.width, canvas.height]], low.dtype)
-    first = jnp.clip(jnp.ceil(low - _SLACK), 0.0, size)
-    last = jnp.clip(jnp.floor(high + _SLACK), -1.0, size - 1.0)
+    size, middle = (jnp.array([pair], low.dtype) for pair in ((canvas.width, canvas.height), canvas.centre))
+    first = jnp.clip(jnp.ceil(low + (middle - _SLACK)), 0.0, size)
+    last = jnp.clip(jnp.floor(high + (middle + _SLACK)), -1.0, size - 1.0)
     # Boxes that are not a number end here too: every comparison with them is false.
     visible = visible & jnp.all(last >= first, axis=-1)
     first = jnp.where(visible[:, None], first, 0.0).astype(jnp.int32)
@@ -198,9 +205,9 @@ def touching(low: jax.Array, high: jax.Array, mask: jax.Array, canvas: Canvas) -
     # Pixels of the mask above and to the left of each corner.
     total = jnp.cumsum(jnp.cumsum(mask.astype(jnp.int32), axis=1), axis=2)
     total = jnp.pad(total, ((0, 0), (1, 0), (1, 0)))
-    limit = jnp.array([[canvas.width, canvas.height]], jnp.int32)
-    first = jnp.clip(jnp.ceil(low - _SLACK), 0, limit).astype(jnp.int32)
-    last = jnp.clip(jnp.floor(high + _SLACK) + 1, 0, limit).astype(jnp.int32)
+    limit, middle = jnp.array([[canvas.width, canvas.height]], jnp.int32), jnp.array([canvas.centre], low.dtype)
+    first = jnp.clip(jnp.ceil(low + (middle - _SLACK)), 0, limit).astype(jnp.int32)
+    last = jnp.clip(jnp.floor(high + (middle + _SLACK)) + 1, 0, limit).astype(jnp.int32)
     last = jnp.maximum(first, last)
     image = jnp.arange(low.shape[0], dtype=jnp.int32) // max(low.shape[0] // canvas.batch, 1)
 
@@ -290,7 +297,8 @@ def each_pixel(pairs: Pairs, canvas: Canvas, step: Callable[[Pixel, Carry], Carr
         below = number // canvas.side
         right = number - below * canvas.side
         index = pairs.corner + (below * canvas.columns + right)
-        return step(Pixel(index, (pairs.column + right).astype(dtype), (pairs.row + below).astype(dtype)), carry)
+        x, y = ((first + more).astype(dtype) for first, more in ((pairs.column, right), (pairs.row, below)))
+        return step(Pixel(index, x - canvas.centre[0], y - canvas.centre[1]), carry)
 
     return jax.lax.fori_loop(0, canvas.side**2, body, carry)
 

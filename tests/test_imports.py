@@ -12,21 +12,35 @@ ROOT = Path(__file__).resolve().parents[1]
 # The networks behind perceptual distances: shared by the losses and the metrics, above nothing but the weights.
 PERCEPTUAL = ("ast_jax.perceptual", "ast_jax.perceptual_weights")
 
+# What every room may need: whole files, one owner of a folder, near matches. They import nothing but each other.
+GROUND = ("ast_jax.writing", "ast_jax.process", "ast_jax.ownership", "ast_jax.near_match", "ast_jax.command_line")
+
 # room -> what it may import of ours, beside itself
 ALLOWED = {
     "render": (),
-    "configs": ("configs.common",),
+    "configs": ("configs.common", "ast_jax.near_match"),
     "ast_jax.model": ("render", "ast_jax.weights"),
     "ast_jax.data": ("render",),
     "ast_jax.losses": ("render", "ast_jax.data.example", *PERCEPTUAL),
     "ast_jax.export": ("render",),
     # Of the model only the network with pretrained weights, whose features compare sets of pictures.
     "ast_jax.evaluation": ("render", "ast_jax.data", "ast_jax.model.efficientnet", "ast_jax.weights", *PERCEPTUAL),
-    "ast_jax.training": ("render", "ast_jax.model", "ast_jax.losses", "ast_jax.data", "ast_jax.evaluation"),
+    "ast_jax.training": (
+        "render",
+        "ast_jax.model",
+        "ast_jax.losses",
+        "ast_jax.data",
+        "ast_jax.evaluation",
+        *PERCEPTUAL,
+    ),
     # It starts runs as processes, and reads what they leave.
     "ast_jax.sweep": ("ast_jax.training.outcome", "ast_jax.training.metrics"),
 }
 OURS = ("render", "configs", "ast_jax", "launch", "tests", "benchmarks")
+
+
+# The renderer stands alone, and a config file knows names at most.
+ALLOWED |= {room: (*allowed, *GROUND) for room, allowed in ALLOWED.items() if room.startswith("ast_jax.")}
 
 
 def _imports(path: Path) -> set[str]:

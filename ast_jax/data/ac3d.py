@@ -19,6 +19,7 @@ from ast_jax.data.source_mesh import WHITE, Material, SourceMesh
 # Low four bits of the SURF flags.
 POLYGON = 0
 TRIANGLE_STRIP = 4  # TORCS only
+MAX_DEPTH = 100
 # TORCS writes this where a layer has no texture.
 NO_TEXTURE = ("", "empty_texture_no_mapping")
 
@@ -121,11 +122,15 @@ def _parse_material(line: str) -> tuple[tuple[float, float, float], float]:
     return (red, green, blue), min(max(1.0 - transparency, 0.0), 1.0)
 
 
-def _read_object(stream: Iterator[str], origin: np.ndarray, rotation: np.ndarray, parts: list[Part]) -> None:
+def _read_object(
+    stream: Iterator[str], origin: np.ndarray, rotation: np.ndarray, parts: list[Part], depth: int = 0
+) -> None:
     """Everything after an OBJECT line, children included; frames accumulate down the tree.
 
     The file stores ``rot`` row by row for row vectors: x_parent = x @ rot + loc.
     """
+    if depth > MAX_DEPTH:
+        raise ValueError(f"objects within objects, {MAX_DEPTH} deep")
     name, texture = "", None
     location, local_rotation = np.zeros(3), np.eye(3)
     uv_scale, uv_offset = np.ones(2), np.zeros(2)
@@ -163,7 +168,7 @@ def _read_object(stream: Iterator[str], origin: np.ndarray, rotation: np.ndarray
                     return
                 if not child.startswith("OBJECT"):
                     raise ValueError(f"a child of {name!r} does not begin with OBJECT")
-                _read_object(stream, origin, rotation, parts)
+                _read_object(stream, origin, rotation, parts, depth + 1)
             return
     raise ValueError(f"object {name!r} has no kids line")
 

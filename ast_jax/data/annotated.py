@@ -68,7 +68,7 @@ def read_annotation(annotation: Annotation, variant: str, image_size: int) -> Ob
     Raises:
       ValueError: photograph or mask are missing or broken, or the annotation does not fit them; names the file.
     """
-    rgb = read_image(annotation.path)[..., :3]
+    rgb = read_image(annotation.path, as_stored=True)[..., :3]  # box and parts count the pixels of the file
     mask = np.asarray(annotation.mask())
     _check(annotation, rgb, mask)
     protocol = PROTOCOLS[variant]

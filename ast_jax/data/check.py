@@ -14,6 +14,7 @@ from PIL import Image
 from ast_jax.data.check_sheet import Tile, draw_tile, join_tiles
 from ast_jax.data.records import Collection, Count, LazyRecord, check_collection, check_record
 from ast_jax.data.store import SPLITS, ObjectRecord, load_index, load_object, object_path
+from ast_jax.writing import replacing
 
 SHEET_NAME = "check.png"
 NUM_SAMPLES = 64
@@ -102,7 +103,8 @@ def save_report(report: Report, folder: str | Path) -> Path | None:
         return None
     path = Path(folder) / SHEET_NAME
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(report.sheet).save(path)
+    with replacing(path) as partial:
+        Image.fromarray(report.sheet).save(partial, format="PNG")
     return path
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from ast_jax.data.store import load_object
+from ast_jax.writing import replacing
 
 FILE_NAME = "contact.png"
 COLUMNS = 16
@@ -27,7 +28,8 @@ def save_contact_sheet(root: str | Path, ids: list[str], columns: int = COLUMNS)
         row, column = divmod(k, columns)
         sheet[row * height : (row + 1) * height, column * width : (column + 1) * width] = tile
     path = Path(root) / FILE_NAME
-    Image.fromarray(sheet).save(path)
+    with replacing(path) as partial:
+        Image.fromarray(sheet).save(partial, format="PNG")
     return path
 
 

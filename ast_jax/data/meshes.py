@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from ast_jax.data.ac3d import load_ac3d
 from ast_jax.data.mesh_files.dae import load_dae
 from ast_jax.data.mesh_files.gltf import load_gltf
@@ -93,7 +95,8 @@ def load_mesh(path: str | Path, root: str | Path | None = None) -> SourceMesh:
         raise ValueError(f"{printable(path)}: unknown kind of mesh file, expected one of {', '.join(SUFFIXES)}.")
     try:
         _check_content(path, suffix)
-        mesh = _READERS[suffix](path, path.parent if root is None else Path(root))
+        with np.errstate(all="ignore"):  # what overflows is not finite afterwards, and that is looked at
+            mesh = _READERS[suffix](path, path.parent if root is None else Path(root))
         check_vertices(str(path), mesh.vertices)
         if len(mesh.faces) > MAX_FACES:
             raise ValueError(f"{path}: more than {MAX_FACES:,} triangles; reduce the mesh first.")
@@ -111,7 +114,7 @@ def _check_content(path: Path, suffix: str) -> None:
         raise ValueError(f"{path}: {size >> 20} MiB, at most {MAX_FILE_SIZE >> 20} MiB can be read.")
     with open(path, "rb") as file:
         begin = file.read(64)
-    if not begin.strip():
+    if not size:
         raise ValueError(f"{path}: the file is empty.")
     for pattern, kind, suffixes in _BEGINNINGS:
         if suffix not in suffixes and re.match(pattern, begin, re.DOTALL | re.IGNORECASE):

@@ -1,5 +1,6 @@
 """A picture of one object and its mask, from files as people have them."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ from jaxtyping import Bool, Float
 from PIL import Image
 from scipy import ndimage
 
-from ast_jax.data.images import deep_grey, is_deep, open_picture
+from ast_jax.data.images import TURNS, Picture, colour_and_alpha, read_picture
+from ast_jax.data.masks import border_of, filled, is_cut_out, mask_of, over_border, without_strays
 
 HOW_TO = "give --mask FILE (white object on black), or a picture whose alpha channel is the mask"
 # A pixel this far from the background's colour (largest difference of a channel, of 1) may be object: well
@@ -19,39 +21,89 @@ PLAIN_BORDER = 0.85
 STABLE_IOU = 0.85
 
 
-def load_photo(
-    image_path: str | Path, mask_path: str | Path | None = None
-) -> tuple[Float[np.ndarray, "h w 3"], Float[np.ndarray, "h w"]]:
-    """Read a picture and find its object: by a mask file, else by alpha, else by a plain background.
+@dataclass(frozen=True)
+class Photo:
+    """A picture of one object.
 
     Args:
-      image_path: any format, mode and bit depth that pillow reads; turned upright as its EXIF data say.
-      mask_path: a picture of the same size, object bright and background black, any mode; or with the mask as
-        its alpha channel.
+      rgb: straight colour in [0, 1].
+      mask: coverage in [0, 1].
+      found_by: what told the object: ``alpha channel``, ``plain background``, or the file of the mask.
+      notices: what of the files was left out or guessed, a line each.
+    """
+
+    rgb: Float[np.ndarray, "h w 3"]
+    mask: Float[np.ndarray, "h w"]
+    found_by: str
+    notices: tuple[str, ...] = ()
+
+
+def load_photo(image_path: str | Path, mask_path: str | Path | None = None) -> Photo:
+    """Read a picture and find its object: by a mask file, else by alpha, else by a plain background.
+
+    Alpha counts where it is a cut-out, see `masks.is_cut_out`; else the picture is laid over the colour of its border.
+    Small parts beside the object are dropped, see `masks.without_strays`.
+
+    Args:
+      image_path: any format, mode and bit depth that pillow reads; turned upright as its EXIF data say, in sRGB as its
+        profile says.
+      mask_path: a picture of the same size, upright or as the picture is stored, see `masks.mask_of`.
 
     Returns:
-      Straight RGB and the mask, float32 in [0, 1].
+      Picture and mask, float32.
 
     Raises:
       ValueError: a file is missing or broken, sizes differ, the mask is empty, or there is no mask and the
         background is not plain; the message says what to do.
     """
-    picture = open_picture(image_path)
-    rgb, alpha = _colour_and_alpha(picture)
+    picture = read_picture(image_path)
+    rgb, alpha = colour_and_alpha(picture.image)
     if mask_path is not None:
-        mask = read_mask(mask_path)
-        if mask.shape != rgb.shape[:2]:
-            sizes = " but ".join(f"{w} x {h} px" for h, w in (mask.shape, rgb.shape[:2]))
-            raise ValueError(f"{mask_path}: the mask is {sizes} the picture {image_path}; make the sizes equal.")
-        return rgb, mask
-    if alpha is not None and alpha.min() < 1:
-        if alpha.max() <= 0.5:
-            raise ValueError(f"{image_path}: its alpha channel is transparent everywhere; {HOW_TO}.")
-        return rgb, alpha
-    try:
-        return rgb, plain_background_mask(rgb).astype(np.float32)
-    except ValueError as error:
-        raise ValueError(f"{image_path}: no mask, and {error}; {HOW_TO}.") from error
+        mask, notices = _read_fitting_mask(mask_path, picture, image_path)
+        found_by = f"mask file {Path(mask_path).name}"
+    elif alpha is not None and alpha.max() <= 0.5:
+        raise ValueError(f"{image_path}: its alpha channel is transparent everywhere; {HOW_TO}.")
+    elif alpha is not None and is_cut_out(alpha):
+        mask, notices, found_by = alpha, (), "alpha channel"
+    else:
+        rgb, found_by, notices = over_border(rgb, alpha), "plain background", ()
+        if alpha is not None and alpha.min() < 1:
+            notices = ("its alpha channel is opaque nearly everywhere, so it is not taken as the mask",)
+        try:
+            mask = plain_background_mask(rgb).astype(np.float32)
+        except ValueError as error:
+            alone = "no mask (its alpha channel is opaque nearly everywhere)" if notices else "no mask"
+            raise ValueError(f"{image_path}: {alone}, and {error}; {HOW_TO}.") from error
+    mask, strays = without_strays(mask)
+    return Photo(rgb, mask, found_by, (*picture.notices, *notices, *strays))
+
+
+def _read_fitting_mask(
+    path: str | Path, picture: Picture, image_path: str | Path
+) -> tuple[Float[np.ndarray, "h w"], tuple[str, ...]]:
+    """The mask in the frame of the upright picture, and notices.
+
+    Raises:
+      ValueError: see :func:`load_photo`.
+    """
+    found = read_picture(path, srgb=False)
+    mask, notices = mask_of(found, str(path))
+    notices = tuple(f"mask: {notice}" for notice in (*found.notices, *notices))
+    upright = picture.image.size[::-1]
+    stored = upright[::-1] if picture.orientation >= 5 else upright
+    has_turn = picture.orientation > 1 and found.orientation == 1
+    if mask.shape == upright:
+        if has_turn and stored == upright:
+            notices += ("mask: its size fits the picture before and after its EXIF turn; taken as drawn after it",)
+        return mask, notices
+    if has_turn and mask.shape == stored:
+        turned = Image.fromarray(mask).transpose(TURNS[picture.orientation])
+        return np.asarray(turned), (
+            *notices,
+            "mask: drawn before the EXIF turn of the picture, and turned with it",
+        )
+    sizes = " but ".join(f"{w} x {h} px" for h, w in (mask.shape, upright))
+    raise ValueError(f"{path}: the mask is {sizes} the picture {image_path}; make the sizes equal.")
 
 
 def plain_background_mask(rgb: Float[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "h w"]:
@@ -68,10 +120,7 @@ def plain_background_mask(rgb: Float[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "
     Raises:
       ValueError: the border is not of one colour, or what stands out is not clearly one object.
     """
-    height, width = rgb.shape[:2]
-    ring = max(1, min(height, width) // 50)
-    border = np.ones((height, width), bool)
-    border[ring : height - ring, ring : width - ring] = False
+    border = border_of(rgb.shape[:2])
     distance = np.abs(rgb - np.median(rgb[border], axis=0).reshape(1, 1, 3)).max(-1)
     if np.mean(distance[border] < PLAIN_TOLERANCE) < PLAIN_BORDER:
         raise ValueError("its background is not of one colour")
@@ -89,42 +138,7 @@ def plain_background_mask(rgb: Float[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "
 
 def _largest_part(foreground: np.ndarray) -> np.ndarray:
     """Holes filled, specks dropped; parts that touch at a corner are one."""
-    labels, count = ndimage.label(ndimage.binary_fill_holes(foreground), structure=np.ones((3, 3)))
+    labels, count = ndimage.label(filled(foreground), structure=np.ones((3, 3)))
     if count == 0:
         return np.zeros(foreground.shape, bool)
     return labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
-
-
-def _colour_and_alpha(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
-    """float32 RGB, and alpha where the picture has it."""
-    if is_deep(picture):
-        grey = deep_grey(picture)
-        return np.repeat(grey[..., None], 3, axis=-1), None
-    has_alpha = picture.has_transparency_data
-    pixels = np.asarray(picture.convert("RGBA" if has_alpha else "RGB"), np.float32) / 255
-    return pixels[..., :3], pixels[..., 3] if has_alpha else None
-
-
-def read_mask(path: str | Path) -> Float[np.ndarray, "h w"]:
-    """Alpha where it says something, else what is not black in a palette, else brightness.
-
-    Brightness counts relative to the brightest pixel, because masks are also stored as 0 and 1 of 255.
-
-    Returns:
-      float32 in [0, 1].
-
-    Raises:
-      ValueError: missing, broken, or no pixel is bright.
-    """
-    picture = open_picture(path)
-    rgb, alpha = _colour_and_alpha(picture)
-    if alpha is not None and alpha.min() < alpha.max():
-        mask = alpha
-    elif picture.mode in ("P", "PA"):
-        mask = (rgb.max(-1) > 0).astype(np.float32)
-    else:
-        mask = rgb.mean(-1)
-        mask = mask / max(float(mask.max()), 1e-6)
-    if mask.max() <= 0.5:
-        raise ValueError(f"{path}: the mask is empty, no pixel of it is bright; it needs a white object on black.")
-    return mask.astype(np.float32)

@@ -4,6 +4,7 @@ The draws come before the samples are dealt out to processes, so that the global
 for any number of processes and threads, and the step alone is the state of the data.
 """
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -188,9 +189,15 @@ def _room(root: Path, shape: tuple[int, ...], limit_gb: float) -> UInt8[np.ndarr
     if np.prod(shape, dtype=np.int64) <= limit_gb * 1e9:
         return np.empty(shape, np.uint8)
     try:
-        file = tempfile.TemporaryFile(dir=root)
+        file, folder = tempfile.TemporaryFile(dir=root), root
     except OSError:
-        file = tempfile.TemporaryFile()
+        file, folder = tempfile.TemporaryFile(), tempfile.gettempdir()
+    needed, free = np.prod(shape, dtype=np.int64), shutil.disk_usage(folder).free
+    if needed > free:  # a mapped file on a full disk ends the process without a word
+        raise ValueError(
+            f"{root}: {shape[0]} pictures of {shape[1]} px take {needed / 1e9:.1f} GB on the disk at {folder}, which "
+            f"has {free / 1e9:.1f}; make room, or raise config.data.memory_limit_gb={limit_gb}."
+        )
     with file:
         return np.memmap(file, np.uint8, "w+", shape=shape)
 
@@ -264,7 +271,7 @@ def make_batches(
       rows: the first row of every batch that this process makes, and the row after the last; None for all.
 
     Yields:
-      Numpy batches of those rows; ``config["num_threads"]`` of them are made ahead, each by a thread.
+      Numpy batches of those rows; `batches_ahead` of them are made ahead, each by a thread.
 
     Raises:
       ValueError: there are no such rows, or the config does not fit the data.
@@ -284,8 +291,15 @@ def make_batches(
     # Drawing is cheap, so every process draws for the whole batch; only its own rows become pictures.
     draws = samples.random_map(_Sampler(source, full)).batch(batch_size, batch_fn=list)
     batches = draws.map(lambda drawn: make_batch(source, drawn[first:end], full))
-    options = grain.ReadOptions(num_threads=full["num_threads"], prefetch_buffer_size=2 * full["num_threads"])
+    options = grain.ReadOptions(
+        num_threads=full["num_threads"], prefetch_buffer_size=batches_ahead(full["num_threads"])
+    )
     return iter(batches.slice(slice(start_step, None)).to_iter_dataset(options))
+
+
+def batches_ahead(num_threads: int) -> int:
+    """How many batches `make_batches` keeps ready."""
+    return 2 * num_threads
 
 
 def evaluation_batch(source: DataSource, object_index: int, view_indices: list[int]) -> Batch:

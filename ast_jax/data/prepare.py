@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ast_jax.data.contact_sheet import save_contact_sheet
+from ast_jax.data.mesh_files.polygon_mesh import check_vertices
 from ast_jax.data.meshes import LazyMesh
 from ast_jax.data.names import printable
 from ast_jax.data.near_duplicates import (
@@ -27,7 +28,7 @@ from ast_jax.data.source_mesh import SourceMesh
 from ast_jax.data.store import ObjectRecord, load_object, save_index, save_object
 from ast_jax.data.surface import sample_outer_surface
 from ast_jax.data.views import paint_views, project_keypoints, random_cameras, ring_of_cameras, sample_views
-from ast_jax.writing import write_text
+from ast_jax.writing import append_lines, write_text
 
 NUM_SURFACE_POINTS = 10_000
 OCCUPANCY_SIDE = 32
@@ -134,7 +135,7 @@ def prepare_objects(
             entries[item.object_id] = entry
         except OSError:  # of the data set's own folder: the next object would meet it too
             raise
-        except (Exception, RecursionError) as error:
+        except Exception as error:  # readers and meshes can be wrong in ways that nobody thought of
             reason = printable(f"{item.object_id}: {_reason(error)}")
             if on_error == "raise":
                 raise ValueError(reason) from error
@@ -237,8 +238,7 @@ def _prepare_one(item: SourceMesh | LazyMesh, root: Path, painter: _Painter) -> 
     except OSError as error:
         raise ValueError(f"cannot be read ({error})") from error
     notices = {"notices": list(mesh.notices)} if mesh.notices else {}
-    if not np.isfinite(mesh.vertices).all():
-        raise ValueError(f"{mesh.object_id}: a vertex has a coordinate that is not finite.")
+    check_vertices(mesh.object_id, mesh.vertices)
     opaque = drop_transparent(mesh)
     body = normalise(mesh, like=opaque) if painter.settings.enclosed else normalise(opaque)
     mesh = normalise(opaque)
@@ -307,5 +307,4 @@ def _read_manifest(root: Path) -> dict[str, dict]:
 
 
 def _append_manifest(root: Path, entry: dict) -> None:
-    with open(root / MANIFEST, "a") as file:
-        file.write(json.dumps(entry, sort_keys=True) + "\n")
+    append_lines(root / MANIFEST, json.dumps(entry, sort_keys=True) + "\n")

@@ -1,7 +1,6 @@
 """From a published data set to the one format on disk: each object is read when it is written, bad ones are named."""
 
 import json
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,11 +10,22 @@ import numpy as np
 from tqdm import tqdm
 
 from ast_jax.data.contact_sheet import save_contact_sheet
-from ast_jax.data.store import CAMERAS, SPLITS, ObjectRecord, load_object, object_path, save_index, save_object
+from ast_jax.data.store import (
+    CAMERAS,
+    SPLITS,
+    ObjectRecord,
+    load_index,
+    load_object,
+    object_path,
+    save_index,
+    save_object,
+)
+from ast_jax.writing import write_text
 
 MANIFEST = "manifest.jsonl"
 SETTINGS = "settings.json"
-_SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+# Letters and digits of every script, and what can stand in the name of a file on every system.
+_SAFE_ID = re.compile(r"[^\W_][^\s\\/:*?\"<>|\x00-\x1f\x7f\ud800-\udfff]*")
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,7 @@ class LazyRecord:
       load: reads it; raises a ValueError that names the file where that is missing or broken.
       provenance: goes into the manifest: where the object comes from.
       files: that it is read from, as far as they are known without reading; a check looks whether they are there.
+      notices: filled by ``load``: what of the files was left out or guessed; goes into ``dataset.json``.
     """
 
     object_id: str
@@ -35,6 +46,7 @@ class LazyRecord:
     load: Callable[[], ObjectRecord]
     provenance: dict = field(default_factory=dict)
     files: tuple[Path, ...] = ()
+    notices: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -125,11 +137,22 @@ def prepare_records(
     write_text(root / MANIFEST, "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines))
     splits = {name: [line["object_id"] for line in lines if line["split"] == name] for name in SPLITS}
     index = {**facts, "keypoint_names": list(collection.keypoint_names), "splits": splits, "skipped": skipped}
-    if collection.notes:
-        index["notes"] = list(collection.notes)
+    notes = _notes(collection, root)
+    if notes:
+        index["notes"] = notes
     save_index(root, index)
     save_contact_sheet(root, [line["object_id"] for line in lines])
     return index
+
+
+def _notes(collection: Collection, root: Path) -> list[str]:
+    """Those of the source and of the objects; of objects that were there already, those of the index before."""
+    earlier = load_index(root).get("notes", []) if (root / "dataset.json").is_file() else []
+    new = [f"{item.object_id}: {notice}" for item in collection.records for notice in item.notices]
+    read = {item.object_id for item in collection.records if item.notices}
+    ids = {item.object_id for item in collection.records} - read
+    kept = [note for note in earlier if note.partition(": ")[0] in ids]
+    return [*collection.notes, *kept, *new]
 
 
 def check_collection(collection: Collection) -> None:
@@ -177,20 +200,16 @@ def claim_folder(root: Path, wanted: dict) -> None:
     path = root / SETTINGS
     wanted = json.loads(json.dumps(wanted))
     if path.is_file():
-        found = json.loads(path.read_text())
+        try:
+            found = dict(json.loads(path.read_text()))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path}: not whole ({error}); remove it, and start as before.") from error
         differing = [f"{k}={found.get(k)}" for k in wanted if wanted[k] != found.get(k)]
         if differing:
             raise ValueError(f"{root}: was begun with {', '.join(differing)}; choose another folder or delete it.")
         return
     root.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(wanted, indent=1) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file as a whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
 
 
 def _write_once(root: Path, item: LazyRecord, num_keypoints: int) -> None:

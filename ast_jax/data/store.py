@@ -4,12 +4,13 @@ Nothing is ever unpickled: the arrays are plain, the index is JSON.
 """
 
 import json
-import os
 from collections.abc import Collection, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
 import numpy as np
+
+from ast_jax.writing import replacing, write_text
 
 FORMAT_NAME = "ast-jax-dataset"
 FORMAT_VERSION = 1
@@ -76,9 +77,8 @@ def save_object(root: str | Path, object_id: str, record: ObjectRecord) -> None:
     arrays = {name: array for name, array in arrays.items() if array is not None}
     for name in _BITS & set(arrays):
         arrays[name] = np.packbits(arrays[name])
-    partial = path.with_suffix(".partial.npz")
-    np.savez_compressed(partial, **arrays)
-    os.replace(partial, path)
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)
 
 
 def load_object(root: str | Path, object_id: str) -> ObjectRecord:
@@ -124,9 +124,7 @@ def save_index(root: str | Path, index: dict) -> None:
     """Write ``dataset.json``: category, image size, number of views, key-point names, splits (id lists)."""
     path = Path(root) / "dataset.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps({"format": FORMAT_NAME, "version": FORMAT_VERSION, **index}, indent=1) + "\n")
-    os.replace(partial, path)
+    write_text(path, json.dumps({"format": FORMAT_NAME, "version": FORMAT_VERSION, **index}, indent=1) + "\n")
 
 
 def load_index(root: str | Path) -> dict:

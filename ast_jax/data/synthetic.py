@@ -1,7 +1,5 @@
 """A data set of parametric birds: shapes and plumages without end, from a seed, with nothing to download."""
 
-import contextlib
-import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from ast_jax.data.plumage import draw_plumage
 from ast_jax.data.prepare import prepare_objects
 from ast_jax.data.source_mesh import SourceMesh
 from ast_jax.data.store import load_index
+from ast_jax.ownership import owning
 
 __all__ = ["KEYPOINT_NAMES", "ensure_dataset", "make_objects"]
 
@@ -77,7 +76,7 @@ def ensure_dataset(
         "seed": seed,
     }
     if not (Path(root) / "dataset.json").is_file():
-        with _one_at_a_time(Path(root)):
+        with owning(root, wait=True):  # units of a sweep start together: one makes the data, the others find it there
             prepare_objects(
                 make_objects(num_objects, seed),
                 root,
@@ -95,13 +94,3 @@ def ensure_dataset(
     if differing:
         raise ValueError(f"{root}: holds another data set ({', '.join(differing)}); choose another folder.")
     return index
-
-
-@contextlib.contextmanager
-def _one_at_a_time(root: Path) -> Iterator[None]:
-    """The units of a sweep start together: one makes the data, the others wait and then find every object there."""
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / "lock").open("w") as file:
-        with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -8,6 +8,7 @@ import numpy as np
 
 from ast_jax.evaluation.protocols import find_protocol
 from ast_jax.evaluation.summary import format_latex_rows, format_table_rows
+from ast_jax.writing import write_text
 
 FILES = ("metrics.json", "table.md", "table.tex")
 # What must be the same for a mean to be one of the same measure.
@@ -28,7 +29,7 @@ def average_classes(runs: Sequence[str | Path], protocol_name: str) -> list[Path
       ValueError: a run has no results, or two of them are of one class or were measured differently.
     """
     protocol = find_protocol(protocol_name)
-    results = [_read(Path(run), protocol_name) for run in runs]
+    results = [read_result(Path(run), protocol_name) for run in runs]
     categories = _checked(runs, results)
     counts = [result["objects"] for result in results]
     mean = mean_of_classes([result["metrics"] for result in results])
@@ -50,7 +51,7 @@ def average_classes(runs: Sequence[str | Path], protocol_name: str) -> list[Path
     folder.mkdir(parents=True, exist_ok=True)
     contents = (json.dumps(numbers, indent=1) + "\n", text, format_latex_rows(rows, names, published) + "\n")
     for name, content in zip(FILES, contents):
-        (folder / name).write_text(content)
+        write_text(folder / name, content)
     print(text, flush=True)
     return [folder / name for name in FILES]
 
@@ -79,13 +80,23 @@ def mean_of_classes(classes: Sequence[dict[str, dict[str, float]]]) -> dict[str,
     return result
 
 
-def _read(run: Path, protocol_name: str) -> dict:
+def read_result(run: Path, protocol_name: str) -> dict:
+    """What `launch.evaluate --protocol` left in the folder of a run.
+
+    Raises:
+      ValueError: nothing; the message says how to get it.
+    """
     path = run / "evaluation" / protocol_name / FILES[0]
     if not path.is_file():
         raise ValueError(
             f"{path} is not there: first run launch.evaluate --checkpoint={run} --protocol={protocol_name}."
         )
-    return json.loads(path.read_text())
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(
+            f"{path}: not whole ({error}); run launch.evaluate --protocol={protocol_name} again."
+        ) from error
 
 
 def _checked(runs: Sequence[str | Path], results: list[dict]) -> list[str]:

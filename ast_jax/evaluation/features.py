@@ -16,6 +16,7 @@ from ast_jax.evaluation.fid import fid, kid
 from ast_jax.evaluation.inception import inception_features
 from ast_jax.evaluation.inception_weights import FILE_NAME, load_inception
 from ast_jax.model.efficientnet import EfficientNetLite0, find_efficientnet_lite0, load_efficientnet_lite0
+from ast_jax.near_match import choose
 from ast_jax.perceptual import features as perceptual_features
 from ast_jax.perceptual_weights import load_perceptual
 
@@ -68,9 +69,7 @@ def load_extractor(network: str, path: str | Path | None = None) -> Extract:
     Raises:
       ValueError: no such network, or no weights; the message says how to get them.
     """
-    if network not in _LOADERS:
-        raise ValueError(f"network={network!r}: choose one of {', '.join(_LOADERS)}.")
-    weights, function = _LOADERS[network](network, path)
+    weights, function = _LOADERS[choose("--features", network, _LOADERS)](network, path)
     compiled = jax.jit(function)
     return lambda image: compiled(weights, image)
 

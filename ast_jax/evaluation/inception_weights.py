@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ast_jax.weights import read_torch
+from ast_jax.writing import replacing
 
 FILE_NAME = "pt_inception-2015-12-05-6726825d.pth"
 _EPSILON = 1e-3  # of the batch normalisations (torchvision's BasicConv2d)
@@ -70,7 +71,8 @@ def convert_inception(source: str | Path, destination: str | Path) -> None:
     arrays = {}
     for name, (kernel, bias) in load_inception(source).items():
         arrays[f"{name}/kernel"], arrays[f"{name}/bias"] = kernel, bias
-    np.savez(destination, **arrays)
+    with replacing(destination) as partial, partial.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def fold_state(state: dict[str, np.ndarray], source: str | Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -2,13 +2,13 @@
 
 import json
 import os
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import jax
 import numpy as np
+from absl import logging
 from jaxtyping import Int
 from tqdm import tqdm
 
@@ -16,6 +16,7 @@ from ast_jax.data.pipeline import DataSource, evaluation_batch
 from ast_jax.evaluation.prediction import Predict
 from ast_jax.evaluation.protocols.base import Item, Protocol
 from ast_jax.evaluation.summary import Evaluation
+from ast_jax.writing import replacing, write_text
 
 CHUNK = 16  # objects
 
@@ -80,13 +81,13 @@ def evaluate(
     starts = range(0, len(source.ids), CHUNK)
     ours = [start for number, start in enumerate(starts) if number % share.count == share.index]
     for start in tqdm(ours, unit="chunk", disable=not progress):
-        if not shelf.has(start):
+        if shelf.get(start) is None:
             indices = range(start, min(start + CHUNK, len(source.ids)))
             rows = _measure(protocol, predict, faces, source, indices, seed)
             shelf.put(start, {name: np.stack([row[name] for row in rows]) for name in rows[0]})
-    if not all(shelf.has(start) for start in starts):
-        return None
     chunks = [shelf.get(start) for start in starts]
+    if any(chunk is None for chunk in chunks):
+        return None
     measured = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
     ids = tuple(source.ids)
     return protocol.finish(ids, measured) if protocol.finish else Evaluation(ids, measured)
@@ -134,21 +135,22 @@ class _Shelf:
         if self._folder is not None:
             self._claim(json.loads(json.dumps(stamp)))
 
-    def has(self, start: int) -> bool:
-        return start in self._memory or (self._folder is not None and self._path(start).is_file())
-
-    def get(self, start: int) -> dict[str, np.ndarray]:
-        if start not in self._memory:
-            with np.load(self._path(start), allow_pickle=False) as file:
-                self._memory[start] = {name: file[name] for name in file.files}
-        return self._memory[start]
+    def get(self, start: int) -> dict[str, np.ndarray] | None:
+        """A chunk; None where nobody has measured it yet, or its file is damaged: then it is removed."""
+        if start not in self._memory and self._folder is not None and self._path(start).is_file():
+            try:
+                with np.load(self._path(start), allow_pickle=False) as file:
+                    self._memory[start] = {name: file[name] for name in file.files}
+            except Exception as error:  # flipped bytes can raise anything: zlib, zip, the header's parser
+                logging.warning("%s is damaged (%s); it is measured again.", self._path(start), error)
+                self._path(start).unlink(missing_ok=True)
+        return self._memory.get(start)
 
     def put(self, start: int, arrays: dict[str, np.ndarray]) -> None:
         self._memory[start] = arrays
         if self._folder is not None:
-            partial = self._folder / f"{uuid.uuid4().hex}.partial.npz"  # process ids repeat from host to host
-            np.savez(partial, **arrays)
-            os.replace(partial, self._path(start))
+            with replacing(self._path(start)) as partial, partial.open("wb") as file:
+                np.savez(file, **arrays)
 
     def _path(self, start: int) -> Path:
         return self._folder / f"chunk_{start:06d}.npz"
@@ -157,10 +159,11 @@ class _Shelf:
         """Keep the chunks of the same evaluation, remove those of another."""
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / "stamp.json"
-        if path.is_file() and json.loads(path.read_text()) == stamp:
-            return
+        try:
+            if path.is_file() and json.loads(path.read_text()) == stamp:
+                return
+        except ValueError:
+            logging.warning("%s is not whole; everything is measured again.", path)
         for old in self._folder.glob("chunk_*.npz"):
             old.unlink(missing_ok=True)
-        partial = path.with_name(f"{uuid.uuid4().hex}.partial")
-        partial.write_text(json.dumps(stamp, indent=1) + "\n")
-        os.replace(partial, path)
+        write_text(path, json.dumps(stamp, indent=1) + "\n")

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from ast_jax.evaluation.chamfer import chamfer_l1, chamfer_l2, normal_consistency
 from ast_jax.evaluation.f_score import DIBR_THRESHOLDS, F_SCORE_THRESHOLD, f_score, f_scores
 from ast_jax.evaluation.icp import align
-from ast_jax.evaluation.nearest import match_points
+from ast_jax.evaluation.nearest import Nearest, match_points
 from ast_jax.evaluation.surface import sample_surface, sample_surface_with_normals
 from ast_jax.evaluation.voxel_iou import mesh_occupancy, voxel_iou
 
@@ -52,6 +52,7 @@ def surface_metrics(
     target_normals: Float[np.ndarray, "n 3"] | None = None,
     thresholds: Sequence[float] = DIBR_THRESHOLDS,
     with_icp: bool = False,
+    nearest: Nearest | None = None,
 ) -> dict[str, float]:
     """Every surface metric of one prediction.
 
@@ -62,6 +63,7 @@ def surface_metrics(
       target_normals: of the true points.
       thresholds: of the F-scores, object units.
       with_icp: also after `icp.align`, under the same names with ``_icp`` behind.
+      nearest: of the two sets, where it is known already.
 
     Returns:
       ``chamfer_l1``, ``chamfer_l2``, ``normal_consistency`` and one ``f_score@<threshold>`` each.
@@ -69,7 +71,7 @@ def surface_metrics(
     Raises:
       ValueError: a set is empty or has a coordinate that is not finite.
     """
-    nearest = match_points(points, target)
+    nearest = nearest or match_points(points, target)
     row = {
         "chamfer_l1": chamfer_l1(points, target, nearest=nearest),
         "chamfer_l2": chamfer_l2(points, target, nearest=nearest),

@@ -11,6 +11,8 @@ from ast_jax.evaluation.published import PublishedRow
 # name -> heading, digits after the point; the arrow says which way is better.
 COLUMNS = {
     "iou_3d": ("3D IoU ↑", 3),
+    "iou_front": ("3D IoU, front half ↑", 3),
+    "iou_hidden": ("3D IoU, hidden half ↑", 3),
     "iou_nmr": ("3D IoU, 32³ of NMR ↑", 4),
     "iou_points": ("point IoU ↑", 3),
     "chamfer_l1": ("Chamfer-L1 ↓", 4),
@@ -18,6 +20,7 @@ COLUMNS = {
     "chamfer_l2": ("Chamfer-L2 ↓", 5),
     "normal_consistency": ("normal consistency ↑", 3),
     "f_score": ("F-score ↑", 3),  # at 2 %
+    "f_score_hidden": ("F-score, unseen surface ↑", 3),
     **{f"f_score_{percent:02d}": (f"F-score, {percent} % ↑", 3) for percent in (1, 3, 4, 5)},
     "mask_iou": ("mask IoU ↑", 3),
     "mask_iou_soft": ("mask IoU, soft ↑", 3),
@@ -29,6 +32,7 @@ COLUMNS = {
     "psnr": ("PSNR ↑", 2),
     "ssim": ("SSIM ↑", 3),
     "psnr_unseen": ("PSNR, other views ↑", 2),
+    "psnr_overlap": ("PSNR, other views, where both cover ↑", 2),
     "ssim_unseen": ("SSIM, other views ↑", 3),
     "lpips": ("LPIPS ↓", 3),
     "camera_error_deg": ("camera error, deg ↓", 1),

@@ -9,6 +9,7 @@ from ast_jax.export.report import (
     Pictures,
     Table,
     Text,
+    report_page,
     write_report,
 )
 from ast_jax.export.turntable import draw_views, encode_gif, render_turntable, write_gif, write_mp4
@@ -26,6 +27,7 @@ __all__ = [
     "encode_gif",
     "encode_glb",
     "render_turntable",
+    "report_page",
     "write_gif",
     "write_glb",
     "write_mp4",

@@ -14,6 +14,8 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from trimesh.exchange.gltf import export_glb
 
+from ast_jax.writing import write_bytes, write_text
+
 Array = jax.Array | np.ndarray
 
 # glTF 2.0 enumerants: no mip maps (they would mix neighbouring cells), no wrapping.
@@ -104,7 +106,7 @@ def write_glb(
       ValueError: both colourings are given, shapes disagree, an index is out of range or a number is
         not finite.
     """
-    Path(path).write_bytes(encode_glb(vertices, faces, texels=texels, vertex_colours=vertex_colours))
+    write_bytes(path, encode_glb(vertices, faces, texels=texels, vertex_colours=vertex_colours))
 
 
 def write_obj(
@@ -123,9 +125,9 @@ def write_obj(
         mesh.visual.material = mesh.visual.material.to_simple()
         mesh.visual.material.name = path.stem
     text, extra = trimesh.exchange.obj.export_obj(mesh, return_texture=True, mtl_name=f"{path.stem}.mtl")
-    path.write_text(text)
     for name, content in extra.items():
-        (path.parent / name).write_bytes(content)
+        write_bytes(path.parent / name, content)
+    write_text(path, text)
 
 
 def write_ply(
@@ -137,7 +139,7 @@ def write_ply(
 ) -> None:
     """Write binary PLY, geometry and vertex colours only. Arguments as in :func:`write_glb`."""
     mesh = _to_trimesh(vertices, faces, None, vertex_colours)
-    Path(path).write_bytes(trimesh.exchange.ply.export_ply(mesh))
+    write_bytes(path, trimesh.exchange.ply.export_ply(mesh))
 
 
 def _to_trimesh(vertices, faces, texels, vertex_colours) -> trimesh.Trimesh:

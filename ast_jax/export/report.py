@@ -14,11 +14,13 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from ast_jax.export.curves import Series, line_chart
+from ast_jax.writing import write_text
 
 Value = float | int | str | np.floating | np.integer | None
 # A uint8 array, or the bytes of a PNG, GIF or JPEG file.
 Picture = UInt8[np.ndarray, "_ _ _"] | bytes
 _SIGNATURES = {b"\x89PNG": "image/png", b"GIF8": "image/gif", b"\xff\xd8\xff": "image/jpeg"}
+_FORMATS = ("PNG", "GIF", "JPEG")
 _SMALL = 160  # pictures up to this width show their pixels instead of being blurred up
 # The page may run its own scripts and read its own data; the browser refuses it everything else.
 _POLICY = (
@@ -104,13 +106,17 @@ Section = Headline | Text | Table | Curves | Pictures | Gallery
 
 
 def write_report(path: str | Path, title: str, *sections: Section, subtitle: str = "") -> None:
-    """Write one self-contained HTML page.
+    """Write :func:`report_page` to a file, whose name ends in ``.html``."""
+    write_text(path, report_page(title, *sections, subtitle=subtitle))
+
+
+def report_page(title: str, *sections: Section, subtitle: str = "") -> str:
+    """One self-contained HTML page.
 
     All text is escaped; meshes are decoded when their viewer scrolls into sight. The page carries a content
     security policy that forbids every network access.
 
     Args:
-      path: ends in ``.html``.
       title: heading and window title.
       sections: in the order in which they appear.
       subtitle: one line under the heading.
@@ -125,7 +131,7 @@ def write_report(path: str | Path, title: str, *sections: Section, subtitle: str
         for index, glb in enumerate(meshes):
             scripts.append(f'<script type="text/plain" id="glb-{index}">{_base64(glb)}</script>')
         scripts += [f'<script type="module">{_asset(name)}</script>' for name in ("model-viewer.min.js", "report.js")]
-    page = f"""<!doctype html>
+    return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -146,7 +152,6 @@ def write_report(path: str | Path, title: str, *sections: Section, subtitle: str
 </body>
 </html>
 """
-    Path(path).write_text(page, encoding="utf-8")
 
 
 def _headline(section: Headline, meshes: list[bytes]) -> str:
@@ -239,7 +244,7 @@ def _image(picture: Picture, alt: str) -> str:
     kind = next((kind for signature, kind in _SIGNATURES.items() if picture.startswith(signature)), None)
     if kind is None:
         raise ValueError(f"{alt}: not the bytes of a PNG, GIF or JPEG picture.")
-    with Image.open(io.BytesIO(picture)) as opened:
+    with Image.open(io.BytesIO(picture), formats=_FORMATS) as opened:
         width, height = opened.size
     style = ' class="small"' if width <= _SMALL else ""
     return (

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
+from ast_jax.writing import replacing, write_bytes
 from render import Camera, FaceTexels, Mesh, VertexColours, orbit, render, vertex_normals
 
 Array = jax.Array | np.ndarray
@@ -151,11 +152,12 @@ def encode_gif(frames: UInt8[np.ndarray, "n h w 3"], seconds: float = 3.0) -> by
 
 def write_gif(path: str | Path, frames: UInt8[np.ndarray, "n h w 3"], seconds: float = 3.0) -> None:
     """Write an endless animated GIF. Arguments as in :func:`encode_gif`."""
-    Path(path).write_bytes(encode_gif(frames, seconds))
+    write_bytes(path, encode_gif(frames, seconds))
 
 
 def write_mp4(path: str | Path, frames: UInt8[np.ndarray, "n h w 3"], seconds: float = 3.0) -> None:
     """Write an H.264 video; an odd height or width is cut by one pixel, which the codec demands."""
     height, width = frames.shape[1] // 2 * 2, frames.shape[2] // 2 * 2
     options = dict(fps=len(frames) / seconds, codec="libx264", macro_block_size=1)
-    imageio.imwrite(Path(path), frames[:, :height, :width], extension=".mp4", **options)
+    with replacing(path) as partial:
+        imageio.imwrite(partial, frames[:, :height, :width], extension=".mp4", **options)

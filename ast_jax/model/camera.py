@@ -8,8 +8,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float
 
-from ast_jax.model.config_check import choose
 from ast_jax.model.layers import Array, Mlp
+from ast_jax.near_match import choose
 from render import PerspectiveCamera
 from render.camera import rotation_from_6d
 
@@ -119,7 +119,7 @@ class CameraBranch(nnx.Module):
     """
 
     def __init__(self, config, dim: int, *, rngs: nnx.Rngs):
-        is_given = choose("camera.kind", config.kind, KINDS) == "given"
+        is_given = choose("config.model.camera.kind", config.kind, KINDS) == "given"
         self.regressor = RotationRegressor(dim, rngs=rngs) if is_given and config.predict else None
         self.candidates = None if is_given else CandidateCameras(dim, config.num_candidates, rngs=rngs)
 

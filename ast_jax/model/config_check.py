@@ -1,20 +1,9 @@
 """Say clearly what is wrong with a config, before anything is built from it."""
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-
-def choose(name: str, value: str, choices: Iterable[str]) -> str:
-    """The value itself if it is one of the choices.
-
-    Raises:
-      ValueError: it is not; names the nearest choice.
-    """
-    choices = tuple(choices)
-    if value not in choices:
-        raise ValueError(f"{name}={value!r} is unknown{_hint(str(value), choices)}; choose one of {', '.join(choices)}")
-    return value
+from ast_jax.near_match import hint
 
 
 def check_keys(config: Any, expected: Mapping, name: str) -> None:
@@ -32,13 +21,13 @@ def check_keys(config: Any, expected: Mapping, name: str) -> None:
         raise ValueError(f"{name}={config!r} should be a config with the keys {', '.join(expected)}")
     for key in config.keys():
         if key not in expected:
-            raise ValueError(f"unknown key {name}.{key}{_hint(str(key), expected)}")
+            raise ValueError(f"{name}.{key} is no key of the config{hint(str(key), expected)}")
     for key, kind in expected.items():
         if key not in config:
             raise ValueError(f"{name}.{key} is missing; the keys are {', '.join(expected)}")
         if isinstance(kind, Mapping):
             check_keys(config[key], kind, f"{name}.{key}")
-        elif not _is_of(config[key], kind):
+        elif kind is not Any and not _is_of(config[key], kind):
             raise ValueError(f"{name}.{key}={config[key]!r} should be of type {kind.__name__}")
 
 
@@ -46,8 +35,3 @@ def _is_of(value: object, kind: type) -> bool:
     if isinstance(value, bool) and kind is not bool:
         return False
     return isinstance(value, (int, float) if kind is float else kind)
-
-
-def _hint(word: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f": did you mean {near[0]!r}?" if near else ""

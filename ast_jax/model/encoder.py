@@ -8,11 +8,11 @@ from flax import nnx
 from jaxtyping import Float
 
 from ast_jax.model.axes import constrain, named
-from ast_jax.model.config_check import choose
 from ast_jax.model.convnet import ConvNet
 from ast_jax.model.efficientnet import EfficientNetLite0, find_efficientnet_lite0, load_efficientnet_lite0
 from ast_jax.model.layers import EMBEDDING_DEVIATION, Array, linear, scaled_normal, sine_positions
 from ast_jax.model.resnet import ARCHITECTURES, ResNet, load_torchvision_resnet
+from ast_jax.near_match import choose
 
 BACKBONES = ("convnet", *ARCHITECTURES, "efficientnet_lite0")
 _SUMMARY_GRID = 4  # CMR (Kanazawa et al. 2018) also keeps a 4 x 4 layout in front of its linear layer
@@ -26,7 +26,7 @@ def make_backbone(config, *, rngs: nnx.Rngs) -> nnx.Module:
     Raises:
       ValueError: the name is unknown, or the weights do not exist or do not fit.
     """
-    name = choose("encoder.name", config.name, BACKBONES)
+    name = choose("config.model.encoder.name", config.name, BACKBONES)
     if name == "convnet":
         if config.weights != "none":
             raise ValueError(f"encoder.weights={config.weights!r}: convnet has no pretrained weights; use 'none'")
@@ -70,7 +70,7 @@ class ImageEncoder(nnx.Module):
         init = scaled_normal(count * EMBEDDING_DEVIATION**2)
         axes = named("levels", "embed")
         self.level_embedding = nnx.Param(init(rngs.params(), (count, dim)), **axes) if count else None
-        self.pool = choose("encoder.pool", config.pool, ("mean", "grid"))
+        self.pool = choose("config.model.encoder.pool", config.pool, ("mean", "grid"))
         cells = _SUMMARY_GRID**2 if self.pool == "grid" else 1
         self.summary = linear(cells * channels[-1], dim, rngs=rngs)
         self.summary_norm = nnx.LayerNorm(dim, rngs=rngs)

@@ -107,7 +107,7 @@ class Attention(nnx.Module):
 
     def __init__(self, dim: int, heads: int, *, rngs: nnx.Rngs):
         if dim % heads:
-            raise ValueError(f"dim={dim} is not a multiple of heads={heads}; choose heads that divide it")
+            raise ValueError(f"config.model.dim={dim} is not a multiple of config.model.heads={heads}; choose another.")
         split = (heads, dim // heads)
         init = dict(kernel_init=scaled_normal(1.0), rngs=rngs)
         per_head = ("heads", "head_dim")

@@ -44,8 +44,8 @@ from flax import nnx
 from jaxtyping import Float
 
 from ast_jax.model.camera import CameraBranch, CameraOutput, most_probable
-from ast_jax.model.config_check import check_keys, choose
-from ast_jax.model.encoder import ImageEncoder
+from ast_jax.model.config_check import check_keys
+from ast_jax.model.encoder import Encoding, ImageEncoder
 from ast_jax.model.keypoints import KeypointHead
 from ast_jax.model.layers import Array
 from ast_jax.model.prediction import Prediction
@@ -53,6 +53,7 @@ from ast_jax.model.shape import ShapeBranch
 from ast_jax.model.template import sphere
 from ast_jax.model.texture import KINDS as TEXTURE_KINDS
 from ast_jax.model.texture import TextureBranch
+from ast_jax.near_match import choose
 
 CONFIG_KEYS = {
     "dim": int,
@@ -114,7 +115,7 @@ class Model(nnx.Module):
 
     def __init__(self, config: Any, *, rngs: nnx.Rngs):
         check_keys(config, CONFIG_KEYS, "config.model")
-        choose("texture.kind", config.texture.kind, TEXTURE_KINDS)
+        choose("config.model.texture.kind", config.texture.kind, TEXTURE_KINDS)
         if not config.encoder.token_levels and "transformer" in (config.shape.kind, config.texture.kind):
             raise ValueError("config.model.encoder.token_levels is empty, but a transformer reads tokens")
         decoder = (config.dim, config.heads, config.mlp_ratio)
@@ -144,7 +145,18 @@ class Model(nnx.Module):
           return_attention: also return the cross-attention of both decoders; costs nothing otherwise.
         """
         image = jax.numpy.asarray(image)
-        encoding = self.encoder(image)
+        return self.answer(image, self.encoder(image), return_attention=return_attention)
+
+    def answer(
+        self, image: Float[Array, "b h w 3"], encoding: Encoding, *, return_attention: bool = False
+    ) -> Prediction:
+        """Decode; parts of the encoding, or the picture, may be another object's, which tells what a branch reads.
+
+        Args:
+          image: whose colours are gathered.
+          encoding: what the encoder made of the picture.
+          return_attention: as for a call of the model.
+        """
         shape = self.shape(encoding.tokens, encoding.summary, return_attention=return_attention)
         attention, texels = {"shape": shape.attention}, None
         camera = self.camera(encoding.summary)

@@ -8,9 +8,9 @@ from flax import nnx
 from jaxtyping import Float
 
 from ast_jax.model.axes import run_block
-from ast_jax.model.config_check import choose
 from ast_jax.model.convnet import BasicBlock, Bottleneck, ChannelAffine, conv, group_norm, make_stages
 from ast_jax.model.layers import Array
+from ast_jax.near_match import choose
 from ast_jax.weights import read_torch
 
 # Mean and standard deviation of ImageNet's RGB, with which torchvision's weights were trained.

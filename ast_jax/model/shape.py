@@ -10,10 +10,10 @@ from flax import nnx
 from jaxtyping import Float
 
 from ast_jax.model.axes import constrain, named
-from ast_jax.model.config_check import choose
 from ast_jax.model.decoder import QueryDecoder
 from ast_jax.model.layers import Array, Mlp, QueryEmbedding
 from ast_jax.model.template import check_levels, interpolation_matrix, sphere, vertex_half
+from ast_jax.near_match import choose
 
 # Displacements are this times what the heads say. One Adam step moves every weight by the learning rate, hence the
 # output of a linear map over d normalised features by up to d times as much: with d = 128 and 1e-3 an eighth of the
@@ -99,7 +99,7 @@ class SharedHead(nnx.Module):
 
 
 def _make_head(kind: str, queries: int, dim: int, *, rngs: nnx.Rngs) -> nnx.Module:
-    if choose("shape.head", kind, HEADS) == "shared":
+    if choose("config.model.shape.head", kind, HEADS) == "shared":
         return SharedHead(dim, rngs=rngs)
     return PerQueryHead(queries, dim, rngs=rngs)
 
@@ -127,7 +127,7 @@ class ShapeBranch(nnx.Module):
 
     def __init__(self, config, dim: int, heads: int, mlp_ratio: int, *, rngs: nnx.Rngs):
         check_levels(config.query_level, config.level, "shape")
-        is_transformer = choose("shape.kind", config.kind, KINDS) == "transformer"
+        is_transformer = choose("config.model.shape.kind", config.kind, KINDS) == "transformer"
         self.levels = (config.query_level, config.level, config.symmetric)
         self.radius = config.radius
         positions = self.layout.positions

@@ -10,12 +10,12 @@ from jax.scipy.special import logit
 from jaxtyping import Float
 
 from ast_jax.model.axes import constrain, named
-from ast_jax.model.config_check import choose
 from ast_jax.model.decoder import QueryDecoder
 from ast_jax.model.encoder import Encoding, map_index
 from ast_jax.model.gather import ColourGather
 from ast_jax.model.layers import NUM_FREQUENCIES, Array, Mlp, QueryEmbedding, fourier, linear
 from ast_jax.model.template import check_levels, child_faces, face_half, sphere
+from ast_jax.near_match import choose
 
 KINDS = ("none", "transformer", "mlp")
 # Pictures are cropped to the object with this margin about its longer side, see ast_jax/data/crop.py.
@@ -79,7 +79,7 @@ class TextureBranch(nnx.Module):
         knows_camera: bool,
         rngs: nnx.Rngs,
     ):
-        is_transformer = choose("texture.kind", config.kind, KINDS[1:]) == "transformer"
+        is_transformer = choose("config.model.texture.kind", config.kind, KINDS[1:]) == "transformer"
         check_levels(config.query_level, level, "texture")
         if config.texels < 1:
             raise ValueError(f"texture.texels={config.texels}: a face needs at least one")

@@ -1,6 +1,5 @@
 """Runs units on this machine, one on each device at a time, until all are done or somebody wants the machine back."""
 
-import fcntl
 import os
 import shutil
 import signal
@@ -10,10 +9,11 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
 
+from ast_jax.ownership import AlreadyOwned, Owner, claim, hand_over, release
 from ast_jax.sweep.units import Unit
 from ast_jax.training.outcome import DONE_FILE, EXIT_CODE
+from ast_jax.writing import write_text
 
 LOG_FILE = "log.txt"
 FAILED_FILE = "FAILED"  # its text is why
@@ -75,7 +75,7 @@ class _Pool:
 
     def __init__(self, units: Sequence[Unit], devices: Sequence[str | None], restart: bool):
         self.waiting = deque(unit for unit in units if not (unit.folder / DONE_FILE).is_file())
-        self.running: dict[subprocess.Popen, tuple[Unit, int]] = {}
+        self.running: dict[subprocess.Popen, tuple[Unit, int, Owner | None]] = {}
         self.failed: list[Unit] = []
         self.stopped: list[Unit] = []
         self.asked = self._told = self._lost = False
@@ -93,12 +93,13 @@ class _Pool:
         """A unit on every free device."""
         while self.waiting and self._free and not self.asked:
             unit = self.waiting.popleft()
-            process = _start(unit, self._environment(unit, self._free[0]))
-            if process is None:
+            try:
+                process, owner = _start(unit, self._environment(unit, self._free[0]))
+            except AlreadyOwned as error:
                 self.failed.append(unit)
-                _say(unit, "left alone, another process is running it")
+                _say(unit, f"left alone, another process is running it ({error})")
                 continue
-            self.running[process] = unit, self._free.pop(0)
+            self.running[process] = unit, self._free.pop(0), owner
             _say(unit, "started")
 
     def _environment(self, unit: Unit, place: int) -> dict[str, str]:
@@ -122,7 +123,9 @@ class _Pool:
     def settle_ended(self) -> None:
         """Sort the units whose process has ended."""
         for process in [process for process in self.running if process.poll() is not None]:
-            unit, place = self.running.pop(process)
+            unit, place, owner = self.running.pop(process)
+            if owner is not None:
+                release(unit.folder, owner.token)
             self._free.append(place)
             # One that was too young, or too far, to save anything dies of the signal, and loses nothing by it.
             died = self.asked and -process.returncode in _SIGNALS
@@ -134,7 +137,7 @@ class _Pool:
                 self.failed.append(unit)
                 self._lost |= self.asked
                 reason = f"exit code {process.returncode}: {_last_line(_log_path(unit))}"
-                (unit.folder / FAILED_FILE).write_text(reason + "\n")
+                write_text(unit.folder / FAILED_FILE, reason + "\n")
                 _say(unit, f"failed with {reason}")
 
     def _settle_stopped(self, unit: Unit) -> None:
@@ -154,20 +157,28 @@ class _Pool:
         return 1 if self.failed else 0
 
 
-def _start(unit: Unit, environment: dict[str, str]) -> subprocess.Popen | None:
-    """The process of a unit; None if another process, perhaps of an earlier sweep that was killed, is at it."""
+def _start(unit: Unit, environment: dict[str, str]) -> tuple[subprocess.Popen, Owner | None]:
+    """The process of a unit, which owns its folder, whatever happens to us.
+
+    Raises:
+      AlreadyOwned: another process, perhaps of an earlier sweep that was killed, is at it.
+    """
     unit.folder.mkdir(parents=True, exist_ok=True)
-    with _log_path(unit).open("ab") as log:
-        # The unit inherits the open file, and with it the lock, until it ends, whatever happens to us.
-        if not _lock(log):
-            return None
-        (unit.folder / FAILED_FILE).unlink(missing_ok=True)
-        first, *rest = unit.command
-        return subprocess.Popen(
-            [sys.executable if first == "python" else first, *rest],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment,
-            preexec_fn=_ignore_interrupt,
-        )  # fmt: skip
+    owner = None if _rank() else claim(unit.folder)  # of several processes for one unit the first one owns it
+    (unit.folder / FAILED_FILE).unlink(missing_ok=True)
+    first, *rest = unit.command
+    try:
+        with _log_path(unit).open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable if first == "python" else first, *rest],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment,
+                preexec_fn=_ignore_interrupt,
+            )  # fmt: skip
+    except OSError:
+        if owner is not None:
+            release(unit.folder, owner.token)
+        raise
+    return process, owner and hand_over(unit.folder, owner, process.pid)
 
 
 def _ignore_interrupt() -> None:
@@ -175,31 +186,14 @@ def _ignore_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+def _rank() -> int:
+    """Of this process among those that SLURM starts for one unit."""
+    return int(os.environ.get("SLURM_PROCID", 0))
+
+
 def _log_path(unit: Unit) -> Path:
-    """Of several processes that SLURM starts for one unit, each has its own, and the first has the usual one."""
-    rank = int(os.environ.get("SLURM_PROCID", 0))
-    return unit.folder / (f"log-{rank}.txt" if rank else LOG_FILE)
-
-
-def is_running(folder: Path) -> bool:
-    """Whether a process, of this or another sweep, is at the unit in that folder."""
-    if not (folder / LOG_FILE).is_file():
-        return False
-    with (folder / LOG_FILE).open("rb") as log:
-        return not _lock(log, fcntl.LOCK_SH, tries=1)
-
-
-def _lock(file: BinaryIO, kind: int = fcntl.LOCK_EX, *, tries: int = 5) -> bool:
-    """False if another process holds it; who only looks (`is_running`) holds it for no time, so ask again."""
-    for _ in range(tries):
-        try:
-            fcntl.flock(file, kind | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            time.sleep(_LOOK_EVERY if tries > 1 else 0)
-        except OSError:  # a file system without locks is trusted
-            return True
-    return False
+    """Of several processes for one unit, each has its own, and the first has the usual one."""
+    return unit.folder / (f"log-{_rank()}.txt" if _rank() else LOG_FILE)
 
 
 def _last_line(path: Path) -> str:

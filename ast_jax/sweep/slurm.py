@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ast_jax.sweep.units import Sweep, override_flags
 from ast_jax.training.outcome import EXIT_CODE
+from ast_jax.writing import write_text
 
 FILE_NAME = "sweep.sbatch"
 
@@ -69,7 +70,7 @@ def submit(sweep: Sweep, script: str, *, at_once: bool) -> str:
       ValueError: this machine has no sbatch, or it refuses.
     """
     path = sweep.workdir / FILE_NAME
-    path.write_text(script)
+    write_text(path, script)
     command = shlex.join(["sbatch", str(path)])
     if not at_once:
         return command

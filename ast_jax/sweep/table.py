@@ -1,12 +1,15 @@
 """What became of the units of a sweep, as a Markdown table."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
-from ast_jax.sweep.local import FAILED_FILE, LOG_FILE, is_running
+from ast_jax.ownership import is_owned
+from ast_jax.sweep.local import FAILED_FILE, LOG_FILE
 from ast_jax.sweep.units import Unit, read_sweep, short_keys
 from ast_jax.training.outcome import DONE_FILE
+from ast_jax.writing import write_text
 
 FILE_NAME = "table.md"
 
@@ -35,7 +38,7 @@ def write_table(workdir: str | Path) -> str:
         number = unit.folder.name.partition("-")[0]
         lines.append([number, *values, status, _cell(loss), *(_interval(row.get(name)) for name in names)])
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    (Path(workdir) / FILE_NAME).write_text(table + "\n")
+    write_text(Path(workdir) / FILE_NAME, table + "\n")
     return table
 
 
@@ -53,14 +56,18 @@ def _progress(unit: Unit) -> tuple[str, Any]:
     if not (has_log or lines):
         return "not started", loss
     # Without a log another launcher than ours is at work, which leaves no trace of it when it stops.
-    state = "running" if is_running(unit.folder) or not has_log else "stopped"
+    state = "running" if is_owned(unit.folder) or not has_log else "stopped"
     return f"{state} at step {lines[-1]['step'] if lines else 0}", loss
 
 
 def _metrics(folder: Path) -> dict[str, dict[str, float]]:
     """Of our method, the last row of the run's ``metrics.json``."""
     path = folder / "metrics.json"
-    return list(json.loads(path.read_text()).values())[-1] if path.is_file() else {}
+    try:
+        return list(json.loads(path.read_text()).values())[-1] if path.is_file() else {}
+    except (ValueError, IndexError, AttributeError):
+        print(f"note: {path} is not whole; launch.evaluate --checkpoint={folder} makes it again.", file=sys.stderr)
+        return {}
 
 
 def _cell(value: Any) -> str:

@@ -1,10 +1,7 @@
 """The units of a sweep: what each one overrides, its folder and its command, and the file that keeps them."""
 
-import difflib
-import importlib.util
 import itertools
 import json
-import os
 import re
 import subprocess
 import sys
@@ -15,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
+
+from ast_jax.command_line import load_module
+from ast_jax.near_match import hint
+from ast_jax.writing import write_text
 
 FILE_NAME = "sweep.json"
 _PREFIX = "sweep_"
@@ -113,7 +114,7 @@ def _alternatives(
     found, set_by = [], {}
     for name in names:
         if name not in sweeps:
-            raise ValueError(f"--sweep={name}: there is no such sweep; {has}.")
+            raise ValueError(f"--sweep={name}: there is no such sweep; {has}{hint(name, sweeps)}")
         found.append(list(sweeps[name]()))
         if not found[-1] or not all(isinstance(overrides, dict) for overrides in found[-1]):
             raise ValueError(f"--sweep={name}: sweep_{name} has to yield dicts of overrides, at least one.")
@@ -150,10 +151,7 @@ def _folder_names(all_overrides: list[dict[str, Any]]) -> list[str]:
 
 def _load_sweeps(config_file: str) -> dict[str, Callable[[], Iterable[dict]]]:
     """The generators of a config file: name without ``sweep_`` -> function."""
-    path = Path(config_file.partition(":")[0])
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_module(config_file.partition(":")[0])
     found = {name.removeprefix(_PREFIX): value for name, value in vars(module).items() if name.startswith(_PREFIX)}
     return {name: value for name, value in found.items() if callable(value)}
 
@@ -163,10 +161,7 @@ def _check_overrides(config: ConfigDict, overrides: dict, where: str) -> None:
     leaves = dict(_leaves(config.to_dict()))
     for key, value in overrides.items():
         if key not in leaves:
-            near = [leaf for leaf in leaves if leaf.split(".")[-1] == key.split(".")[-1]]
-            near = near[:3] or difflib.get_close_matches(key, leaves, n=3)
-            hint = f"; did you mean {' or '.join(near)}?" if near else "."
-            raise ValueError(f"{where} sets {key!r}, which the config does not have{hint}")
+            raise ValueError(f"{where} sets {key!r}, which the config does not have{hint(key, leaves)}")
         old = leaves[key]
         fits = type(value) in ((int, float) if isinstance(old, float) else (type(old),))
         if not (fits or old is None):  # None: a placeholder, which checks its type itself
@@ -193,7 +188,7 @@ def save_sweep(sweep: Sweep) -> None:
     new |= {"git": _git_hash(sweep.config), "units": units}
     new = json.loads(json.dumps(new))  # lists for tuples, as in the file
     if path.is_file():
-        old = json.loads(path.read_text())
+        old = _read(path)
         difference = _difference(old, new)
         if difference:
             raise ValueError(f"{path} is of another sweep ({difference}); choose another --workdir.")
@@ -203,9 +198,7 @@ def save_sweep(sweep: Sweep) -> None:
             note = f"note: the code was at {old['git']} when this sweep was last started, and is at {new['git']} now."
             print(note, file=sys.stderr)
     sweep.workdir.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}")  # the tasks of an array may come here at the same moment
-    partial.write_text(json.dumps(new, indent=1) + "\n")
-    os.replace(partial, path)
+    write_text(path, json.dumps(new, indent=1) + "\n")
 
 
 def read_sweep(workdir: str | Path) -> Sweep:
@@ -217,10 +210,20 @@ def read_sweep(workdir: str | Path) -> Sweep:
     path = Path(workdir) / FILE_NAME
     if not path.is_file():
         raise ValueError(f"{workdir}: not a sweep (no {FILE_NAME} there).")
-    stored = json.loads(path.read_text())
+    stored = _read(path)
     units = [Unit(Path(workdir) / unit["name"], unit["overrides"], tuple(unit["command"])) for unit in stored["units"]]
     sweeps, train_flags = tuple(stored["sweeps"]), tuple(stored["train_flags"])
     return Sweep(Path(workdir), stored["config"], sweeps, stored["common"], train_flags, tuple(units))
+
+
+def _read(path: Path) -> dict:
+    """What a sweep left in its folder."""
+    try:
+        stored = json.loads(path.read_text())
+        stored["units"], stored["git"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path}: not whole ({error}); remove it, and start the sweep as before.") from error
+    return stored
 
 
 def _difference(old: dict, new: dict) -> str:

@@ -1,5 +1,7 @@
 """Checkpoints of a run; the only file that imports Orbax."""
 
+import itertools
+import json
 import math
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from ast_jax.training.state import TrainState
 
 BEST = "best"
 _SCORE = "score"
+# What Orbax reads of every checkpoint when a folder is opened.
+_METADATA = ("_CHECKPOINT_METADATA", "metrics/metrics")
 # What a failed save raises: TensorStore reports a full disk as a ValueError.
 _SAVE_ERRORS = (OSError, ValueError)
 
@@ -35,8 +39,10 @@ class Checkpoints:
           workdir: the run.
           keep: how many of the newest to keep, beside the best.
         """
+        self.workdir = Path(workdir)
         self._folder, self._keep = _folder(workdir), keep
         self._folder.mkdir(parents=True, exist_ok=True)
+        _set_unreadable_aside(self._folder)
         self._open()
 
     def _open(self) -> None:
@@ -118,7 +124,7 @@ class Checkpoints:
         _wait_for_all("found damage")
         if jax.process_index() == 0:
             for step in damaged:
-                (self._folder / str(step)).rename(self._folder / f"damaged_{step}")
+                _put_aside(self._folder / str(step))
         _wait_for_all("set aside")
         self._checkpointer.close()
         self._open()
@@ -141,6 +147,7 @@ def load_model(checkpoint: str | Path) -> tuple[Model, ConfigDict]:
     folder = _folder(workdir)
     if not folder.is_dir():
         raise ValueError(f"{workdir}: no checkpoint there yet.")
+    _set_unreadable_aside(folder)
     checkpointer = orbax.training.Checkpointer(folder)
     if checkpointer.latest is None:
         raise ValueError(f"{workdir}: no complete checkpoint there yet.")
@@ -275,6 +282,30 @@ def _load_newest(
         logging.warning("%s is damaged (%s); the one before it is taken.", folder, problem)
         damaged.append(step)
     return None, damaged
+
+
+def _set_unreadable_aside(folder: Path) -> None:
+    """Rename checkpoints whose metadata are no JSON object: Orbax could not even list the others beside them."""
+    if jax.process_index() == 0:
+        for path in [path for path in folder.iterdir() if path.name.isdigit()]:
+            files = [path / name for name in _METADATA if (path / name).is_file()]
+            if not all(map(_is_json_object, files)):
+                logging.warning("%s is damaged (its metadata); the one before it is taken.", path)
+                _put_aside(path)
+    _wait_for_all("looked at the metadata")
+
+
+def _put_aside(path: Path) -> None:
+    """``5`` becomes ``damaged_5``, or ``damaged_5-2`` where the step was damaged before."""
+    names = itertools.chain([f"damaged_{path.name}"], (f"damaged_{path.name}-{n}" for n in itertools.count(2)))
+    path.rename(next(other for name in names if not (other := path.with_name(name)).exists()))
+
+
+def _is_json_object(path: Path) -> bool:
+    try:
+        return isinstance(json.loads(path.read_text()), dict)
+    except (OSError, ValueError):
+        return False
 
 
 def _inspect(folder: Path) -> tuple[bool, bool]:

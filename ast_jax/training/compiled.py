@@ -95,6 +95,7 @@ class CompiledFunction:
         them. The check costs about a microsecond an array, so a state that only ever comes out of the function itself
         may be left out. An argument that is not watched and changes all the same is noticed when the executable
         refuses it, and treated alike.
+      check: is shown what a compilation gave, before the program runs; may raise.
 
     Example:
       >>> step = CompiledFunction(jax.jit(train_step, donate_argnums=0), "train step")
@@ -102,9 +103,17 @@ class CompiledFunction:
       >>> print(step.stats.describe())
     """
 
-    def __init__(self, jitted: Callable, name: str, *, watch: Sequence[int] | None = None):
+    def __init__(
+        self,
+        jitted: Callable,
+        name: str,
+        *,
+        watch: Sequence[int] | None = None,
+        check: Callable[[CompileStats], None] = lambda stats: None,
+    ):
         self.name = name
         self.jitted = jitted
+        self._check = check
         self._watch = None if watch is None else tuple(watch)
         self._programs: list[_Program] = []
         self._current: _Program | None = None
@@ -155,6 +164,7 @@ class CompiledFunction:
             if self._current is not None:
                 logging.warning("%s is compiled again: %s", self.name, _what_changed(self._current, args))
             program = _compile(self.jitted, self.name, args)
+            self._check(program.stats)
             self._programs.append(program)
         self._current, self._seen = program, None
 

@@ -14,8 +14,10 @@ from ml_collections import ConfigDict
 from ast_jax.data.example import Batch
 from ast_jax.data.pipeline import DataSource, make_batches
 from ast_jax.data.sources import data_root
+from ast_jax.ownership import check_owned
 from ast_jax.training.checkpoint import Checkpoints
-from ast_jax.training.precision import check_precision
+from ast_jax.training.checks import check_config, check_data
+from ast_jax.training.memory import check_batches
 from ast_jax.training.preemption import Preempted, StopRequest
 from ast_jax.training.profiling import ProfileWindow
 from ast_jax.training.program import Program, make_program
@@ -26,6 +28,7 @@ from ast_jax.training.state import TrainState
 from ast_jax.training.validation import Validation, place_batch
 from ast_jax.training.watch import Watch
 from ast_jax.training.watchdog import Diverged
+from ast_jax.training.workdir import check_room, owning_run
 
 
 def train(
@@ -55,12 +58,23 @@ def train(
     """
     layout = make_layout(config, devices)
     check_config(config, layout)
+    first, end = local_rows(layout.by_batch, config.batch_size)
+    check_batches(config, end - first)
+    profile = ProfileWindow(profile_steps, Path(workdir) / "profile")
+    with owning_run(workdir):
+        return _train(config, workdir, layout, profile, allow_config_change)
+
+
+def _train(
+    config: ConfigDict, workdir: str | Path, layout: Layout, profile: ProfileWindow, allow_config_change: bool
+) -> int:
+    save_config(workdir, config, allow_change=allow_config_change, write=False)
+    program = make_program(config, layout)  # before the data, which may take minutes to make: it knows what is wrong
+    check_room(workdir, program.first_state, config.keep_checkpoints)
     root = _data_root(config)
     source = DataSource(root, "train", config.data)
-    check_cameras(source, config)
+    check_data(source, config)
     save_config(workdir, config, allow_change=allow_config_change, write=jax.process_index() == 0)
-    profile = ProfileWindow(profile_steps, Path(workdir) / "profile")
-    program = make_program(config, layout)
     checkpoints = Checkpoints(workdir, keep=config.keep_checkpoints)
     state = checkpoints.restore(program.first_state)
     program = replace(program, first_state=None)
@@ -82,28 +96,6 @@ def train(
             checkpoints.wait()
             watch.close()
     return int(state.step)
-
-
-def check_config(config: ConfigDict, layout: Layout) -> None:
-    """Raises a ValueError where keys of the config do not fit each other or the devices."""
-    check_precision(config)
-    parts = config.accumulate_steps * layout.batch_shares
-    if config.accumulate_steps < 1 or config.batch_size < 1 or config.batch_size % parts:
-        raise ValueError(
-            f"config.batch_size={config.batch_size} must be a positive multiple of {layout.batch_shares} shares of the "
-            f"devices times config.accumulate_steps={config.accumulate_steps}."
-        )
-
-
-def check_cameras(source: DataSource, config: ConfigDict) -> None:
-    """Raises a ValueError when the config wants cameras that the data set does not know."""
-    losses = dict(config.stage.shape.losses) | dict(config.stage.joint.losses)
-    wants = config.model.camera.kind == "given" or config.model.camera.predict or losses.get("camera", 0)
-    if source.camera_kind == "unknown" and wants:
-        raise ValueError(
-            f"{source.root}: knows no cameras; set config.model.camera.kind=candidates and config.model.camera.predict="
-            "False, and take the loss 'camera' out."
-        )
 
 
 def _data_root(config: ConfigDict) -> Path:
@@ -135,7 +127,7 @@ def _run(
                 score = _validate(number, state, stage, program, validation, watch)
             asked = stop.agreed(number)
             if asked or (number > start and number % config.checkpoint_every == 0):
-                checkpoints.save(state, score=score)
+                _save(checkpoints, state, score)
             if asked:
                 raise Preempted(f"asked to stop, saved step {number}; the same command goes on from there.")
             with watch.waiting():
@@ -149,11 +141,17 @@ def _run(
         score = None
         if last > start:
             score = _validate(last, state, stage_at(program.stages, last - 1), program, validation, watch)
-        checkpoints.save(state, score=score)
+        _save(checkpoints, state, score)
     except Diverged:
-        checkpoints.save(state)
+        _save(checkpoints, state)
         raise
     return state
+
+
+def _save(checkpoints: Checkpoints, state: TrainState, score: float | None = None) -> None:
+    if jax.process_index() == 0:
+        check_owned(checkpoints.workdir)
+    checkpoints.save(state, score=score)
 
 
 def _validate(

@@ -5,6 +5,8 @@ import optax
 from ml_collections import ConfigDict
 from optax.contrib import MuonDimensionNumbers
 
+from ast_jax.near_match import choose
+
 NAMES = ("adamw", "muon")
 # name -> f(peak, steps after the warm-up, final fraction)
 SCHEDULES = {
@@ -34,9 +36,9 @@ def learning_rate_schedule(config: ConfigDict, num_steps: int) -> optax.Schedule
     c = config.optimizer
     warmup = min(c.warmup_steps, max(num_steps // 10, 1))
     steps = max(num_steps - warmup, 1)
-    if c.schedule not in SCHEDULES:
-        raise ValueError(f"config.optimizer.schedule={c.schedule!r}: choose one of {', '.join(SCHEDULES)}.")
-    decay = SCHEDULES[c.schedule](c.learning_rate, steps, c.final_fraction)
+    decay = SCHEDULES[choose("config.optimizer.schedule", c.schedule, SCHEDULES)](
+        c.learning_rate, steps, c.final_fraction
+    )
     return optax.join_schedules([optax.linear_schedule(0.0, c.learning_rate, warmup), decay], [warmup])
 
 
@@ -57,9 +59,9 @@ def make_optimizer(config: ConfigDict, num_steps: int) -> optax.GradientTransfor
     c = config.optimizer
     schedule = learning_rate_schedule(config, num_steps)
     decay = dict(weight_decay=c.weight_decay)
-    if c.name == "adamw":
+    if choose("config.optimizer.name", c.name, NAMES) == "adamw":
         rule = optax.adamw(schedule, b2=_SECOND_MOMENT_DECAY, mask=_is_matrix, **decay)
-    elif c.name == "muon":
+    else:
         rule = optax.contrib.muon(
             lambda step: c.muon_scale * schedule(step),
             adam_learning_rate=schedule,
@@ -69,8 +71,6 @@ def make_optimizer(config: ConfigDict, num_steps: int) -> optax.GradientTransfor
             consistent_rms=_UPDATE_RMS,
             **decay,
         )
-    else:
-        raise ValueError(f"config.optimizer.name={c.name!r}: choose one of {', '.join(NAMES)}.")
     return optax.chain(optax.clip_by_global_norm(c.clip_norm), rule)
 
 

@@ -6,13 +6,23 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from ast_jax.near_match import choose
+
 COMPUTE = ("float32", "bfloat16")
 
 
 def check_precision(config: ConfigDict) -> None:
-    """Raises a ValueError unless ``config.precision.compute`` is one of ``COMPUTE``."""
-    if config.precision.compute not in COMPUTE:
-        raise ValueError(f"config.precision.compute={config.precision.compute!r}: choose one of {', '.join(COMPUTE)}.")
+    """Raises a ValueError unless ``config.precision`` names a type of ``COMPUTE`` and a regular expression."""
+    choose("config.precision.compute", config.precision.compute, COMPUTE)
+    check_pattern("config.precision.keep_float32", config.precision.keep_float32)
+
+
+def check_pattern(name: str, pattern: str) -> None:
+    """Raises a ValueError unless ``pattern`` is a regular expression; ``name`` is what the user calls it."""
+    try:
+        re.compile(pattern)
+    except (re.error, TypeError) as error:
+        raise ValueError(f"{name}={pattern!r}: not a regular expression ({error}).") from error
 
 
 def cast_parameters(params: dict, precision: ConfigDict) -> dict:

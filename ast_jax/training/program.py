@@ -15,6 +15,7 @@ from ast_jax.losses.perceptual import (
 )
 from ast_jax.training.checkpoint import init_params
 from ast_jax.training.compiled import CompiledFunction
+from ast_jax.training.memory import check_program
 from ast_jax.training.optimizer import make_optimizer
 from ast_jax.training.sharding import Layout, put
 from ast_jax.training.stages import Stage, make_stages, total_steps
@@ -68,7 +69,12 @@ class Program:
                 num_steps=self.num_steps,
                 phase=phase,
             )
-            self.steps[stage.name, phase] = CompiledFunction(jitted, f"{stage.name} step, {phase}", watch=(1,))
+            self.steps[stage.name, phase] = CompiledFunction(
+                jitted,
+                f"{stage.name} step, {phase}",
+                watch=(1,),
+                check=lambda stats: check_program(stats, self.layout.mesh.local_devices[0]),
+            )
         return self.steps[stage.name, phase]
 
 

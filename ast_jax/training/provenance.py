@@ -11,6 +11,8 @@ from pathlib import Path
 
 import jax
 
+from ast_jax.writing import append_lines
+
 STARTS_FILE = "starts.jsonl"
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "ast-jax")
 
@@ -32,8 +34,7 @@ def note_start(workdir: str | Path, step: int) -> None:
         "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
         "processes": jax.process_count(),
     }
-    with (Path(workdir) / STARTS_FILE).open("a") as file:
-        file.write(json.dumps(line) + "\n")
+    append_lines(Path(workdir) / STARTS_FILE, json.dumps(line) + "\n")
 
 
 def _version(name: str) -> str:

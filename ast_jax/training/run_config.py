@@ -6,6 +6,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from ast_jax.writing import write_text
+
 CONFIG_FILE = "config.json"
 
 
@@ -25,7 +27,7 @@ def save_config(workdir: str | Path, config: ConfigDict, *, allow_change: bool =
     path.parent.mkdir(parents=True, exist_ok=True)
     new = json.loads(config.to_json())
     if path.is_file() and not allow_change:
-        old = json.loads(path.read_text())
+        old = _read(path)
         changes = list(_differences(old, new))
         if changes:
             raise ValueError(
@@ -33,7 +35,7 @@ def save_config(workdir: str | Path, config: ConfigDict, *, allow_change: bool =
                 "Use another --workdir, or --allow_config_change."
             )
     if write:
-        path.write_text(json.dumps(new, indent=1) + "\n")
+        write_text(path, json.dumps(new, indent=1) + "\n")
 
 
 def load_config(workdir: str | Path) -> ConfigDict:
@@ -45,7 +47,17 @@ def load_config(workdir: str | Path) -> ConfigDict:
     path = Path(workdir) / CONFIG_FILE
     if not path.is_file():
         raise ValueError(f"{workdir}: not a training run (no {CONFIG_FILE} there).")
-    return ConfigDict(_tuples(json.loads(path.read_text())))
+    return ConfigDict(_tuples(_read(path)))
+
+
+def _read(path: Path) -> dict:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{path}: empty or not whole ({error}). Remove it and run the command that started this run again, which "
+            "writes it anew and goes on from the newest checkpoint."
+        ) from error
 
 
 def _tuples(value: Any) -> Any:

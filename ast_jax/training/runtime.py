@@ -4,15 +4,16 @@ import logging as std_logging
 import os
 import sys
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
-from absl import app, logging
+from absl import logging
 
+from ast_jax.command_line import Main, in_one_line, run
 from ast_jax.training import cluster
 from ast_jax.training.outcome import DONE_FILE, EXIT_CODE
 from ast_jax.training.preemption import Preempted
+from ast_jax.writing import write_text
 
 
 def setup(
@@ -104,38 +105,32 @@ def _is_worth_reading(record: std_logging.LogRecord) -> bool:
 def mark_done(workdir: str | Path, steps: int) -> None:
     """Write `DONE_FILE`, for `launch.sweep` and for people; of many processes the first does."""
     if jax.process_index() == 0:
-        (Path(workdir) / DONE_FILE).write_text(f"{steps}\n")
+        write_text(Path(workdir) / DONE_FILE, f"{steps}\n")
 
 
-def run_main(main: Callable[[list[str]], None]) -> None:
-    """Run a launch script: a wrong input ends with one line and exit code 1, not with a traceback.
+def run_main(main: Main) -> None:
+    """Run a launch script that uses devices, as `command_line.run` does.
 
     A run that was asked to stop by a signal, and has saved, ends with exit code 42. An error in one of many processes
     ends it at once.
-
-    The environment variable ``AST_JAX_TRACEBACK=1`` brings the traceback back.
     """
 
-    def guarded(argv: list[str]) -> None:
+    def preemptible(argv: list[str]) -> None:
         try:
             main(argv)
         except Preempted as stopped:
             print(stopped, file=sys.stderr)
             sys.exit(EXIT_CODE)
-        except (ValueError, RuntimeError, OSError) as error:
-            if os.environ.get("AST_JAX_TRACEBACK"):
-                raise
-            sys.exit(f"error: {error}")
 
     def among_others(argv: list[str]) -> None:
         try:
-            guarded(argv)
+            in_one_line(preemptible, argv)
         except BaseException as error:
             if jax.distributed.is_initialized() and getattr(error, "code", 1) not in (None, 0, EXIT_CODE):
                 _end_at_once(error)
             raise
 
-    app.run(among_others)
+    run(among_others)
 
 
 def _end_at_once(error: BaseException) -> None:

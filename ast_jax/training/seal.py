@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
+
+from ast_jax.writing import write_text
 
 FILE_NAME = "SEAL.json"
 
@@ -11,9 +12,7 @@ FILE_NAME = "SEAL.json"
 def seal(folder: Path) -> None:
     """Note size and SHA-256 of every file below a finished checkpoint."""
     digests = {str(path.relative_to(folder)): _digest(path) for path in _files(folder)}
-    partial = folder / f"{FILE_NAME}.partial"
-    partial.write_text(json.dumps(digests, indent=1) + "\n")
-    os.replace(partial, folder / FILE_NAME)
+    write_text(folder / FILE_NAME, json.dumps(digests, indent=1) + "\n")
 
 
 def is_sealed(folder: Path) -> bool:
@@ -24,8 +23,10 @@ def is_sealed(folder: Path) -> bool:
 def broken_file(folder: Path) -> str | None:
     """The first file that is not what it was when the checkpoint was sealed, or None if all are."""
     try:
-        digests = json.loads((folder / FILE_NAME).read_text())
-    except (OSError, ValueError):
+        digests = dict(json.loads((folder / FILE_NAME).read_text()))
+    except (OSError, ValueError, TypeError):
+        return FILE_NAME
+    if not digests:
         return FILE_NAME
     for name, digest in digests.items():
         path = folder / name

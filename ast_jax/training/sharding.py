@@ -13,10 +13,12 @@ import numpy as np
 from jaxtyping import Shaped
 from ml_collections import ConfigDict
 
+from ast_jax.training.precision import check_pattern
+
 BATCH = "batch"
 
 
-def make_mesh(shape: tuple[tuple[str, int], ...], devices: list[jax.Device] | None = None) -> jax.sharding.Mesh:
+def make_mesh(shape: tuple, devices: list[jax.Device] | None = None) -> jax.sharding.Mesh:
     """The device mesh of ``config.mesh``.
 
     Args:
@@ -27,6 +29,8 @@ def make_mesh(shape: tuple[tuple[str, int], ...], devices: list[jax.Device] | No
     Raises:
       ValueError: the sizes do not fit the devices; the message says how many there are.
     """
+    if not all(isinstance(axis, tuple) and len(axis) == 2 and isinstance(axis[1], int) for axis in shape) or not shape:
+        raise ValueError(f"config.mesh={shape}: give pairs of a name and a size, such as (('data', -1), ('model', 1)).")
     names, sizes = [name for name, _ in shape], [size for _, size in shape]
     count = jax.device_count() if devices is None else len(devices)
     given = int(np.prod([size for size in sizes if size != -1]))
@@ -177,8 +181,11 @@ def make_layout(config: ConfigDict, devices: list[jax.Device] | None = None) -> 
       ValueError: the mesh does not fit the devices, or a rule names an axis that the mesh does not have.
     """
     mesh = make_mesh(config.mesh, devices)
+    if not all(isinstance(rule, tuple) and list(map(type, rule)) == [str, str] for rule in config.sharding.rules):
+        raise ValueError(f"config.sharding.rules={config.sharding.rules}: give pairs of an expression and mesh axes.")
     rules = tuple((pattern, axes) for pattern, axes in config.sharding.rules)
     for pattern, axes in rules:
+        check_pattern("config.sharding.rules", pattern)
         unknown = set(filter(None, axes.split(","))) - set(mesh.axis_names)
         if unknown:
             known = ", ".join(mesh.axis_names)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from ml_collections import ConfigDict
 
+from ast_jax.near_match import choose
+
 GROUPS = ("encoder", "shape", "texture", "camera", "keypoints")
 
 
@@ -31,16 +33,16 @@ def make_stages(config: ConfigDict) -> tuple[Stage, ...]:
     Raises:
       ValueError: a stage without description, with a negative length, or that trains an unknown group.
     """
+    if not all(isinstance(entry, tuple) and len(entry) == 2 for entry in config.stages) or not config.stages:
+        raise ValueError(f"config.stages={config.stages}: give pairs of a stage and its steps, (('shape', 1000),).")
     stages, start = [], 0
     for name, steps in config.stages:
-        if name not in config.stage:
-            raise ValueError(f"config.stages names {name!r}, but config.stage has only {sorted(config.stage)}.")
-        if steps < 0:
-            raise ValueError(f"config.stages: stage {name!r} has {steps} steps; give 0 or more.")
+        choose("config.stages: stage", name, sorted(config.stage))
+        if not isinstance(steps, int) or steps < 0:
+            raise ValueError(f"config.stages: stage {name!r} has {steps} steps; give a whole number, 0 or more.")
         description = config.stage[name]
-        unknown = set(description.trainable) - set(GROUPS)
-        if unknown:
-            raise ValueError(f"config.stage.{name}.trainable: unknown {sorted(unknown)}; choose from {GROUPS}.")
+        for group in description.trainable:
+            choose(f"config.stage.{name}.trainable", group, GROUPS)
         losses = tuple((term, float(weight)) for term, weight in sorted(description.losses.items()) if weight)
         stages.append(Stage(name, start, start + steps, losses, tuple(description.trainable)))
         start += steps

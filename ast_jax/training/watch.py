@@ -24,6 +24,7 @@ from ast_jax.training.stages import Stage
 from ast_jax.training.state import TrainState, count_parameters
 from ast_jax.training.utilisation import model_flop_utilisation, peak_flops
 from ast_jax.training.watchdog import Watchdog
+from ast_jax.writing import replacing, write_text
 
 PARAMETERS_FILE = "parameters.md"
 # A step's speed is that of so many steps after its first, which holds the compilation.
@@ -108,11 +109,13 @@ class Watch:
         self._writer.image(done, "preview", picture)
         folder = self._workdir / "figures"
         folder.mkdir(exist_ok=True)
-        imageio.imwrite(folder / "preview.png", picture)
+        with replacing(folder / "preview.png") as partial:
+            imageio.imwrite(partial, picture, extension=".png")
 
     def finish(self) -> None:
-        """After the last step; raises as `stepped` does."""
+        """After the last step; raises as `stepped` does, or an OSError where metrics could not be written."""
         self._watchdog.finish()
+        self._writer.finish()
 
     def close(self) -> None:
         """Write what is left."""
@@ -159,5 +162,5 @@ class Watch:
         sizes: Any = state_bytes((state.params, state.opt_state, state.average))
         table += f"\n\nWith optimizer: {sizes.total:,} bytes, {sizes.per_device:,} on a device."
         if self._is_first:
-            (self._workdir / PARAMETERS_FILE).write_text(table + "\n")
+            write_text(self._workdir / PARAMETERS_FILE, table + "\n")
         self._writer.text(start, "parameters", table)

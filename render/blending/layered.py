@@ -208,7 +208,10 @@ def _each_lot(settings: _Settings, scene: Scene, fragments: FragmentList, visit:
         if settings.layers is not None:
             filled &= rank < settings.layers
         row = (pixel - image * pixels) // canvas.width
-        x, y = (part.astype(scene.screen.corners.dtype) for part in (pixel % canvas.width, row))
+        x, y = (
+            part.astype(scene.screen.corners.dtype) - middle
+            for part, middle in zip((pixel % canvas.width, row), canvas.centre)
+        )
         face_id = jnp.where(filled, face - image * number_of_faces, -1)
         return visit(_Lot(jnp.where(filled, place, room), face_id, x, y), carry)
 

@@ -29,13 +29,33 @@ def write(tmp_path, text: str, name: str = "thing.ac"):
     return path
 
 
-def test_polygon_is_cut_into_a_fan_with_flat_colours(tmp_path):
+def test_convex_polygon_is_cut_into_a_fan_with_flat_colours(tmp_path):
     mesh = load_ac3d(write(tmp_path, HEADER + "kids 1\n" + poly("", [surface("0x20", CORNERS, 1)])))
     assert mesh.object_id == "thing"
     np.testing.assert_array_equal(mesh.faces, [[0, 1, 2], [0, 2, 3]])
     np.testing.assert_array_equal(mesh.vertices, [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
     assert mesh.materials[0].colour == (1.0, 1.0, 1.0) and mesh.materials[0].opacity == 0.25
     assert mesh.corner_uv is None
+
+
+def test_concave_polygon_has_its_own_area(tmp_path):
+    arrow = "numvert 4\n2 1 0\n0 2 0\n0.7 1 0\n0 0 0\n"
+    text = HEADER + "kids 1\n" + poly("", [surface("0x20", CORNERS)]).replace(QUAD, arrow)
+    mesh = load_ac3d(write(tmp_path, text))
+    a, b, c = (mesh.vertices[mesh.faces[:, k]] for k in range(3))
+    np.testing.assert_allclose(np.linalg.norm(np.cross(b - a, c - a), axis=-1).sum() / 2, 1.3)  # shoelace
+
+
+def test_materials_as_blocks(tmp_path):
+    block = 'MAT "paint"\nrgb 1 0 0\namb 1 1 1\ntrans 0.5\nENDMAT\n'
+    path = write(tmp_path, "AC3Dc\n" + block + "OBJECT world\nkids 1\n" + poly("", [surface("0x0", CORNERS)]))
+    material = load_ac3d(path).materials[0]
+    assert material.colour == (1, 0, 0) and material.opacity == 0.5
+
+
+def test_a_missing_texture_is_told(tmp_path):
+    path = write(tmp_path, HEADER + "kids 1\n" + poly('texture "gone.png"\n', [surface("0x0", CORNERS)]))
+    assert "gone.png" in load_ac3d(path).notices[0]
 
 
 def test_strip_keeps_one_winding_and_lines_give_no_face(tmp_path):
@@ -93,6 +113,14 @@ def test_one_child_too_few_at_the_end_is_forgiven(tmp_path):
         HEADER + "kids 1\n" + poly("", [surface("0x0", CORNERS, 7)]),
         HEADER + "kids 1\nOBJECT poly\nnumvert 4\n0 0 0\n1 0 0\n",
         HEADER + "kids 1\n" + poly("", [surface("0x0", CORNERS)], kids=""),
+        HEADER + "kids 1\n" + poly("", [surface("0x0", CORNERS, -1)]),
+        HEADER + "kids 1\n" + poly("", [surface("0x0", CORNERS, 12345678901)]),
+        HEADER + "kids 1\n" + poly("", [surface("0x0", CORNERS, 10**30)]),
+        HEADER + "kids 1\n" + poly("", [surface("0x0", "4000000000 0 0\n1 0 0\n2 0 0\n")]),
+        HEADER + "kids 1\n" + poly("", [surface("0x0", CORNERS)]).replace("numvert 4", "numvert 1000000000"),
+        HEADER + "kids 1\n" + poly("", [surface("0x0", CORNERS)]).replace("refs 4", "refs 1000000000"),
+        HEADER + "kids 1\n" + poly("", [surface("0x0", CORNERS)]).replace("1 1 0", "1 nan 0"),
+        HEADER + "kids 1\nOBJECT group\n" * 5000,
     ],
 )
 def test_bad_files_are_named(tmp_path, text):

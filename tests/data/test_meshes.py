@@ -1,11 +1,13 @@
 """Mesh files of every format, written by trimesh or by hand, read back."""
 
+import os
+
 import numpy as np
 import pytest
 import trimesh
 from PIL import Image
 
-from ast_jax.data.meshes import load_mesh, safe_name, scan_folder
+from ast_jax.data.meshes import find_meshes, left_out, load_mesh, scan_folder
 from ast_jax.data.normalise import colour_grey_materials, drop_transparent, normalise, rotation_y, transformed
 from ast_jax.data.source_mesh import Material, SourceMesh
 from ast_jax.data.views import sample_colours
@@ -131,7 +133,56 @@ def test_folder_scan_gives_unique_names(tmp_path):
         scan_folder(tmp_path / "empty")
     with pytest.raises(ValueError, match="no such folder"):
         scan_folder(tmp_path / "nowhere")
-    assert safe_name("../..") == "object"
+
+
+def test_names_of_every_script_and_no_script_stop_nothing(tmp_path):
+    triangle = "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"
+    names = ["椅子.obj", "стул 1.obj", "A.obj", "a,b.obj", "a b.obj", "?!.obj", "x" * 240 + ".obj", "b" * 240 + ".obj"]
+    for name in names:
+        (tmp_path / name).write_text(triangle)
+    with open(os.path.join(os.fsencode(tmp_path), b"\xff.obj"), "w") as file:
+        file.write(triangle)
+    items = scan_folder(tmp_path)
+    ids = {item.object_id for item in items}
+    assert len(ids) == len(names) + 1 and {"椅子", "стул_1", "A", "a_b", "object"} <= ids
+    for item in items:
+        mesh = item.load()
+        assert mesh.object_id == item.object_id and len(mesh.faces) == 1
+        assert mesh.provenance["path"].encode() and len(item.object_id.encode()) <= 200
+
+
+def test_a_folder_says_what_it_leaves_out(tmp_path):
+    for name in ("a.obj", "b.fbx", "c.FBX", "sub/d.blend", "e.zip", "f.txt", "._a.obj", "g.stp"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("f")
+    assert [path.name for path in find_meshes(tmp_path)] == ["a.obj"]
+    lines = left_out(tmp_path)
+    assert "2 .fbx files are left out (b.fbx, c.FBX)" in lines and len(lines) == 5
+    assert "1 .blend files are left out (sub/d.blend)" in lines
+    (tmp_path / "a.obj").unlink()
+    with pytest.raises(ValueError, match="no mesh file.*2 .fbx files"):
+        find_meshes(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content", "kind"),
+    [
+        (".obj", b"glTF\x02\x00\x00\x00", "GLB.*rename it to .glb"),
+        (".obj", b"PK\x03\x04", "archive"),
+        (".stl", b"ply\nformat ascii 1.0\n", "PLY.*rename it to .ply"),
+        (".ply", b"\x1f\x8b\x08", "compressed"),
+        (".glb", b"Kaydara FBX Binary", "FBX"),
+        (".dae", b"\x89PNG\r\n", "picture"),
+        (".off", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (".ac", b"", "empty"),
+        (".obj", bytes(range(256)), "binary"),
+    ],
+)
+def test_content_of_another_kind_is_named(tmp_path, suffix, content, kind):
+    path = tmp_path / f"wrong{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"wrong{suffix}: .*{kind}"):
+        load_mesh(path)
 
 
 def test_normalise_as_shapenet():

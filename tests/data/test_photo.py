@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ast_jax.data.crop import object_box
 from ast_jax.data.photo import load_photo, plain_background_mask
 
 HEIGHT, WIDTH = 40, 60
@@ -14,6 +15,10 @@ def disc(height=HEIGHT, width=WIDTH, radius=12):
 
 def on_plain_ground(ground=(250, 250, 250), colour=(180, 40, 30)):
     return np.where(disc()[..., None], np.uint8(colour), np.uint8(ground))
+
+
+def pair(photo):
+    return photo.rgb, photo.mask
 
 
 def save(picture, path, **options):
@@ -29,7 +34,7 @@ def test_every_mode_on_a_plain_ground(tmp_path, mode, suffix):
     if (mode, suffix) in [("P", "jpg"), ("CMYK", "png"), ("YCbCr", "png")]:
         picture = picture.convert("RGB")  # the format does not know the mode
     options = {"quality": 95, "subsampling": 0} if suffix == "jpg" else {}
-    rgb, mask = load_photo(save(picture, tmp_path / f"a.{suffix}", **options))
+    rgb, mask = pair(load_photo(save(picture, tmp_path / f"a.{suffix}", **options)))
     assert rgb.shape == (HEIGHT, WIDTH, 3) and rgb.dtype == mask.dtype == np.float32
     assert 0 <= rgb.min() and rgb.max() <= 1
     overlap = ((mask > 0.5) & disc()).sum() / ((mask > 0.5) | disc()).sum()
@@ -40,13 +45,13 @@ def test_every_mode_on_a_plain_ground(tmp_path, mode, suffix):
 
 def test_sixteen_bits_keep_their_depth(tmp_path):
     grey = np.where(disc(), 3000, 65535).astype(np.uint16)
-    rgb, mask = load_photo(save(grey, tmp_path / "a.png"))
+    rgb, mask = pair(load_photo(save(grey, tmp_path / "a.png")))
     np.testing.assert_allclose(rgb[HEIGHT // 2, WIDTH // 2], [3000 / 65535] * 3, atol=1e-5)
     np.testing.assert_array_equal(mask > 0.5, disc())
 
 
 def test_float_pictures(tmp_path):
-    rgb, mask = load_photo(save(np.where(disc(), 0.25, 1.0).astype(np.float32), tmp_path / "a.tif"))
+    rgb, mask = pair(load_photo(save(np.where(disc(), 0.25, 1.0).astype(np.float32), tmp_path / "a.tif")))
     assert rgb[HEIGHT // 2, WIDTH // 2, 0] == 0.25
     np.testing.assert_array_equal(mask > 0.5, disc())
 
@@ -64,14 +69,14 @@ def test_alpha_is_the_mask(tmp_path, mode):
     else:
         suffix = "tif" if mode == "PA" else "png"
         path = save(Image.fromarray(rgba).convert("RGBA" if mode == "PA" else mode), tmp_path / f"a.{suffix}")
-    _, mask = load_photo(path)
+    _, mask = pair(load_photo(path))
     np.testing.assert_array_equal(mask > 0.5, disc())
 
 
 def test_soft_alpha_stays_soft_and_colour_straight(tmp_path):
     rgba = np.full((4, 4, 4), (200, 100, 50, 51), np.uint8)
     rgba[1:3, 1:3, 3] = 255
-    rgb, mask = load_photo(save(rgba, tmp_path / "a.png"))
+    rgb, mask = pair(load_photo(save(rgba, tmp_path / "a.png")))
     assert mask[0, 0] == pytest.approx(0.2)
     np.testing.assert_allclose(rgb[0, 0] * 255, [200, 100, 50], atol=0.01)
 
@@ -95,7 +100,7 @@ def mask_picture(kind):
 def test_mask_files(tmp_path, kind):
     noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     photo = save(noise, tmp_path / "photo.png")
-    rgb, mask = load_photo(photo, save(mask_picture(kind), tmp_path / "mask.png"))
+    rgb, mask = pair(load_photo(photo, save(mask_picture(kind), tmp_path / "mask.png")))
     np.testing.assert_array_equal(mask, disc().astype(np.float32))
     np.testing.assert_allclose(rgb * 255, noise, atol=1e-3)
 
@@ -117,7 +122,7 @@ def test_exif_orientation_turns_the_picture(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     path = save(stored, tmp_path / "a.jpg", exif=exif, quality=95)
-    rgb, _ = load_photo(path, save(disc().astype(np.uint8) * 255, tmp_path / "mask.png"))
+    rgb, _ = pair(load_photo(path, save(disc().astype(np.uint8) * 255, tmp_path / "mask.png")))
     assert rgb.shape == (HEIGHT, WIDTH, 3)
     np.testing.assert_allclose(rgb[20, 5] * 255, [10, 200, 10], atol=8)
 
@@ -186,3 +191,71 @@ def test_holes_of_the_ground_colour_are_filled_and_specks_dropped():
 def test_a_picture_of_one_pixel(tmp_path):
     with pytest.raises(ValueError, match="no object"):
         load_photo(save(np.zeros((1, 1, 3), np.uint8), tmp_path / "a.png"))
+
+
+def screenshot(kind):
+    """An object on a plain ground with an alpha channel that is no cut-out of it."""
+    alpha = np.full((HEIGHT, WIDTH), 255, np.uint8)
+    if kind == "nearly opaque":
+        alpha[:] = 254
+    if kind == "half a border":
+        alpha[:2], alpha[:, -2:] = 100, 0
+    if kind == "rounded":
+        y, x = np.mgrid[:HEIGHT, :WIDTH]
+        far = np.hypot(*(np.maximum(abs(v - (n - 1) / 2) - ((n - 1) / 2 - 8), 0) for v, n in ((y, HEIGHT), (x, WIDTH))))
+        alpha[far > 8] = 0
+    colour = on_plain_ground()
+    colour[alpha == 0] = 0  # as many programs leave it
+    return np.dstack([colour, alpha])
+
+
+@pytest.mark.parametrize("kind", ["nearly opaque", "rounded", "half a border"])
+def test_alpha_that_is_no_cut_out_is_no_mask(tmp_path, kind):
+    photo = load_photo(save(screenshot(kind), tmp_path / "a.png"))
+    np.testing.assert_array_equal(photo.mask > 0.5, disc())
+    assert photo.found_by == "plain background" and "not taken as the mask" in photo.notices[0]
+    assert np.abs(photo.rgb[~disc()] * 255 - 250).max() < 4  # transparent corners show the ground
+    cluttered_one = np.dstack([cluttered(), screenshot(kind)[..., 3]])
+    with pytest.raises(ValueError, match=r"b.png: no mask \(its alpha channel is opaque .*--mask FILE"):
+        load_photo(save(cluttered_one, tmp_path / "b.png"))
+
+
+@pytest.mark.parametrize("way", ["alpha", "mask"])
+def test_a_stray_pixel_does_not_set_the_box(tmp_path, way):
+    """The disc spans 24 - 1 pixels: every pixel centre less than 12 from its centre."""
+    mask = disc() * np.uint8(255)
+    mask[1, 1] = 255
+    if way == "alpha":
+        photo = load_photo(save(np.dstack([on_plain_ground(), mask]), tmp_path / "a.png"))
+    else:
+        photo = load_photo(save(cluttered(), tmp_path / "a.png"), save(mask, tmp_path / "m.png"))
+    assert object_box(photo.mask, padding=0).side == 23
+    assert photo.notices == ("1 stray part of the mask, 1 px, is left out",)
+    assert photo.found_by == {"alpha": "alpha channel", "mask": "mask file m.png"}[way]
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_masks_drawn_before_the_turn_are_turned_with_the_picture(tmp_path, orientation):
+    """EXIF 2.32, tag 274: what of the stored picture is the visual top and left."""
+    stored = on_plain_ground()
+    stored[:, :20], stored[:8] = (10, 200, 10), (10, 10, 200)  # a different sight for every turn
+    mask = (disc() | (np.mgrid[:HEIGHT, :WIDTH][1] < 15)).astype(np.uint8) * 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save(stored, tmp_path / "a.png", exif=exif)
+    photo = load_photo(path, save(mask, tmp_path / "m.png"))
+    unturned = {2: np.fliplr, 3: lambda a: np.rot90(a, 2), 4: np.flipud, 5: lambda a: a.swapaxes(0, 1)}
+    unturned |= {6: lambda a: np.rot90(a, -1), 7: lambda a: np.rot90(a, 2).swapaxes(0, 1), 8: np.rot90}
+    turn = unturned[orientation]
+    np.testing.assert_allclose(photo.rgb * 255, turn(stored), atol=0.01)
+    if orientation >= 5:
+        np.testing.assert_array_equal(photo.mask, turn(mask) / 255)
+        assert "turned with it" in photo.notices[0]
+        upright = load_photo(path, save(np.ascontiguousarray(turn(mask)), tmp_path / "u.png"))
+        np.testing.assert_array_equal(upright.mask, photo.mask)
+        assert upright.notices == ()
+    else:  # fits both ways: an editor shows the picture upright
+        np.testing.assert_array_equal(photo.mask, mask / 255)
+        assert "taken as drawn after it" in photo.notices[0]
+    own = save(mask, tmp_path / "own.png", exif=exif)  # a mask with the same EXIF data turns by itself
+    np.testing.assert_array_equal(load_photo(path, own).mask, turn(mask) / 255)

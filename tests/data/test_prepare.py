@@ -8,6 +8,7 @@ import trimesh
 from PIL import Image
 from scipy.spatial import ConvexHull
 
+from ast_jax.data.jobs import print_index
 from ast_jax.data.meshes import LazyMesh
 from ast_jax.data.near_duplicates import cluster_shapes, join_labels, shape_fingerprint, split_by_group
 from ast_jax.data.normalise import keep_faces
@@ -138,8 +139,83 @@ def test_bad_meshes_are_skipped_and_named_or_raised(tmp_path):
         prepare_objects([flat], tmp_path / "b", on_error="raise", **SMALL)
     with pytest.raises(ValueError, match="no object"):
         prepare_objects([flat], tmp_path / "c", **SMALL)
-    with pytest.raises(ValueError, match="'good' comes twice"):
-        prepare_objects([box("good"), box("good")], tmp_path / "d", **SMALL)
+
+
+def test_one_bad_object_stops_no_other_whatever_it_raises(tmp_path):
+    def failing(name: str, error: Exception) -> LazyMesh:
+        def load():
+            raise error
+
+        return LazyMesh(name, load)
+
+    errors = [RuntimeError("odd"), MemoryError(), RecursionError("deep"), KeyError("k"), OSError("gone"), IndexError()]
+    bad = [failing(f"bad{k}", error) for k, error in enumerate(errors)]
+    beyond = box("beyond").replace(faces=np.full((12, 3), 4_000_000_000))
+    huge = box("huge").replace(vertices=np.full((8, 3), 1e300))
+    odd = failing("name", ValueError("a\udcff.obj is not there"))
+    meshes = [*bad, beyond, huge, odd, box("good"), box("good", (1.0, 2.0, 3.0))]
+    index = prepare_objects(meshes, tmp_path / "a", **SMALL)
+    assert sum(index["splits"].values(), []) == ["good"]
+    named = [line.split(":")[0] for line in index["skipped"]]
+    assert named == [*(f"bad{k}" for k in range(6)), "beyond", "huge", "name", "good"]
+    assert "comes twice" in index["skipped"][-1] and "1e+300" in index["skipped"][-3]
+    assert load_index(tmp_path / "a")["skipped"] == index["skipped"]
+    for item in (*bad, beyond):
+        with pytest.raises(ValueError, match=item.object_id):
+            prepare_objects([item], tmp_path / "b", on_error="raise", **SMALL)
+
+
+def test_notices_reach_the_index_and_are_printed_also_on_the_next_run(tmp_path, capsys):
+    mesh = box("a").replace(notices=("texture 'x.png' is missing",))
+    for _ in range(2):
+        index = prepare_objects([mesh, box("b")], tmp_path, notices=["2 .fbx files are left out"], **SMALL)
+        assert index["notices"] == ["2 .fbx files are left out", "a: texture 'x.png' is missing"]
+    assert load_index(tmp_path)["notices"] == index["notices"]
+    print_index(index, str(tmp_path))
+    printed = capsys.readouterr().out
+    assert "2 notices\n  2 .fbx files" in printed and "a: texture 'x.png'" in printed and "0 skipped" in printed
+
+
+def test_what_a_crash_cut_short_is_made_again(tmp_path):
+    asked = []
+
+    def lazy(name: str) -> LazyMesh:
+        return LazyMesh(name, lambda: asked.append(name) or box(name))
+
+    prepare_objects([lazy("a"), lazy("b")], tmp_path, **SMALL)
+    whole = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    asked.clear()
+    path = tmp_path / "objects/a.npz"
+    path.write_bytes(path.read_bytes()[:-100])
+    manifest = tmp_path / "manifest.jsonl"
+    manifest.write_bytes(manifest.read_bytes()[:-10])
+    prepare_objects([lazy("a"), lazy("b")], tmp_path, **SMALL)
+    assert asked == ["a", "b"]
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == whole
+    # While it is being made: the line that comes after the one cut short is not lost.
+    manifest.write_bytes(manifest.read_bytes()[:-10])
+    with pytest.raises(KeyboardInterrupt):
+        prepare_objects([lazy("a"), lazy("c"), LazyMesh("d", _interrupted)], tmp_path, **SMALL)
+    asked.clear()
+    prepare_objects([lazy("a"), lazy("c")], tmp_path, **SMALL)
+    assert asked == []
+
+
+def _interrupted():
+    raise KeyboardInterrupt
+
+
+def test_what_can_be_known_is_said_before_the_work(tmp_path):
+    def never():
+        raise AssertionError("read too early")
+
+    for fractions in ((0.5, 0.1), (0.7, 0.2, 0.2), (np.nan, 0.5, 0.5), (1.2, -0.1, -0.1)):
+        with pytest.raises(ValueError, match="split_fractions"):
+            prepare_objects([LazyMesh("a", never)], tmp_path / "new", split_fractions=fractions, **SMALL)
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="cannot be written to"):
+        prepare_objects([LazyMesh("a", never)], tmp_path / "file", **SMALL)
 
 
 def test_glass_and_a_missing_floor_do_not_empty_a_car(tmp_path):

@@ -1,7 +1,9 @@
 """``launch.reconstruct``: pictures in, meshes out, one clear line for everything wrong with the input."""
 
+import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,11 +13,15 @@ from absl.testing import flagsaver
 from flax import nnx
 from ml_collections import ConfigDict
 from PIL import Image
+from scipy.ndimage import binary_erosion
 
 import ast_jax.reconstruct as reconstruction
 import launch.reconstruct
+from ast_jax.data.photo import load_photo
+from ast_jax.data.photo_list import list_photos
 from ast_jax.export import draw_views
 from ast_jax.model import Prediction
+from ast_jax.output_folder import OutputFolder, unique_names
 from render import icosphere, orbit
 
 VERTICES, FACES = icosphere(2)
@@ -58,13 +64,35 @@ def run(photos, output, images, masks=(), **options):
     return reconstruction.reconstruct_files(KnowsOneObject(), CONFIG.data, paths, output, masks=masks, **options)
 
 
+@pytest.fixture
+def quick(monkeypatch):
+    """The photograph and its mask go the usual way; the mesh, its camera and its pictures are the same for all."""
+
+    def reconstruct(predict, rgb, mask, data_config, *, name, refine_steps):
+        options = dict(padding=0.1, background=(1.0, 1.0, 1.0))
+        picture, cover = reconstruction.crop_to_mask(rgb, mask, 256, **options)
+        around = reconstruction.crop_to_mask(rgb, mask, 256, masked=False, **options)[0]
+        camera = orbit(2.732, np.zeros(1), np.zeros(1), np.pi / 6)
+        return reconstruction.Reconstruction(name, picture, cover, around, VERTICES, FACES, None, camera, 0.9)
+
+    monkeypatch.setattr(reconstruction, "reconstruct", reconstruct)
+    monkeypatch.setattr(reconstruction, "render_turntable", lambda *_: np.zeros((2, 8, 8, 3), np.uint8))
+    monkeypatch.setattr(reconstruction, "draw_views", lambda *_, **__: np.zeros((1, 256, 256, 3), np.uint8))
+
+
 def test_files_of_one_picture(photos, tmp_path):
     assert run(photos, tmp_path, ["alpha.png"]) == []
-    assert {p.name for p in tmp_path.iterdir()} == {"alpha.glb", "alpha.png", "alpha.gif", "index.html"}
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "alpha.glb",
+        "alpha.png",
+        "alpha.gif",
+        "index.html",
+        "written.sha256",
+    }
     mesh = trimesh.load(tmp_path / "alpha.glb", process=False).to_geometry()
     np.testing.assert_allclose(mesh.vertices[mesh.faces], VERTICES[FACES], atol=1e-6)
     panels = np.asarray(Image.open(tmp_path / "alpha.png")).astype(int)
-    assert panels.shape == (256, 768, 3)
+    assert panels.shape == (256, 1024, 3)
     # the mesh, drawn from the camera that was found, looks like the picture
     assert np.abs(panels[:, :256] - panels[:, 256:512]).mean() < 8
     assert "alpha" in (tmp_path / "index.html").read_text()
@@ -76,17 +104,17 @@ def test_mask_file_tells_the_same_object_as_alpha(photos):
     model = reconstruction.make_predictor(KnowsOneObject())
     found = []
     for image, mask in [("alpha.png", None), ("plain.png", photos / "mask.png"), ("plain.png", None)]:
-        rgb, cover = reconstruction.load_photo(photos / image, mask)
-        found.append(reconstruction.reconstruct(model, rgb, cover, CONFIG.data))
+        photo = reconstruction.load_photo(photos / image, mask)
+        found.append(reconstruction.reconstruct(model, photo.rgb, photo.mask, CONFIG.data))
     assert all(result.mask_iou > 0.93 for result in found)
     np.testing.assert_allclose(found[0].picture, found[1].picture, atol=0.02)
 
 
 def test_refinement_is_reported(photos):
     model = reconstruction.make_predictor(KnowsOneObject())
-    rgb, cover = reconstruction.load_photo(photos / "alpha.png", None)
-    plain = reconstruction.reconstruct(model, rgb, cover, CONFIG.data)
-    refined = reconstruction.reconstruct(model, rgb, cover, CONFIG.data, refine_steps=20)
+    photo = reconstruction.load_photo(photos / "alpha.png", None)
+    plain = reconstruction.reconstruct(model, photo.rgb, photo.mask, CONFIG.data)
+    refined = reconstruction.reconstruct(model, photo.rgb, photo.mask, CONFIG.data, refine_steps=20)
     assert plain.refinement is None
     assert refined.refinement.after["total"] < refined.refinement.before["total"]
     assert np.abs(refined.vertices - plain.vertices).max() > 1e-4
@@ -132,7 +160,114 @@ def test_missing_checkpoint_is_one_line(tmp_path):
 
 
 def test_names_of_outputs_do_not_collide():
-    assert reconstruction.unique_names(["a/cup.png", "b/cup.jpg", "cup-2.png"]) == ["cup", "cup-2", "cup-2-2"]
+    names = [
+        "a/cup.png",
+        "b/cup.jpg",
+        "cup-2.png",
+        "CUP.png",
+        "鳥 1.png",
+        "n\udcff.png",
+        "a\nb.png",
+        "x" * 250 + ".png",
+    ]
+    found = unique_names(names)
+    assert found == ["cup", "cup-2", "cup-2-2", "CUP-3", "鳥 1", "n_", "a_b", "x" * 180]
+
+
+def test_results_beside_the_photographs_replace_nothing(photos, tmp_path, quick):
+    """In the folder of the photographs, again with the same command, and after somebody changed a result."""
+    for name in ("alpha.png", "plain.png"):
+        (tmp_path / name).write_bytes((photos / name).read_bytes())
+    (tmp_path / "alpha.glb").write_bytes(b"the user's")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    ours = {f"{stem}{suffix}" for stem in ("alpha-2", "plain-2") for suffix in (".glb", ".gif", ".png")}
+    for _ in range(2):
+        assert reconstruction.reconstruct_files(KnowsOneObject(), CONFIG.data, [str(tmp_path)], tmp_path) == []
+        assert {p.name for p in tmp_path.iterdir()} == {*before, *ours, "index.html", "written.sha256"}
+    (tmp_path / "plain-2.glb").write_bytes(b"edited")
+    before["plain-2.glb"] = b"edited"
+    assert (
+        reconstruction.reconstruct_files(KnowsOneObject(), CONFIG.data, [str(tmp_path / "plain.png")], tmp_path) == []
+    )
+    assert (tmp_path / "plain-3.glb").is_file()
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+
+
+def test_a_page_of_the_user_is_refused_before_the_work(photos, tmp_path):
+    (tmp_path / "index.html").write_text("mine")
+    with pytest.raises(ValueError, match="index.html: is not of this command; choose another --output"):
+        run(photos, tmp_path, ["alpha.png"])
+    assert [p.name for p in tmp_path.iterdir()] == ["index.html"]
+    (tmp_path / "index.html").unlink()
+    (tmp_path / "written.sha256").write_text("my notes\n")
+    with pytest.raises(ValueError, match="written.sha256: was not written by this command"):
+        run(photos, tmp_path, ["alpha.png"])
+
+
+def test_a_log_that_was_cut_is_mended(tmp_path):
+    OutputFolder(tmp_path).write("a", b"1")
+    with open(tmp_path / "written.sha256", "a") as log:
+        log.write("0123")
+    folder = OutputFolder(tmp_path)
+    folder.write("b", b"2")
+    assert folder.is_ours(tmp_path / "a") and OutputFolder(tmp_path).is_ours(tmp_path / "b")
+    (tmp_path / "c").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="was not written by this command"):
+        folder.write("c", b"3")
+
+
+def test_commas_in_names_lists_and_folders(tmp_path):
+    for name in ("two, birds.png", "a.png", "b.png", "sub/c.png", "sub/c_mask.png", "sub/d.heic"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("L", (4, 4)).save(tmp_path / name, format="PNG")
+    comma, a, b, sub = (str(tmp_path / name) for name in ("two, birds.png", "a.png", "b.png", "sub"))
+    photos, problems, notices = list_photos([comma, f"{a},{b}", sub])
+    assert [(str(image), mask and mask.name) for image, mask in photos] == [
+        (comma, None),
+        (a, None),
+        (b, None),
+        (f"{sub}/c.png", "c_mask.png"),
+    ]
+    assert problems == [] and len(notices) == 1 and "d.heic" in notices[0]
+    assert list_photos([comma, a], [f"{b},{b}"])[0] == [(Path(comma), Path(b)), (Path(a), Path(b))]
+    with pytest.raises(ValueError, match="goes with files"):
+        list_photos([sub], [a])
+    with pytest.raises(ValueError, match="no file given"):
+        list_photos([""])
+    (tmp_path / "empty").mkdir()
+    photos, problems, _ = list_photos([str(tmp_path / "empty"), a])
+    assert len(photos) == 1 and "no picture there" in problems[0]
+
+
+def test_whatever_a_picture_raises_the_others_are_done(photos, tmp_path, monkeypatch, quick):
+    errors = [MemoryError(), RecursionError("deep"), KeyError("x"), struct.error("cut")]
+    raised = iter(errors)
+
+    def load(image, mask):
+        if image.name == "plain.png":
+            raise next(raised)
+        return load_photo(image, mask)
+
+    monkeypatch.setattr(reconstruction, "load_photo", load)
+    problems = [line for _ in range(3) for line in run(photos, tmp_path, ["plain.png"])]
+    problems += run(photos, tmp_path, ["plain.png", "alpha.png"])
+    for problem, error in zip(problems, errors, strict=True):
+        assert "plain.png: " in problem and type(error).__name__ in problem
+    assert (tmp_path / "alpha.glb").is_file()
+
+
+def test_the_mask_is_shown_and_pages_stay_small(photos, tmp_path, monkeypatch, quick):
+    monkeypatch.setattr(reconstruction, "_PAGE_SIZE", 2)
+    assert run(photos, tmp_path, ["alpha.png", "plain.png", "plain.png"], ["mask.png"] * 3) == []
+    first, second = (tmp_path / name for name in ("index.html", "index-2.html"))
+    assert first.read_text().count("<article") == 2 and second.read_text().count("<article") == 1
+    assert "mask: mask file mask.png" in first.read_text() and "More on index-2.html" in first.read_text()
+    panel = np.asarray(Image.open(tmp_path / "alpha.png"))[:, 768:]
+    drawn = (panel == (213, 94, 0)).all(-1)
+    mask = np.asarray(Image.open(photos / "mask.png").resize((256, 256))) > 127
+    # As long as the outline of the mask, two pixels wide, enlarged by the crop.
+    outline = mask & ~binary_erosion(mask)
+    assert outline.sum() / 2 < drawn.sum() < outline.sum() * 6
 
 
 @pytest.mark.parametrize("masked", [True, False])

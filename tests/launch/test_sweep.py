@@ -1,6 +1,5 @@
 """``launch.sweep``: units out of a config file, run here, printed, or as a job array; and their table."""
 
-import fcntl
 import json
 import os
 import shlex
@@ -12,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from ast_jax.ownership import is_owned, owning
 from ast_jax.sweep import Sweep, Unit, make_sweep, read_sweep, run_local, save_sweep, write_table
-from ast_jax.sweep.local import find_devices, is_running
+from ast_jax.sweep.local import find_devices
 from ast_jax.sweep.slurm import make_script
 from configs.quickstart import get_config
 from tests.launch.test_train import ROOT, _run
@@ -204,11 +204,11 @@ run_local([Unit(Path({str(unit.folder)!r}), {{}}, {unit.command!r})])
         time.sleep(0.05)
     process.kill()
     process.wait()
-    assert is_running(unit.folder)
+    assert is_owned(unit.folder)
     assert run_local([unit]) == 1
     assert "another process is running it" in capsys.readouterr().out
     os.killpg(process.pid, signal.SIGKILL)
-    while is_running(unit.folder):
+    while is_owned(unit.folder):
         assert time.time() < deadline
     assert run_local([_fake(unit.folder, "")]) == 0
 
@@ -250,8 +250,8 @@ def test_names_of_folders(config, tmp_path):
     [
         (["--sweep=sed"], "no such sweep; EXPERIMENT has baseline, empty, flip, half, lost, misspelt, seed, size"),
         ([], "name one or more; EXPERIMENT has"),
-        (["--sweep=misspelt"], "'optimizer.learning_rat', which the config does not have; did you mean optimizer.le"),
-        (["--sweep=lost"], "did you mean model.shape.layers or model.texture.layers?"),
+        (["--sweep=misspelt"], "'optimizer.learning_rat', which the config does not have; did you mean 'optimizer.le"),
+        (["--sweep=lost"], "did you mean 'model.shape.layers' or 'model.texture.layers'?"),
         (["--sweep=seed,half"], "seed=0.5, which should be of type int"),
         (["--sweep=empty"], "has to yield dicts of overrides"),
         (["--sweep=seed,seed"], "both set seed"),
@@ -345,8 +345,7 @@ def test_the_table_of_units_in_every_state(tmp_path):
     (failed / "FAILED").write_text("exit code 1: error: the disk is full\n")
     (failed / "metrics.jsonl").unlink()
     (elsewhere / "log.txt").unlink()
-    with (running / "log.txt").open("ab") as log:
-        fcntl.flock(log, fcntl.LOCK_EX)
+    with owning(running):
         table = write_table(tmp_path)
     assert table == (tmp_path / "table.md").read_text().strip()
     assert table.splitlines() == [

@@ -1,7 +1,9 @@
 """Checkpoints that were cut short or changed are never loaded; the newest good one is."""
 
+import json
 import logging
 import pickle
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +26,7 @@ def _state(step: int, size: int = 4000):
 def run(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=3)
     for step in STEPS:
-        checkpoints.save(_state(step))
+        checkpoints.save(_state(step), score=0.5)
     checkpoints.wait()
     return tmp_path
 
@@ -73,6 +75,27 @@ def test_damage_is_found_and_the_one_before_is_taken(run, harm, sealed, caplog):
     again.save(_state(5))
     again.wait()
     assert _restored_step(run) == 5
+    _cut(_largest(run / "checkpoints" / "5" / "params"))  # once more
+    assert _restored_step(run) == 3 and (run / "checkpoints" / "damaged_5-2").is_dir()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}"])
+def test_metadata_that_is_empty_or_malformed_costs_one_checkpoint(run, content, tmp_path):
+    folder = run / "checkpoints" / "5"
+    names = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and _is_json(path)]
+    assert len(names) >= 3 and any(name.name == "SEAL.json" for name in names)
+    for index, name in enumerate(names):
+        other = shutil.copytree(run / "checkpoints", tmp_path / f"other-{index}" / "checkpoints").parent
+        (other / "checkpoints" / "5" / name).write_bytes(content)
+        assert _restored_step(other) == 3, name
+
+
+def _is_json(path) -> bool:
+    try:
+        json.loads(path.read_bytes())
+    except ValueError:
+        return False
+    return True
 
 
 def test_if_all_are_damaged_nothing_starts_anew_in_silence(run):

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from ast_jax.data.pipeline import make_batches
+from ast_jax.ownership import is_owned
+from ast_jax.probe import probe
 from ast_jax.training import loop
 from ast_jax.training.checkpoint import Checkpoints, load_model
 from ast_jax.training.loop import train
 from ast_jax.training.metrics import read_metrics
 from ast_jax.training.run_config import load_config
+from tests.test_writing import full_disk
 
 
 @pytest.fixture
@@ -64,6 +67,10 @@ def test_a_run_leaves_files_to_open(config, one, tmp_path, caplog):
     assert (tmp_path / "figures" / "preview.png").is_file() and list((tmp_path / "profile").rglob("*.xplane.pb"))
     line = read_metrics(tmp_path)[-1]
     assert {"validation/loss/iou", "loss/iou", "images_per_second", "data_wait_share"} <= line.keys()
+    use = json.loads(next(path for path in probe(tmp_path) if path.suffix == ".json").read_text())["use"]
+    # Four steps teach the coarse shape, which reads the summary, to differ from picture to picture.
+    assert set(use) == {"tokens", "summary", "maps", "gathered picture"}
+    assert use["gathered picture"]["iou_3d"]["mean"] == 0.0 != use["gathered picture"]["psnr_overlap"]["mean"]
 
 
 def test_the_best_on_the_validation_split_is_kept_beside_the_newest(config, one, tmp_path, monkeypatch):
@@ -118,7 +125,7 @@ def test_weights_of_another_run_are_taken_where_they_fit(config, one, tmp_path, 
     train(config, tmp_path / "first", **one)
     config.init_from = str(tmp_path / "first")
     config.model.texture.texels = 3  # other shapes in the texture branch alone
-    config.stages = (("shape", 0),)
+    config.stages, config.optimizer.learning_rate = (("shape", 1),), 0.0  # what was taken stays as it is
     with caplog.at_level(logging.INFO, logger="absl"):
         train(config, tmp_path / "second", **one)
     said = [record.getMessage() for record in caplog.records]
@@ -141,3 +148,33 @@ def test_what_is_missing_is_said(config, one, tmp_path):
     config.precision.compute = "float16"
     with pytest.raises(ValueError, match="float32, bfloat16"):
         train(config, tmp_path / "run", **one)
+
+
+def test_a_full_disk_at_any_moment_costs_nothing(config, one, tmp_path):
+    """The file that is in the way is that of the owner, the config, the weights; then there is room again."""
+    config.stages, config.model.texture.kind, config.checkpoint_every = (("shape", 2),), "none", 1
+    config.stage.shape.losses = {"iou": 1.0}
+    assert train(config, tmp_path / "straight", **one) == 2
+    for largest_file in (100, 2_000, 20_000):
+        with full_disk(largest_file), pytest.raises((OSError, RuntimeError)):
+            train(config, tmp_path / "full", **one)
+        assert not list((tmp_path / "full").rglob("*.partial")) and not is_owned(tmp_path / "full")
+    assert train(config, tmp_path / "full", **one) == 2
+    assert _losses(tmp_path / "full") == pytest.approx(_losses(tmp_path / "straight"), rel=1e-5)
+
+
+def test_a_config_that_was_cut_short_says_what_to_do(config, one, tmp_path):
+    for text in ("", '{"seed": ', "[1]", "null"):
+        (tmp_path / "config.json").write_text(text)
+        for read in (lambda: train(config, tmp_path, **one), lambda: load_config(tmp_path)):
+            with pytest.raises(ValueError, match="config.json: empty or not whole .*Remove it and run the command"):
+                read()
+
+
+def test_a_run_that_lost_its_folder_writes_nothing_more(config, one, tmp_path, monkeypatch):
+    config.stages, config.model.texture.kind = (("shape", 2),), "none"
+    config.stage.shape.losses = {"iou": 1.0}
+    monkeypatch.setattr(loop.Watch, "finish", lambda self: (tmp_path / "owner.json").unlink())
+    with pytest.raises(RuntimeError, match="was taken over by somebody"):
+        train(config, tmp_path, **one)
+    assert not list((tmp_path / "checkpoints").iterdir())

@@ -3,9 +3,11 @@
 import struct
 
 import numpy as np
+import pytest
 from tensorboardX.proto.event_pb2 import Event
 
 from ast_jax.training.metrics import MetricWriter, read_metrics
+from tests.test_writing import full_disk
 
 
 def _events(workdir) -> list[Event]:
@@ -42,3 +44,27 @@ def test_a_writer_that_is_off_makes_no_file(tmp_path):
     writer.text(0, "parameters", "none")
     writer.close()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_line_that_was_cut_is_mended_and_lines_that_are_not_whole_are_left_out(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1, "loss": 0.5}\n{"step": 2}{"step": 3}\n[]\n\0\0\n{"step": 4, "lo')
+    writer = MetricWriter(tmp_path)
+    writer.write(4, {"loss": 0.25})
+    writer.close()
+    assert [(line["step"], line["loss"]) for line in read_metrics(tmp_path)] == [(1, 0.5), (4, 0.25)]
+    assert path.read_text().splitlines()[-1].startswith('{"step": 4, "seconds"')
+
+
+def test_a_full_disk_costs_no_line_and_stops_nothing(tmp_path):
+    """More events than tensorboardX's queue holds: its own writer would wait for ever."""
+    writer = MetricWriter(tmp_path)
+    writer.write(0, {"loss": 1.0})
+    with full_disk(120):
+        for step in range(1, 40):
+            writer.write(step, {"loss": 1.0 / step, "loss/iou": 0.5})
+        with pytest.raises(OSError):
+            writer.finish()
+    writer.write(40, {"loss": 0.0})
+    writer.close()
+    assert [line["step"] for line in read_metrics(tmp_path)] == list(range(41))

@@ -1,6 +1,5 @@
 """COCO and data sets in its JSON format: one object per annotated instance of a category."""
 
-import difflib
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from ast_jax.data.images import read_rgb
 from ast_jax.data.near_duplicates import split_by_group
 from ast_jax.data.records import Collection, LazyRecord
 from ast_jax.data.store import SPLITS, ObjectRecord
+from ast_jax.near_match import hint
 
 PADDING = 0.1
 # Instances whose box is smaller than this on its longer side, px, are left out: too little to see.
@@ -97,9 +97,7 @@ def _find_category(path: Path, categories: list[dict], wanted: str) -> dict:
         return categories[0]
     if wanted in names:
         return categories[names.index(wanted)]
-    near = difflib.get_close_matches(wanted, names, 1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ValueError(f"category={wanted!r}: {hint}{path.name} has {', '.join(sorted(names))}.")
+    raise ValueError(f"category={wanted!r}: {path.name} has {', '.join(sorted(names))}{hint(wanted, names)}")
 
 
 def _list_file(
@@ -153,7 +151,9 @@ def _splits(path: Path, image_ids: list, seed: int) -> list[str]:
 def _load(path: Path, image: dict, item: dict, num_keypoints: int, size: int) -> ObjectRecord:
     where = f"{path}: annotation {item['id']}"
     picture = _find_picture(path, image["file_name"])
-    rgb = read_rgb(picture)
+    rgb = read_rgb(picture, as_stored=True)
+    if rgb.shape[:2] != (image["height"], image["width"]):
+        rgb = read_rgb(picture)  # some tools draw on the picture as its EXIF data turn it
     if rgb.shape[:2] != (image["height"], image["width"]):
         raise ValueError(f"{picture}: {rgb.shape[1]} x {rgb.shape[0]} px, {path.name} says otherwise.")
     try:

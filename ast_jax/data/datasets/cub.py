@@ -131,7 +131,7 @@ def read_listing(root: Path) -> Listing:
 
 def read_segmentation(path: Path) -> Bool[np.ndarray, "h w"]:
     """Where more than half of the annotators saw the bird; a ValueError that names a bad file."""
-    return read_image(path)[..., 0] > MASK_THRESHOLD
+    return read_image(path, as_stored=True)[..., 0] > MASK_THRESHOLD
 
 
 def _cameras(

@@ -9,7 +9,9 @@ Layout, all but the pictures optional::
     photos/train.txt val.txt test.txt
 """
 
+import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -20,10 +22,11 @@ from ast_jax.data.archives import read_lines, source_folder
 from ast_jax.data.crop import object_box
 from ast_jax.data.cutout import Cutout, record_of
 from ast_jax.data.datasets import ReadOptions
-from ast_jax.data.datasets.annotations import Keypoints, make_camera, read_cameras, read_keypoints, safe_id
+from ast_jax.data.datasets.annotations import Keypoints, make_camera, read_cameras, read_keypoints
 from ast_jax.data.images import IMAGE_SUFFIXES
+from ast_jax.data.meshes import safe_name
 from ast_jax.data.near_duplicates import split_by_group
-from ast_jax.data.photo import load_photo
+from ast_jax.data.photo import Photo, load_photo
 from ast_jax.data.records import Collection, LazyRecord
 from ast_jax.data.store import SPLITS, ObjectRecord
 
@@ -33,6 +36,9 @@ FRACTIONS = (0.8, 0.1, 0.1)
 MASK_FOLDERS = ("masks", "mask")
 MASK_ENDINGS = ("_mask", "-mask", ".mask")
 IMAGE_FOLDER = "images"
+ANNOTATION_FILES = ("cameras.json", "keypoints.json", "keypoints.csv", *(f"{split}.txt" for split in SPLITS))
+# Of an object's name; a number and a suffix come on top of it.
+MAX_ID_BYTES = 150
 
 
 def read(options: ReadOptions) -> Collection:
@@ -49,22 +55,20 @@ def read(options: ReadOptions) -> Collection:
       ValueError: no picture, or a file of cameras, key points or splits that does not fit; the message names it.
     """
     root = source_folder(options.source)
-    pictures = find_pictures(root)
+    listing = find_pictures(root)
     cameras, keypoints = read_cameras(root), read_keypoints(root)
-    groups = _group(pictures, root, by_folder=cameras is not None)
+    groups, renamed = _group(listing.pictures, root, by_folder=cameras is not None)
     splits = _read_splits(root, groups) or _draw_splits(list(groups), options.seed)
-    load = partial(_load, root=root, size=options.image_size or 128, cameras=cameras, keypoints=keypoints)
-    records = [
-        LazyRecord(
-            name,
-            splits[name],
-            partial(load, tuple(paths)),
-            {"files": [_key(p, root) for p in paths]},
-            (*paths, *(_masks(paths, root) if options.checking else ())),
-        )
-        for name, paths in groups.items()
-        if name in splits
-    ]
+    size = options.image_size or 128
+    load = partial(_load, root=root, masks=listing.masks, size=size, cameras=cameras, keypoints=keypoints)
+    records = []
+    for name, paths in groups.items():
+        if name in splits:
+            notices: list[str] = []
+            masks = [listing.masks[path] for path in paths if path in listing.masks] if options.checking else ()
+            provenance = {"files": [_key(path, root) for path in paths]}
+            loader = partial(load, tuple(paths), notices)
+            records.append(LazyRecord(name, splits[name], loader, provenance, (*paths, *masks), notices))
     unlisted = [name for name in groups if name not in splits]
     return Collection(
         category=options.category or Path(options.source).name.split(".")[0],
@@ -72,49 +76,85 @@ def read(options: ReadOptions) -> Collection:
         records=tuple(records),
         keypoint_names=keypoints.names,
         problems=tuple(f"{name}: in none of train.txt, val.txt and test.txt." for name in unlisted),
-        settings={"source": "folder", "image_size": options.image_size or 128, "padding": PADDING},
+        notes=(*listing.notes, *renamed),
+        settings={"source": "folder", "image_size": size, "padding": PADDING},
     )
 
 
-def find_pictures(root: Path) -> list[Path]:
-    """The pictures below a folder that are no masks, in order of their names.
+@dataclass(frozen=True)
+class Listing:
+    """What a folder of photographs holds.
+
+    Args:
+      pictures: in order of their names.
+      masks: picture -> its mask, where it has one.
+      notes: what was left out, counted and named.
+    """
+
+    pictures: list[Path]
+    masks: dict[Path, Path]
+    notes: tuple[str, ...]
+
+
+def find_pictures(root: Path) -> Listing:
+    """The pictures below a folder, and their masks.
+
+    A mask lies beside its picture with ``_mask`` in its name, or under the same name in a folder ``masks``: beside the
+    picture, beside the folder that holds it, or in the root with the same sub-folders. ``gas-mask.png`` is a picture
+    where there is no ``gas`` of any kind beside it. Hidden files and folders are passed over.
 
     Raises:
-      ValueError: there is none.
+      ValueError: there is no picture.
     """
-    found = sorted(path for path in root.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-    inside = {path: path.relative_to(root).parts for path in found}
-    pictures = [
-        path
-        for path in found
-        if not path.stem.endswith(MASK_ENDINGS)
-        and not any(part in MASK_FOLDERS or part.startswith(".") for part in inside[path])
-    ]
+    entries = [path for path in sorted(root.rglob("*")) if not path.is_dir()]
+    inside = {path: path.relative_to(root) for path in entries}
+    entries = [path for path in entries if not any(part.startswith(".") for part in inside[path].parts)]
+    files = [path for path in entries if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    in_folders = [path for path in files if any(part in MASK_FOLDERS for part in inside[path].parts[:-1])]
+    named = [path for path in files if path not in set(in_folders) and path.stem.endswith(MASK_ENDINGS)]
+    stems = {path.with_suffix("") for path in entries}
+    beside = [path for path in named if path.with_name(_without_ending(path.stem)) in stems]
+    by_kind = sorted((*beside, *in_folders), key=lambda path: -IMAGE_SUFFIXES.index(path.suffix.lower()))
+    masks = {path.with_suffix(""): path for path in by_kind}  # of two the PNG
+    pictures = [path for path in files if path not in set(in_folders) | set(beside)]
     if not pictures:
         raise ValueError(f"{root}: no picture there ({', '.join(IMAGE_SUFFIXES)}).")
-    return pictures
+    found = {picture: masks[place] for picture in pictures for place in _mask_places(picture, root) if place in masks}
+    left_out = set(entries) - set(files) - {root / name for name in ANNOTATION_FILES}
+    spare = [path for path in (*beside, *in_folders) if path not in set(found.values())]
+    notes = (
+        *_counted("left out, not a picture that is read", sorted(left_out), root),
+        *_counted("left out, a mask without a picture", spare, root),
+        *_counted("taken as a picture, for it is the mask of none", sorted({*named} - {*beside}), root),
+    )
+    return Listing(pictures, found, notes)
 
 
-def find_mask(picture: Path, root: Path) -> Path | None:
-    """The mask of a picture: beside it with ``_mask`` in its name, or of the same name in a folder ``masks``.
+def _without_ending(stem: str) -> str:
+    return next((stem.removesuffix(ending) for ending in MASK_ENDINGS if stem.endswith(ending)), stem) or stem
 
-    The folder lies beside the picture, beside the folder that holds it, or in the root with the same sub-folders.
-    """
-    names = [picture.with_name(picture.stem + ending) for ending in MASK_ENDINGS]
+
+def _mask_places(picture: Path, root: Path) -> list[Path]:
+    """Where the mask of a picture may be, without its suffix; the last one counts."""
+    places = [picture.with_name(picture.stem + ending) for ending in MASK_ENDINGS]
     inside = picture.relative_to(root).with_suffix("")
     below = Path(*[part for part in inside.parts if part != IMAGE_FOLDER])
     for folder in MASK_FOLDERS:
-        places = [picture.parent / folder / picture.stem, root / folder / inside, root / folder / below]
+        names = [picture.parent / folder / picture.stem, root / folder / inside, root / folder / below]
         if picture.parent != root:
-            places.append(picture.parent.parent / folder / picture.stem)
-        names += [place.with_name(place.name + ending) for place in places for ending in ("", *MASK_ENDINGS)]
-    candidates = [name.with_name(name.name + suffix) for name in names for suffix in IMAGE_SUFFIXES]
-    return next((path for path in candidates if path.is_file()), None)
+            names.append(picture.parent.parent / folder / picture.stem)
+        places += [name.with_name(name.name + ending) for name in names for ending in ("", *MASK_ENDINGS)]
+    return places[::-1]
 
 
-def _masks(pictures: list[Path], root: Path) -> list[Path]:
-    found = [find_mask(picture, root) for picture in pictures]
-    return [path for path in found if path is not None]
+def _counted(what: str, paths: list[Path], root: Path) -> list[str]:
+    """A line for each kind of file, with the first few names."""
+    lines = []
+    for suffix in sorted({path.suffix.lower() for path in paths}):
+        names = [shown(str(path.relative_to(root))) for path in paths if path.suffix.lower() == suffix]
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        lines.append(f"{len(names)} x {suffix or 'no suffix'} {what}: {', '.join(names[:3])}{more}.")
+    return lines
 
 
 def _key(picture: Path, root: Path) -> str:
@@ -123,23 +163,31 @@ def _key(picture: Path, root: Path) -> str:
     return "/".join(part for part in parts if part != IMAGE_FOLDER)
 
 
-def _group(pictures: list[Path], root: Path, by_folder: bool) -> dict[str, list[Path]]:
-    """Object id -> its pictures.
-
-    Raises:
-      ValueError: two pictures of one name.
-    """
-    groups: dict[str, list[Path]] = {}
+def _group(pictures: list[Path], root: Path, by_folder: bool) -> tuple[dict[str, list[Path]], list[str]]:
+    """Object id -> its pictures, and a notice for each name that had to be numbered."""
+    parts: dict[str, list[Path]] = {}
     for path in pictures:
         key = _key(path, root)
-        if by_folder and "/" in key:
-            groups.setdefault(safe_id(key.rpartition("/")[0]), []).append(path)
-            continue
-        name = safe_id(key.rpartition(".")[0])
-        if name in groups:
-            raise ValueError(f"{path}: {groups[name][0]} has the same name ({name}); rename one of them.")
-        groups[name] = [path]
-    return groups
+        parts.setdefault(key.rpartition("/")[0] if by_folder and "/" in key else key, []).append(path)
+    groups: dict[str, list[Path]] = {}
+    taken, renamed = set(), []
+    for key, paths in parts.items():
+        stem = key if len(paths) > 1 or _key(paths[0], root) != key else key.rpartition(".")[0]
+        name = wanted = _object_id(stem)
+        while name.casefold() in taken:  # some file systems take them for the same
+            number = int(name.rpartition("-")[2]) + 1 if name != wanted else 2
+            name = f"{wanted}-{number}"
+        if name != wanted:
+            renamed.append(f"{shown(key)} is object {name}, for {wanted} is taken.")
+        taken.add(name.casefold())
+        groups[name] = paths
+    return groups, renamed
+
+
+def _object_id(stem: str) -> str:
+    """A path in the folder as a name of a file: ``__`` for ``/``."""
+    name = safe_name(stem.replace("/", "__")).lstrip("-+._")
+    return name.encode()[:MAX_ID_BYTES].decode(errors="ignore") or "object"
 
 
 def _read_splits(root: Path, groups: dict[str, list[Path]]) -> dict[str, str] | None:
@@ -147,16 +195,21 @@ def _read_splits(root: Path, groups: dict[str, list[Path]]) -> dict[str, str] | 
     paths = {split: root / f"{split}.txt" for split in SPLITS if (root / f"{split}.txt").is_file()}
     if not paths:
         return None
-    names = {name: name for name in groups}
-    names |= {safe_id(_key(path, root)): name for name, files in groups.items() for path in files}
+    names: dict[str, list[str]] = {}
+    for name, files in groups.items():
+        keys = [_key(path, root) for path in files]
+        for key in {name, *keys, *(key.rpartition(".")[0] for key in keys), *(k.rpartition("/")[0] for k in keys)}:
+            names.setdefault(unicodedata.normalize("NFC", key), []).append(name)
     splits: dict[str, str] = {}
     for split, path in paths.items():
         for line in read_lines(path):
-            name = names.get(safe_id(line.removeprefix("./").removeprefix(f"{IMAGE_FOLDER}/").rstrip("/")))
-            if name is None:
+            key = line.removeprefix("./").removeprefix(f"{IMAGE_FOLDER}/").rstrip("/")
+            found = names.get(unicodedata.normalize("NFC", key)) if key else None
+            if found is None:
                 raise ValueError(f"{path}: {line!r} is no picture or sub-folder of {root}.")
-            if splits.setdefault(name, split) != split:
-                raise ValueError(f"{path}: {line!r} is in {splits[name]}.txt, too.")
+            for name in found:
+                if splits.setdefault(name, split) != split:
+                    raise ValueError(f"{path}: {line!r} is in {splits[name]}.txt, too.")
     return splits
 
 
@@ -165,24 +218,41 @@ def _draw_splits(names: list[str], seed: int) -> dict[str, str]:
     return {names[k]: split for split, rows in positions.items() for k in rows}
 
 
-def _load(paths: Sequence[Path], *, root: Path, size: int, cameras: dict | None, keypoints: Keypoints) -> ObjectRecord:
-    cutouts = [_cut(path, root, cameras, keypoints) for path in paths]
+def _load(
+    paths: Sequence[Path],
+    notices: list[str],
+    *,
+    root: Path,
+    masks: dict[Path, Path],
+    size: int,
+    cameras: dict | None,
+    keypoints: Keypoints,
+) -> ObjectRecord:
+    cutouts = []
+    for path in paths:
+        photo = load_photo(path, masks.get(path))
+        notices += [f"{shown(_key(path, root))}: {notice}" for notice in photo.notices]
+        cutouts.append(_cut(path, photo, root, cameras, keypoints))
     try:
         return record_of(cutouts, size)
     except ValueError as error:
         raise ValueError(f"{paths[0]}: {error}") from error
 
 
-def _cut(path: Path, root: Path, cameras: dict | None, keypoints: Keypoints) -> Cutout:
-    mask_path = find_mask(path, root)
-    rgb, mask = load_photo(path, mask_path)
+def _cut(path: Path, photo: Photo, root: Path, cameras: dict | None, keypoints: Keypoints) -> Cutout:
     try:
-        box = object_box(mask, padding=PADDING)
+        box = object_box(photo.mask, padding=PADDING)
     except ValueError as error:
-        raise ValueError(f"{mask_path or path}: {error}") from error
+        raise ValueError(f"{path}: {error}") from error
     key, camera = _key(path, root), None
     if cameras is not None:
         if key not in cameras:
             raise ValueError(f"{root / 'cameras.json'}: has no camera of {key!r}; give one for each picture.")
-        camera = jax.tree.map(np.asarray, make_camera(cameras[key], mask.shape, f"{root / 'cameras.json'}: {key}"))
-    return Cutout(rgb, mask, box, keypoints.of(key), camera, 1 / (1 + 2 * PADDING))
+        where = f"{root / 'cameras.json'}: {key}"
+        camera = jax.tree.map(np.asarray, make_camera(cameras[key], photo.mask.shape, where))
+    return Cutout(photo.rgb, photo.mask, box, keypoints.of(key), camera, 1 / (1 + 2 * PADDING))
+
+
+def shown(name: str) -> str:
+    """A name of a file as text that can be written, whatever bytes it has."""
+    return name.encode(errors="backslashreplace").decode()

@@ -1,6 +1,5 @@
 """What the published ShapeNet trees share: the 13 classes, lists of models, turning a world, choosing points."""
 
-import difflib
 import zlib
 from collections.abc import Callable, Container
 from functools import partial
@@ -12,6 +11,7 @@ from jaxtyping import Float, Int
 from ast_jax.data.archives import read_lines
 from ast_jax.data.records import LazyRecord
 from ast_jax.data.store import SPLITS, ObjectRecord
+from ast_jax.near_match import hint
 from render import PerspectiveCamera
 
 # WordNet ids and the names that papers use; the first one is ours.
@@ -47,10 +47,8 @@ def class_id(category: str) -> str:
         if wanted == identifier or wanted in names:
             return identifier
     known = [name for names in CLASSES.values() for name in names]
-    near = difflib.get_close_matches(wanted, [*known, *CLASSES], 1, 0.7)
-    hint = f"did you mean {near[0]!r}? " if near else ""
     listed = ", ".join(f"{names[0]} ({identifier})" for identifier, names in CLASSES.items())
-    raise ValueError(f"category={category!r}: {hint}There are {listed}, and {ALL}.")
+    raise ValueError(f"category={category!r}: there are {listed}, and {ALL}{hint(wanted, [*known, *CLASSES])}")
 
 
 def class_name(identifier: str) -> str:

@@ -27,8 +27,8 @@ from ast_jax.data.datasets.shapenet import (
     unmirror,
 )
 from ast_jax.data.images import IMAGE_SUFFIXES, read_rgb
+from ast_jax.data.masks import read_mask
 from ast_jax.data.normalise import rotation_y
-from ast_jax.data.photo import read_mask
 from ast_jax.data.records import Collection
 from ast_jax.data.store import ObjectRecord
 from render import PerspectiveCamera, from_dvr

@@ -14,6 +14,7 @@ from ast_jax.data.freeshapes.furniture import FURNITURE_NAMES, furniture_lister
 from ast_jax.data.freeshapes.ships import list_ships
 from ast_jax.data.freeshapes.vehicles import list_cars, list_trucks
 from ast_jax.data.meshes import LazyMesh
+from ast_jax.near_match import choose
 
 __all__ = ["CATEGORIES", "Options", "list_objects"]
 
@@ -47,8 +48,7 @@ def list_objects(
     Raises:
       ValueError: unknown category, or a package that cannot be had.
     """
-    if category not in CATEGORIES:
-        raise ValueError(f"category={category!r}: choose one of {', '.join(CATEGORIES)}.")
+    choose("--category", category, CATEGORIES)
     options = options or Options()
     if options.colour_grey is None:
         options = replace(options, colour_grey=category in FURNITURE_NAMES)

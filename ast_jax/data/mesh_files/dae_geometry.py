@@ -174,7 +174,7 @@ def _with_holes(ph: ElementTree.Element, width: int, positions: np.ndarray, offs
     return np.concatenate(rings)[triangulate_with_holes([positions[r[:, offset]] for r in rings])].reshape(-1, width)
 
 
-def _at(source: tuple[int, np.ndarray] | None, index: Int[np.ndarray, "c k"]) -> Float[np.ndarray, "c k"] | None:
+def _at(source: tuple[int, np.ndarray] | None, index: Int[np.ndarray, "c k"]) -> Float[np.ndarray, "c d"] | None:
     if source is None:
         return None
     check_corners("a primitive", index[:, source[0]], len(source[1]))

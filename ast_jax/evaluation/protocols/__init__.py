@@ -3,6 +3,7 @@
 from ast_jax.evaluation.protocols import cub, cub_cmr, cub_umr, shapenet
 from ast_jax.evaluation.protocols.base import Item, Protocol
 from ast_jax.evaluation.protocols.freeshapes import freeshapes
+from ast_jax.near_match import choose
 
 PROTOCOLS: dict[str, Protocol] = {
     "cub_ast": cub.AST,
@@ -24,6 +25,4 @@ def find_protocol(name: str) -> Protocol:
     Raises:
       ValueError: there is none.
     """
-    if name not in PROTOCOLS:
-        raise ValueError(f"protocol={name!r}: choose one of {', '.join(PROTOCOLS)}.")
-    return PROTOCOLS[name]
+    return PROTOCOLS[choose("--protocol", name, PROTOCOLS)]

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
+from ast_jax.evaluation.hidden import half_ious
 from ast_jax.evaluation.mask_iou import mask_iou
 from ast_jax.evaluation.prediction import Array
 from ast_jax.evaluation.protocols import viewpoints
@@ -25,10 +26,14 @@ DEFAULT_NUM_VIEWS = 5
 NUM_POINTS = 10_000
 COLUMNS = (
     "iou_3d",
+    "iou_front",
+    "iou_hidden",
     *SURFACE_COLUMNS,
+    "f_score_hidden",
     "mask_iou_seen",
     "mask_iou_unseen",
     "psnr_unseen",
+    "psnr_overlap",
     "ssim_unseen",
     *viewpoints.COLUMNS,
 )
@@ -69,20 +74,30 @@ def evenly_spaced_views(num_views: int, count: int) -> list[int]:
 def _measure(item: Item, num_points: int, resolution: int) -> dict:
     """Means over the input views of one object, some pictures, and the cameras where they are known."""
     vertices = np.asarray(item.predicted.vertices, np.float32)
-    row = _compare_shapes(vertices, item.faces, item.truth, num_points, resolution)
     everything = item.batch(tuple(range(len(item.truth.images))))
+    cameras = [jax.tree.map(lambda x, view=view: x[view, 0], everything.camera) for view in item.views]
+    row = _compare_shapes(vertices, item.faces, cameras, item.truth, num_points, resolution)
     background = item.source.config["background"]
     compared, pictures = _compare_views(
         Mesh(vertices, item.faces), item.predicted.texels, everything, item.views, background
     )
-    means = {name: float(np.mean(values)) for name, values in (row | compared).items()}
+    means = {name: _known_mean(values) for name, values in (row | compared).items()}
     return means | pictures | measure_rotations(item)
+
+
+def _known_mean(values) -> float:
+    """Of some views there may be nothing to measure: no overlap with the truth, or nothing hidden."""
+    values = np.asarray(values, np.float64)
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def _finish(ids: tuple[str, ...], measured: dict) -> Evaluation:
     """Means over objects; SSIM of the pictures, where they are large enough."""
     arrays = ("picture", "target", "rotation", "true_rotation")
-    result = add_viewpoints(Evaluation(ids, {n: v for n, v in measured.items() if n not in arrays}), measured)
+    metrics = {name: values for name, values in measured.items() if name not in arrays}
+    weights = {name: (~np.isnan(values)).astype(float) for name, values in metrics.items() if np.isnan(values).any()}
+    result = add_viewpoints(Evaluation(ids, metrics, weights), measured)
     if "picture" not in measured:
         return result
     drawn, true = (measured[name].astype(np.float32) / 255 for name in ("picture", "target"))
@@ -92,12 +107,14 @@ def _finish(ids: tuple[str, ...], measured: dict) -> Evaluation:
     return result
 
 
-def _compare_shapes(vertices, faces, truth, num_points: int, resolution: int) -> dict[str, list[float]]:
-    """Metrics in object space, one value per prediction."""
+def _compare_shapes(vertices, faces, cameras, truth, num_points: int, resolution: int) -> dict[str, list[float]]:
+    """Metrics in object space, one value per prediction; the camera that it was seen by tells what was hidden."""
     rows = []
-    for seed, points in enumerate(vertices):
-        overlap = voxel_iou(mesh_occupancy(points, faces, resolution), truth.occupancy)
-        rows.append({"iou_3d": overlap} | compare_surfaces(points, faces, truth, num_points, seed))
+    for seed, (points, camera) in enumerate(zip(vertices, cameras)):
+        solid = mesh_occupancy(points, faces, resolution)
+        front, hidden = half_ious(solid, truth.occupancy, camera.rotation)
+        row = {"iou_3d": voxel_iou(solid, truth.occupancy), "iou_front": front, "iou_hidden": hidden}
+        rows.append(row | compare_surfaces(points, faces, truth, num_points, seed, seen_by=camera))
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
@@ -115,7 +132,9 @@ def _compare_views(mesh: Mesh, texels, views, chosen: tuple[int, ...], backgroun
     if rgb is not None:
         unseen = ~is_seen.reshape(-1)
         view = np.tile(np.arange(num_views), num_inputs)[unseen]
-        row["psnr_unseen"] = psnr(np.asarray(rgb)[unseen], targets[view], masks[view] > 0.5)
+        drawn, inside = np.asarray(rgb)[unseen], masks[view] > 0.5
+        row["psnr_unseen"] = psnr(drawn, targets[view], inside)
+        row["psnr_overlap"] = psnr(drawn, targets[view], inside & np.asarray(covered)[unseen])
     if rgb is None:
         return row, {}
     # Of each of these inputs the view after it.

@@ -189,7 +189,7 @@ def test_splits_keep_the_instances_of_a_picture_together(tmp_path):
 
 def test_unknown_category_and_files(tmp_path):
     write(tmp_path, [annotation(1)])
-    with pytest.raises(ValueError, match=r"category='zebr': did you mean 'zebra'\? .*has horse, zebra"):
+    with pytest.raises(ValueError, match=r"category='zebr': .*has horse, zebra; did you mean 'zebra'\?"):
         read(tmp_path, "zebr")
     with pytest.raises(ValueError, match="variant='boxes'"):
         read(tmp_path, variant="boxes")

@@ -9,7 +9,7 @@ from PIL import Image
 
 from ast_jax.data.datasets import ReadOptions, read_dataset
 from ast_jax.data.records import check_collection, check_record, prepare_records
-from ast_jax.data.store import load_index
+from ast_jax.data.store import load_index, load_object
 from tests.data.datasets.seen import iou, masks_of
 from tests.data.datasets.shapenet_writer import BOXES, mesh_of, opencv_axes, orbit_eye, zip_folder
 
@@ -224,10 +224,6 @@ def test_bad_folders(tmp_path):
     with pytest.raises(ValueError, match="no picture there"):
         read(tmp_path)
     save(noise(), tmp_path / "a.png")
-    save(noise(), tmp_path / "a.jpg")
-    with pytest.raises(ValueError, match="a.png: .*a.jpg has the same name"):
-        read(tmp_path)
-    (tmp_path / "a.jpg").unlink()
     save(np.zeros((HEIGHT, WIDTH), np.uint8), tmp_path / "masks/a.png")
     with pytest.raises(ValueError, match="masks.a.png: the mask is empty"):
         read(tmp_path).records[0].load()
@@ -252,3 +248,55 @@ def test_masks_are_looked_for_when_a_download_is_looked_over(tmp_path):
     (folder / "p 00_mask.png").write_bytes(b"")
     files = [path for item in read(folder, checking=True).records for path in item.files]
     assert folder / "p 00.png" in files and folder / "p 00_mask.png" in files
+
+
+def rgba() -> np.ndarray:
+    return np.concatenate([noise(), mask()[..., None]], -1)
+
+
+def test_what_is_left_out_is_counted_and_named(tmp_path):
+    for name in ("a.png", "gas-mask.png", "b.png", "masks/nobody.png", "Ж.png"):
+        save(rgba(), tmp_path / name)
+    save(mask(), tmp_path / "b_mask.png")
+    for name in ("c.heic", "d.heic", "c_mask.png", ".hidden.heic", "train.tiff.bak"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "gone.jpg").symlink_to("nowhere")
+    found = read(tmp_path)
+    assert [item.provenance["files"] for item in found.records] == [["a.png"], ["b.png"], ["gas-mask.png"], ["Ж.png"]]
+    assert set(found.notes) >= {
+        "2 x .heic left out, not a picture that is read: c.heic, d.heic.",
+        "1 x .bak left out, not a picture that is read: train.tiff.bak.",
+        "1 x .jpg left out, not a picture that is read: gone.jpg.",
+        "2 x .png left out, a mask without a picture: c_mask.png, masks/nobody.png.",
+        "1 x .png taken as a picture, for it is the mask of none: gas-mask.png.",
+    }
+    save(rgba(), tmp_path / "gas.jpeg.png")
+    save(noise(), tmp_path / "gas.jpg")
+    assert "gas-mask" not in [item.object_id for item in read(tmp_path).records]
+
+
+def test_names_that_repeat_or_have_no_ascii_letters_stop_nothing(tmp_path):
+    for name in ("a.png", "a.bmp", "A.png", "鳥.png", "犬.png", "-.png", "a\udcff.png", "x" * 240 + ".png"):
+        save(rgba() if name.endswith("png") else noise(), tmp_path / name)
+    save(mask(), tmp_path / "masks/a.png")
+    found = read(tmp_path, image_size=16)
+    check_collection(found)
+    assert len({item.object_id.casefold() for item in found.records}) == 8
+    assert all(len(item.object_id.encode()) < 200 for item in found.records)
+    assert any("is taken" in note for note in found.notes)
+    (tmp_path / "train.txt").write_text("a.bmp\n犬\n")
+    listed = [item for item in read(tmp_path).records if item.split == "train"]
+    assert [item.provenance["files"] for item in listed] == [["a.bmp"], ["犬.png"]]
+    index = prepare_records(found, tmp_path / "out")
+    assert sum(map(len, index["splits"].values())) == 8 and not index["skipped"]
+
+
+def test_notices_of_pictures_stay_in_the_index(tmp_path):
+    whole = rgba()
+    whole[2, 3, 3] = 255  # a stray pixel
+    save(whole, tmp_path / "in/a.png")
+    for _ in range(2):  # the second time it is not read again
+        index = prepare_records(read(tmp_path / "in", image_size=24), tmp_path / "out")
+        assert index["notes"] == ["a: a.png: 1 stray part of the mask, 1 px, is left out"]
+    record = load_object(tmp_path / "out", "a")
+    assert record.box_share[0] == pytest.approx(20 / 24) and (record.images[..., 3] > 127).sum() == 200

@@ -1,4 +1,4 @@
-"""OBJ and MTL files written by hand; what they should give is said by the format's specification, or plain arithmetic."""
+"""OBJ and MTL files written by hand; what they should give is said by their specifications, or plain arithmetic."""
 
 from pathlib import Path
 

@@ -1,0 +1,80 @@
+"""``launch.evaluate --probe``: which parts of the picture's encoding a trained model reads, and what they are worth."""
+
+import functools
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from ast_jax.data.pipeline import DataSource
+from ast_jax.data.sources import data_root
+from ast_jax.evaluation.probe import PredictWith, evaluate_probe, evidence_use, format_use
+from ast_jax.evaluation.summary import summarize
+from ast_jax.model import Model
+from ast_jax.summary import to_predicted
+from ast_jax.training.checkpoint import find_run, load_model
+from ast_jax.writing import write_text
+
+_NOTE = (
+    "Each row: what the scores change by when that evidence is taken from another object in the same view; mean over\n"
+    "held-out objects, 95 % bootstrap interval over objects, paired. What can be exchanged at no cost is not read."
+)
+# What a picture is to each branch: tokens of both decoders, the vector of the coarse shape and of the cameras, the maps
+# that texture queries compare themselves with, and the picture whose colours they gather.
+EVIDENCE = {"tokens": "tokens", "summary": "summary", "features": "maps", "image": "gathered picture"}
+
+
+def probe(checkpoint: str | Path) -> list[Path]:
+    """Measure the use of evidence on the held-out objects of a run.
+
+    Args:
+      checkpoint: folder of the run, for its newest, or of a checkpoint in it, or ``.../checkpoints/best``.
+
+    Returns:
+      the files written, in ``evaluation/probe`` of the run.
+
+    Raises:
+      ValueError: there is no run or no checkpoint, or its data set is gone or has no 3D truth.
+    """
+    model, config = load_model(checkpoint)
+    workdir, _ = find_run(checkpoint)
+    source = DataSource(data_root(config.data), config.evaluation.split, config.data)
+    if source.truth(0).occupancy is None:
+        raise ValueError(f"--probe: {source.root} has no 3D truth to measure with.")
+    names = [label for name, label in EVIDENCE.items() if name in _live_evidence(model)]
+    rows = evaluate_probe(make_probe(model), names, model.template[1], source, config.evaluation.num_views)
+    use = evidence_use(rows)
+    text = f"{format_use(use, rows)}\n\n{_NOTE}\n"
+    print(text, flush=True)
+    folder = workdir / "evaluation" / "probe"
+    folder.mkdir(parents=True, exist_ok=True)
+    numbers = {"use": use, "scores": {name: summarize(row) for name, row in rows.items()}}
+    files = {"metrics.json": json.dumps(numbers, indent=1) + "\n", "table.md": text}
+    for name, content in files.items():
+        write_text(folder / name, content)
+    return [folder / name for name in files]
+
+
+def make_probe(model: Model) -> PredictWith:
+    """The model, compiled once for each evidence that is exchanged."""
+    graphdef, params = nnx.split(model)
+    keys = {label: name for name, label in EVIDENCE.items()}
+
+    @functools.partial(jax.jit, static_argnames="exchanged")
+    def predict(params, image, other, exchanged):
+        merged = nnx.merge(graphdef, params)
+        encoding = merged.encoder(image)
+        if exchanged in encoding._fields:
+            encoding = encoding._replace(**{exchanged: getattr(merged.encoder(other), exchanged)})
+        return to_predicted(merged, merged.answer(other if exchanged == "image" else image, encoding))
+
+    return lambda image, other, label: predict(params, jnp.asarray(image), jnp.asarray(other), keys.get(label, label))
+
+
+def _live_evidence(model: Model) -> set[str]:
+    """What some branch of this model takes in at all."""
+    gathers = model.texture is not None and model.texture.gather is not None
+    reads_tokens = model.shape.decoder is not None or (model.texture is not None and model.texture.decoder is not None)
+    return {"summary"} | ({"tokens"} if reads_tokens else set()) | ({"features", "image"} if gathers else set())

@@ -1,0 +1,63 @@
+"""The folder of a run: one process at a time, writable, with room for what will come."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+
+import jax
+
+from ast_jax.ownership import owning
+from ast_jax.training.overview import state_bytes
+from ast_jax.training.state import TrainState
+from ast_jax.writing import remove_leftovers
+
+_BEST_AND_UNDER_WAY = 2  # checkpoints beside the newest that are kept
+
+
+@contextmanager
+def owning_run(workdir: str | Path) -> Iterator[None]:
+    """Be the one run at work in a folder; of many processes the first one owns it for all.
+
+    Raises:
+      ValueError: another run is at work there, or the folder cannot be made or written to.
+    """
+    workdir = Path(workdir)
+    is_new = not workdir.exists()
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"--workdir={workdir}: cannot be made ({error.strerror}); name another folder.") from error
+    try:
+        with owning(workdir) if jax.process_index() == 0 else nullcontext():
+            if jax.process_index() == 0:
+                remove_leftovers(workdir)
+            yield
+    finally:
+        if is_new:
+            with suppress(OSError):  # there is something in it
+                workdir.rmdir()
+
+
+def check_room(workdir: str | Path, state: TrainState, keep: int) -> None:
+    """Whether the disk has room for the checkpoints of a run, beside those that are there already.
+
+    Args:
+      workdir: the run.
+      state: what each of them holds.
+      keep: how many of the newest are kept.
+
+    Raises:
+      ValueError: it has not.
+    """
+    workdir = Path(workdir)
+    each = state_bytes((state.params, state.opt_state, state.average)).total
+    needed = each * (keep + _BEST_AND_UNDER_WAY)
+    there = sum(path.stat().st_size for path in (workdir / "checkpoints").rglob("*") if path.is_file())
+    free = shutil.disk_usage(workdir).free
+    if needed - there > free:
+        raise ValueError(
+            f"{workdir}: the checkpoints of this run take {needed / 1e9:.2f} GB ({each / 1e9:.2f} each), and the disk "
+            f"has {free / 1e9:.2f} GB left; make room, choose another --workdir, or keep fewer "
+            f"(config.keep_checkpoints={keep})."
+        )

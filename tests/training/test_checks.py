@@ -1,0 +1,129 @@
+"""What is said before any work: every wrong value by its key."""
+
+import jax
+import pytest
+
+from ast_jax.data.pipeline import DataSource
+from ast_jax.training import memory, workdir
+from ast_jax.training.checks import check_config, check_data
+from ast_jax.training.compiled import CompileStats
+from ast_jax.training.sharding import make_layout
+from configs import cub, freeshapes, large, quickstart, shapenet
+
+
+def _change(config, key: str, value) -> None:
+    *path, last = key.split(".")
+    for part in path:
+        config = config[part]
+    with config.unlocked(), config.ignore_type():
+        config[last] = value
+
+
+def _check(config) -> None:
+    check_config(config, make_layout(config, jax.devices()[:1]))
+
+
+@pytest.mark.parametrize("module", [quickstart, cub, freeshapes, large, shapenet])
+def test_what_ships_passes(module):
+    _check(module.get_config())
+
+
+@pytest.mark.parametrize(
+    "key, value, says",
+    [
+        ("log_every", 0, "config.log_every=0: .*1 or more"),
+        ("checkpoint_every", 0, "config.checkpoint_every=0"),
+        ("eval_every", -1, "config.eval_every=-1: .*0 or more"),
+        ("keep_checkpoints", 0, "config.keep_checkpoints=0"),
+        ("batch_size", 0, "config.batch_size=0"),
+        ("accumulate_steps", 3, "batch_size=8 must be a positive multiple of .*accumulate_steps=3"),
+        ("seed", -1, "config.seed=-1"),
+        ("optimizer.learning_rate", float("nan"), "config.optimizer.learning_rate=nan"),
+        ("optimizer.learning_rate", -1e-3, "config.optimizer.learning_rate=-0.001"),
+        ("optimizer.ema_decay", 1.0, "config.optimizer.ema_decay=1.0"),
+        ("optimizer.name", "adam", "config.optimizer.name='adam': .*did you mean 'adamw'"),
+        ("optimizer.group_scale.shape", -1.0, "config.optimizer.group_scale.shape"),
+        ("optimizer.learning_rat", 1.0, "config.optimizer.learning_rat is no key .*did you mean 'learning_rate'"),
+        ("bach_size", 8, "config.bach_size is no key .*did you mean 'batch_size'"),
+        ("log_every", "often", "config.log_every='often' should be of type int"),
+        ("render.sigma", 0.0, "config.render.sigma=0.0"),
+        ("render.gamma", float("inf"), "config.render.gamma=inf"),
+        ("render.blending", "sotfmax", "config.render.blending='sotfmax': .*did you mean 'softmax'"),
+        ("data.render_size", 0, "render_size: must be at least 1"),
+        ("data.input_crop", "objct", "input_crop='objct'"),
+        ("data.augment.flp", True, "config.data.augment.flp is no key .*'flip'"),
+        ("precision.compute", "float16", "config.precision.compute='float16': choose one of float32, bfloat16"),
+        ("precision.keep_float32", "(", r"config.precision.keep_float32='\(': not a regular expression"),
+        ("sharding.rules", (("(", "data"),), r"config.sharding.rules='\(': not a regular expression"),
+        ("sharding.rules", ("batch",), "config.sharding.rules=.*give pairs"),
+        ("mesh", (("data", 2),), "asks for 2 devices"),
+        ("mesh", ("data=8",), "config.mesh=.*give pairs"),
+        ("stages", (("shap", 3),), "stage='shap': .*did you mean 'shape'"),
+        ("stages", (("shape", -3),), "stage 'shape' has -3 steps"),
+        ("stages", (("shape", 0),), "nothing to train"),
+        ("stages", ("shape", 3), "config.stages=.*give pairs"),
+        ("stages", (), "config.stages=.*give pairs"),
+        ("stage.shape.losses.iuo", 1.0, "config.stage.shape.losses='iuo': .*did you mean 'iou'"),
+        ("stage.shape.losses.iou", float("nan"), "config.stage.shape.losses.iou=nan"),
+        ("stage.shape.losses", {"iou": 0.0}, "every weight is 0"),
+        ("stage.shape.losses.keypoint", 1.0, "'keypoint' needs config.model.num_keypoints"),
+        ("stage.shape.losses.camera", 1.0, "'camera' needs config.model.camera.predict"),
+        ("stage.shape.losses.uniform_pose", 1.0, "'uniform_pose' needs config.model.camera.kind"),
+        ("model.texture.kind", "none", "'l1' needs config.model.texture.kind"),
+        ("stage.joint.trainable", ("shpae",), "config.stage.joint.trainable='shpae': .*did you mean 'shape'"),
+        ("perceptual.network", "alexnt", "config.perceptual.network='alexnt': .*did you mean 'alexnet'"),
+        ("evaluation.num_views", 0, "config.evaluation.num_views=0"),
+    ],
+)
+def test_a_wrong_value_is_named(config, key, value, says):
+    _check(config)
+    _change(config, key, value)
+    with pytest.raises(ValueError, match=says) as error:
+        _check(config)
+    assert "\n" not in str(error.value)
+
+
+def test_what_the_data_set_does_not_have_is_named(config, data_root):
+    config.model.num_keypoints = 3
+    config.stage.shape.losses.keypoint = 1.0
+    source = DataSource(data_root, "train", config.data)
+    with pytest.raises(ValueError, match="has 2 key points, but config.model.num_keypoints=3; set it to 2"):
+        check_data(source, config)
+    config.stage.shape.losses.keypoint = 0.0
+    check_data(source, config)
+    config.evaluation.split = "tset"
+    with pytest.raises(ValueError, match="config.evaluation.split='tset': .*did you mean 'test'"):
+        check_data(source, config)
+    config.evaluation.split, config.eval_every, config.best_metric = "test", 1, "loss/io"
+    with pytest.raises(ValueError, match="config.best_metric, stage shape='loss/io': .*did you mean 'loss/iou'"):
+        check_data(source, config)
+
+
+def test_more_memory_than_there_is(config, monkeypatch):
+    """A batch: 8 samples of (3 * 4096^2 + 4 * 2 views * 32^2) numbers of 4 bytes, 1.61 GB."""
+    config.data.image_size, config.data.num_threads = 4096, 1
+    assert memory.batch_bytes(config, 8) == 8 * 4 * (3 * 4096**2 + 4 * 2 * 32**2)
+    monkeypatch.setattr(memory, "available_memory", lambda: int(17e9))
+    memory.check_batches(config, 8)
+    config.data.num_threads = 4
+    with pytest.raises(ValueError, match=r"take up to 29.0 GB, and 17.0 GB .*config.data.image_size=4096"):
+        memory.check_batches(config, 8)
+
+    cpu = jax.devices("cpu")[0]
+    fits = 17_000_000_000 // jax.local_device_count()
+    sizes = dict(argument_bytes=0, output_bytes=5, alias_bytes=5)
+    memory.check_program(CompileStats("step", 1.0, temporary_bytes=fits, **sizes), cpu)
+    memory.check_program(CompileStats("step", 1.0), cpu)  # a backend that does not tell
+    with pytest.raises(ValueError, match="step: needs .*config.accumulate_steps"):
+        memory.check_program(CompileStats("step", 1.0, temporary_bytes=fits + 1000, **sizes), cpu)
+
+
+def test_a_disk_without_room_for_the_checkpoints(tmp_path, monkeypatch):
+    from ast_jax.training.state import TrainState
+
+    state = TrainState(0, jax.ShapeDtypeStruct((250_000_000,), "float32"), ())
+    free = type("Usage", (), {"free": int(3.5e9)})
+    monkeypatch.setattr(workdir.shutil, "disk_usage", lambda path: free)
+    workdir.check_room(tmp_path, state, 1)  # one, the best, and the one under way: 3 GB
+    with pytest.raises(ValueError, match=r"take 4.00 GB \(1.00 each\), and the disk has 3.50 GB.*keep_checkpoints=2"):
+        workdir.check_room(tmp_path, state, 2)
