@@ -291,7 +291,7 @@ def _cluster_on_disk(root: Path, ids: list[str]) -> np.ndarray:
 
 
 def _read_manifest(root: Path) -> dict[str, dict]:
-    """Object id -> line. A line that a crash cut short is taken out: its object is rendered again."""
+    """Object id -> line. A line that a crash cut short is ignored: its object is rendered again."""
     path = root / MANIFEST
     entries = {}
     text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
@@ -301,8 +301,6 @@ def _read_manifest(root: Path) -> dict[str, dict]:
             entries[entry["object_id"]] = {k: v for k, v in entry.items() if k not in ("cluster", "split")}
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue
-    if text and not text.endswith("\n"):  # what is appended next must not be glued to it
-        write_text(path, "".join(line + "\n" for line in text.split("\n")[:-1]))
     return entries
 
 
