@@ -166,7 +166,8 @@ def _describe(content: bytes) -> str:
 
 def _load(image: Image.Image, upright: bool, srgb: bool) -> Picture:
     kind, notices = image.format or "", []
-    orientation, scale = _orientation(image), _key_scale(image)
+    scale = _key_scale(image)  # first: EXIF data may lie behind the pixels
+    orientation = _orientation(image)
     if kind != "MPO" and _is_animated(image):  # the second picture of a phone's JPEG is a preview or a depth map
         notices.append("it has several frames or pages; the first one is used")
     image.load()
