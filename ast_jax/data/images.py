@@ -200,7 +200,7 @@ def _key_scale(image: Image.Image) -> float:
     """Of a PNG's transparent colour: it has the depth of the file, the decoded pixels have 8 bits."""
     if image.format != "PNG" or not image.tile:
         return 1.0
-    return {"RGB;16B": 1 / 256, "L;2": 85.0, "L;4": 17.0, "1": 255.0}.get(str(image.tile[0][3]), 1.0)
+    return {"RGB;16B": 1 / 256, "L;2": 85.0, "L;4": 17.0}.get(str(image.tile[0][3]), 1.0)
 
 
 def read_image(path: str | Path, *, as_stored: bool = False) -> UInt8[np.ndarray, "h w c"]:
