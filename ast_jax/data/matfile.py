@@ -1,14 +1,28 @@
 """Read MATLAB files of struct arrays, as the annotation caches of CMR and U-CMR are."""
 
+import io
+import math
+import os
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 from scipy.io import loadmat
 
+from ast_jax.limits import check_memory
+
 HDF5_HELP = (
     "is a MATLAB 7.3 (HDF5) file; in MATLAB, load it and save it again with save(name, '-v7'), "
     "or in Octave with save -v7"
 )
+
+# MATLAB 5: the header, then elements: type and size in bytes (8 bytes), data padded to 8 bytes; a size that fits into
+# the upper half of the type's word has its data in the second word. Compressed elements are not padded.
+HEADER_SIZE, COMPRESSED, MATRIX = 128, 15, 14
+CELL, STRUCT, OBJECT = 1, 2, 3
+# Cells and structs within each other; scipy reads them recursively, in C, and would end the process.
+MAX_DEPTH = 32
 
 
 def load_variable(path: Path, name: str) -> np.ndarray:
@@ -23,12 +37,13 @@ def load_variable(path: Path, name: str) -> np.ndarray:
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file.")
+    check_elements(path)
     try:
         content = loadmat(path, variable_names=[name], struct_as_record=False, squeeze_me=True)
     except NotImplementedError as error:
         raise ValueError(f"{path}: {HDF5_HELP}.") from error
     except Exception as error:  # a truncated file raises what zlib, struct or the parser like
-        raise ValueError(f"{path}: not a readable MATLAB file ({error}); download it again.") from error
+        raise _unreadable(path, error) from error
     if name not in content:
         raise ValueError(f"{path}: has no variable {name!r}; is it another file?")
     return np.asarray(content[name])
@@ -49,8 +64,141 @@ def load_structs(path: Path, name: str, needed: tuple[str, ...]) -> list:
       ValueError: see `load_variable`; or it is no struct array, or a field is missing.
     """
     structs = list(np.atleast_1d(load_variable(path, name)))
-    for number, struct in enumerate(structs, start=1):
-        missing = [field for field in needed if not hasattr(struct, field)]
+    if not structs:
+        raise ValueError(f"{path}: {name} is empty.")
+    for number, element in enumerate(structs, start=1):
+        missing = [field for field in needed if not hasattr(element, field)]
         if missing:
             raise ValueError(f"{path}: {name}({number}) has no field {', '.join(missing)}.")
     return structs
+
+
+def check_elements(path: Path) -> None:
+    """Raises a ValueError where sizes in a MATLAB 5 file lie, elements are nested deeply, or memory would not do.
+
+    Source: MathWorks, MAT-File Format, "Level 5 MAT-File Format".
+    """
+    size = os.path.getsize(path)
+    with open(path, "rb") as file:
+        header = file.read(HEADER_SIZE)
+        if 0 in header[:4] or header[124:128] not in (b"\0\1IM", b"\1\0MI"):
+            return  # MATLAB 4, whose matrices scipy cuts out of what the file has; or what scipy refuses
+        order = "<" if header.endswith(b"IM") else ">"
+        try:
+            inflated = 0
+            while file.tell() < size:
+                start, kind, length, _ = _tag(file, order, size)
+                if kind == COMPRESSED:
+                    stream = io.BufferedReader(_Inflated(file, length))
+                    inflated += _check_element(stream, order, None)
+                    check_memory(path, inflated)
+                elif kind == MATRIX:
+                    file.seek(start)
+                    _check_element(file, order, size)
+                file.seek(start + 8 + length)
+        except (zlib.error, struct.error, EOFError) as error:
+            raise _unreadable(path, error) from error
+        except ValueError as error:
+            raise error if str(error).startswith(f"{path}: ") else _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> ValueError:
+    return ValueError(f"{path}: not a readable MATLAB file ({error}); download it again.")
+
+
+def _tag(file: io.BufferedIOBase, order: str, end: int | None) -> tuple[int, int, int, bytes]:
+    """Where an element begins, its type, its size, and the data of a small one."""
+    start = file.tell()
+    word = file.read(8)
+    if len(word) < 8:
+        raise EOFError("it is cut short")
+    kind, length = struct.unpack(f"{order}II", word)
+    small = kind >> 16
+    if small:
+        kind, length = kind & 0xFFFF, small
+        if length > 4:
+            raise ValueError(f"an element at byte {start} has a size that cannot be")
+    elif end is not None and start + 8 + length > end:
+        raise ValueError(f"an element at byte {start} says {length} bytes, {end - start - 8} are left")
+    return start, kind, length, word[4:] if small else b""
+
+
+def _check_element(file: io.BufferedIOBase, order: str, end: int | None) -> int:
+    """Walks over a matrix and all that it holds; returns where it ends."""
+    start, kind, length, _ = _tag(file, order, end)
+    last = start + 8 + length
+    ends = [last] if kind == MATRIX else []
+    position = start + 8 if ends else last
+    # Of each matrix that is open: how many elements it has had, and what it is.
+    opened = [[0, 0]] if ends else []
+    while ends:
+        if position >= ends[-1]:
+            ends.pop(), opened.pop()
+            continue
+        position = _forward(file, position)
+        _, kind, length, small = _tag(file, order, ends[-1])
+        number = opened[-1][0]
+        opened[-1][0] += 1
+        if kind == MATRIX and not small:
+            if len(ends) >= MAX_DEPTH:
+                raise ValueError(f"cells or structs nested more than {MAX_DEPTH} deep")
+            ends.append(position + 8 + length)
+            opened.append([0, 0])
+            position += 8
+            continue
+        if number == 0 and length >= 4 and not small:  # the flags of the matrix: its class is the lowest byte
+            opened[-1][1] = struct.unpack(f"{order}I", _exactly(file, 4))[0] & 0xFF
+        elif number == 1 and opened[-1][1] in (CELL, STRUCT, OBJECT):
+            count = length // 4
+            if count > 64:
+                raise ValueError("a matrix of more than 64 dimensions")
+            sizes = struct.unpack(f"{order}{count}i", (small or _exactly(file, 4 * count))[: 4 * count])
+            if min(sizes, default=0) < 0 or math.prod(sizes) * 8 > ends[-1] - position:
+                raise ValueError(f"a cell or struct array of {' x '.join(map(str, sizes))} is larger than its bytes")
+        position += 8 if small else 8 + (length + 7) // 8 * 8
+    _forward(file, last)
+    return last
+
+
+def _exactly(file: io.BufferedIOBase, count: int) -> bytes:
+    data = file.read(count)
+    if len(data) < count:
+        raise EOFError("it is cut short")
+    return data
+
+
+def _forward(file: io.BufferedIOBase, position: int) -> int:
+    """Goes on to a place, reading where there is no seeking."""
+    if file.seekable():
+        return file.seek(position)
+    while file.tell() < position:
+        _exactly(file, min(2**20, position - file.tell()))
+    return position
+
+
+class _Inflated(io.RawIOBase):
+    """What a compressed element of a file holds, in the memory of a piece."""
+
+    def __init__(self, file: io.BufferedIOBase, length: int):
+        self._file, self._left, self._place = file, length, 0
+        self._inflate = zlib.decompressobj()
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._place
+
+    def readinto(self, buffer) -> int:
+        data = b""
+        while not data and not self._inflate.eof:
+            packed = self._inflate.unconsumed_tail
+            if not packed:
+                packed = self._file.read(min(2**16, self._left))
+                self._left -= len(packed)
+                if not packed:
+                    raise EOFError("a compressed element is cut short")
+            data = self._inflate.decompress(packed, len(buffer))
+        buffer[: len(data)] = data
+        self._place += len(data)
+        return len(data)
