@@ -384,7 +384,10 @@ def _read(path: str | Path, reader: Callable[[Path], dict], what: str) -> dict:
     if not path.is_file():
         raise ValueError(f"{path} does not exist; give the path of {what}")
     try:
-        return reader(path)
+        tree = reader(path)
+        if not isinstance(tree, dict):
+            raise ValueError(f"it holds a {type(tree).__name__}, not a dictionary")
+        return tree
     except Exception as error:  # a broken pickle may raise anything at all
         reason = str(error).removeprefix(f"{path}: ") or type(error).__name__
         raise ValueError(f"{path} cannot be read as {what}: {reason}") from error

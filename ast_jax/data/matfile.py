@@ -29,7 +29,7 @@ def load_variable(path: Path, name: str) -> np.ndarray:
     """One variable, with axes of length one removed; structs become objects with attributes.
 
     Args:
-      path: of the file, MATLAB 4 to 7.2.
+      path: of the file, MATLAB 5 to 7.2.
       name: of the variable.
 
     Raises:
@@ -40,8 +40,6 @@ def load_variable(path: Path, name: str) -> np.ndarray:
     check_elements(path)
     try:
         content = loadmat(path, variable_names=[name], struct_as_record=False, squeeze_me=True)
-    except NotImplementedError as error:
-        raise ValueError(f"{path}: {HDF5_HELP}.") from error
     except Exception as error:  # a truncated file raises what zlib, struct or the parser like
         raise _unreadable(path, error) from error
     if name not in content:
@@ -81,9 +79,11 @@ def check_elements(path: Path) -> None:
     size = os.path.getsize(path)
     with open(path, "rb") as file:
         header = file.read(HEADER_SIZE)
-        if 0 in header[:4] or header[124:128] not in (b"\0\1IM", b"\1\0MI"):
-            return  # MATLAB 4, whose matrices scipy cuts out of what the file has; or what scipy refuses
-        order = "<" if header.endswith(b"IM") else ">"
+        order = {b"\0\1IM": "<", b"\1\0MI": ">"}.get(header[124:128])
+        if header[124:128] in (b"\0\2IM", b"\2\0MI"):
+            raise ValueError(f"{path}: {HDF5_HELP}.")
+        if order is None or 0 in header[:4]:  # MATLAB 4 knows no structs, so these files are none of it
+            raise ValueError(f"{path}: not a readable MATLAB file (no header of MATLAB 5 to 7.2); download it again.")
         try:
             inflated = 0
             while file.tell() < size:

@@ -7,6 +7,7 @@ their mutated insides, too: else no mutation would come past the checksum.
 import io
 import json
 import pickle
+import shutil
 import struct
 import tarfile
 import zipfile
@@ -53,6 +54,7 @@ def tar_of(members: dict[str, bytes], mode: str = "w", form: int = tarfile.GNU_F
     with tarfile.open(fileobj=buffer, mode=mode, format=form) as archive:
         for name, content in members.items():
             info = tarfile.TarInfo(name)
+            info.type = tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
             info.size, info.pax_headers = len(content), {"comment": "one", "mtime": "1.5"}
             archive.addfile(info, io.BytesIO(content))
     return buffer.getvalue()
@@ -178,17 +180,27 @@ def archives(folder: Path) -> Case:
         "a.tar.xz": tar_of(TREE, "w:xz"),
     }
     paths = [written(folder / name, content) for name, content in contents.items()]
-    return paths, lambda: [unpack(path, folder / "target") for path in paths]
+    return paths, lambda: [_afresh(unpack, path) for path in paths]
+
+
+def _afresh(unpacker: Callable, path: Path) -> None:
+    """Unpacks into an empty folder, and nowhere else."""
+    target = path.parent / "target"
+    shutil.rmtree(target, ignore_errors=True)
+    around = {path.name for path in path.parent.iterdir()} | {"target"}
+    unpacker(path, target)
+    assert {path.name for path in path.parent.iterdir()} <= around and not (path.parent.parent / "a.txt").exists()
 
 
 def packages(folder: Path) -> Case:
     paths = [written(folder / f"{k}.deb", deb_of(TREE, mode)) for k, mode in enumerate(("w", "w:gz", "w:xz"))]
-    return paths, lambda: [unpack_archive(path, folder / "target", ("data/", "b")) for path in paths]
+    return paths, lambda: [_afresh(unpack_archive, path) for path in paths]
 
 
 def furniture(folder: Path) -> Case:
-    lines = "license=free\nname#1=Chair\ncategory#1=Seats\nmodel#1=/m/chair/chair.obj\nwidth#1=50\ndepth#1=50\nheight#1=90\n"
-    catalogue = written(folder / CATALOGUE, (lines + "modelRotation#1=1 0 0 0 1 0 0 0 1\ncreator#1=me\n").encode())
+    lines = "license=free\nname#1=Chair\ncategory#1=Seats\nmodel#1=/m/chair/chair.obj\nwidth#1=50\ndepth#1=50\n"
+    lines += "height#1=90\nmodelRotation#1=1 0 0 0 1 0 0 0 1\ncreator#1=me\n"
+    catalogue = written(folder / CATALOGUE, lines.encode())
     path = folder / "a.sh3f"
 
     def read():
@@ -221,7 +233,7 @@ def texts(folder: Path) -> Case:
 
 
 def own_annotations(folder: Path) -> Case:
-    numbers = {"K": (np.eye(3) * 30).tolist(), "R": np.eye(3).tolist(), "t": [0, 0, 3]}
+    numbers = {"K": np.diag([30, 30, 1]).tolist(), "R": np.eye(3).tolist(), "t": [0, 0, 3]}
     own = {"rotation": np.eye(3).tolist(), "translation": [0, 0, -3], "focal": [2, 2], "principal": [0, 0]}
     cameras = written(folder / "cameras.json", json.dumps({"cameras": {"a.jpg": numbers, "b.jpg": own}}).encode())
     points = {"names": ["x", "y"], "keypoints": {"a.jpg": [[1, 2, 1], [3, 4, 0]]}}
@@ -373,6 +385,9 @@ CASES = [
     shapenet_occnet,
     shapenet_nmr,
 ]
+EXAMPLES = pytest.mark.parametrize(
+    "examples", [pytest.param(300, id="300"), pytest.param(20_000, marks=pytest.mark.slow, id="20000")]
+)
 JSON_CASES = [index, texts, own_annotations, coco, run_lengths]
 # Messages about an object itself; whoever asked for it says which one it is.
 BARE = [cub, cmr_cache, shapenet_dvr, shapenet_occnet, shapenet_nmr, coco]
