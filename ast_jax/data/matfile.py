@@ -5,6 +5,7 @@ import math
 import os
 import struct
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,10 @@ HDF5_HELP = (
 # MATLAB 5: the header, then elements: type and size in bytes (8 bytes), data padded to 8 bytes; a size that fits into
 # the upper half of the type's word has its data in the second word. Compressed elements are not padded.
 HEADER_SIZE, COMPRESSED, MATRIX = 128, 15, 14
-CELL, STRUCT, OBJECT = 1, 2, 3
+CELL, STRUCT, OBJECT = HOLDERS = 1, 2, 3
+CHARACTERS, SPARSE, COMPLEX = 4, 5, 0x800
+# Of numbers and text; of matrices. Others are indices beyond a list of scipy's, in C.
+DATA_TYPES, CLASSES = (1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 16, 17, 18), range(1, 16)
 # Cells and structs within each other; scipy reads them recursively, in C, and would end the process.
 MAX_DEPTH = 32
 
@@ -123,41 +127,80 @@ def _tag(file: io.BufferedIOBase, order: str, end: int | None) -> tuple[int, int
     return start, kind, length, word[4:] if small else b""
 
 
+@dataclass
+class _Matrix:
+    """A matrix of which not all parts are read yet.
+
+    Args:
+      end: where it ends.
+      parts: how many elements it has had.
+      kind: its class.
+      expected: how many parts scipy will read, whatever the sizes say.
+    """
+
+    end: int
+    parts: int = 0
+    kind: int = 0
+    expected: int = 0
+    count: int = 0
+    name_length: int = 0
+
+
 def _check_element(file: io.BufferedIOBase, order: str, end: int | None) -> int:
     """Walks over a matrix and all that it holds; returns where it ends."""
-    start, kind, length, _ = _tag(file, order, end)
-    last = start + 8 + length
-    ends = [last] if kind == MATRIX else []
-    position = start + 8 if ends else last
-    # Of each matrix that is open: how many elements it has had, and what it is.
-    opened = [[0, 0]] if ends else []
-    while ends:
-        if position >= ends[-1]:
-            ends.pop(), opened.pop()
+    start, kind, length, small = _tag(file, order, end)
+    if kind != MATRIX or small:
+        raise ValueError(f"an element of type {kind} where a matrix was expected")
+    position, last = start + 8, start + 8 + length
+    opened = [_Matrix(last)]
+    while opened:
+        parent = opened[-1]
+        if position >= parent.end:
+            if parent.parts and parent.parts != parent.expected:
+                raise ValueError(f"a matrix of class {parent.kind} has {parent.parts} parts, not {parent.expected}")
+            opened.pop()
             continue
         position = _forward(file, position)
-        _, kind, length, small = _tag(file, order, ends[-1])
-        number = opened[-1][0]
-        opened[-1][0] += 1
+        _, kind, length, small = _tag(file, order, parent.end)
+        parent.parts += 1
         if kind == MATRIX and not small:
-            if len(ends) >= MAX_DEPTH:
-                raise ValueError(f"cells or structs nested more than {MAX_DEPTH} deep")
-            ends.append(position + 8 + length)
-            opened.append([0, 0])
+            if parent.kind not in HOLDERS or len(opened) >= MAX_DEPTH:
+                raise ValueError(f"a matrix within one of class {parent.kind}, {len(opened)} deep")
+            opened.append(_Matrix(position + 8 + length))
             position += 8
-            continue
-        if number == 0 and length >= 4 and not small:  # the flags of the matrix: its class is the lowest byte
-            opened[-1][1] = struct.unpack(f"{order}I", _exactly(file, 4))[0] & 0xFF
-        elif number == 1 and opened[-1][1] in (CELL, STRUCT, OBJECT):
-            count = length // 4
-            if count > 64:
-                raise ValueError("a matrix of more than 64 dimensions")
-            sizes = struct.unpack(f"{order}{count}i", (small or _exactly(file, 4 * count))[: 4 * count])
-            if min(sizes, default=0) < 0 or math.prod(sizes) * 8 > ends[-1] - position:
-                raise ValueError(f"a cell or struct array of {' x '.join(map(str, sizes))} is larger than its bytes")
-        position += 8 if small else 8 + (length + 7) // 8 * 8
+        else:
+            if kind not in DATA_TYPES:
+                raise ValueError(f"an element of type {kind}")
+            _check_part(file, order, parent, length, small, parent.end - position)
+            position += 8 if small else 8 + (length + 7) // 8 * 8
     _forward(file, last)
     return last
+
+
+def _check_part(file: io.BufferedIOBase, order: str, parent: _Matrix, length: int, small: bytes, left: int) -> None:
+    """What scipy believes of a matrix: its class, its sizes, the length of the names of its fields."""
+    kind, words = parent.kind, length // 4
+    if parent.parts == 1:
+        flags = struct.unpack(f"{order}I", (small or _exactly(file, 4)))[0]
+        parent.kind = flags & 0xFF
+        if parent.kind not in CLASSES:
+            raise ValueError(f"a matrix of class {parent.kind}")
+        numbers = {CELL: 0, STRUCT: 0, OBJECT: 0, CHARACTERS: 1, SPARSE: 3}.get(parent.kind, 1)
+        parent.expected = 3 + numbers + (bool(flags & COMPLEX) if parent.kind >= SPARSE else 0)
+    elif parent.parts == 2:
+        if words > MAX_DEPTH:
+            raise ValueError(f"a matrix of {words} dimensions")
+        sizes = struct.unpack(f"{order}{words}i", (small or _exactly(file, 4 * words))[: 4 * words])
+        parent.count = math.prod(sizes)
+        if min(sizes, default=0) < 0 or (kind in HOLDERS and parent.count * 8 > left):
+            raise ValueError(f"an array of {' x '.join(map(str, sizes))} is larger than its bytes")
+        parent.expected += parent.count if kind == CELL else 0
+    elif parent.parts == {STRUCT: 4, OBJECT: 5}.get(kind):
+        parent.name_length = struct.unpack(f"{order}i", small or _exactly(file, 4))[0] if words == 1 else 0
+        if parent.name_length < 1:
+            raise ValueError("names of fields without a length")
+    elif parent.parts == {STRUCT: 5, OBJECT: 6}.get(kind):
+        parent.expected += parent.parts - 3 + parent.count * (length // parent.name_length)
 
 
 def _exactly(file: io.BufferedIOBase, count: int) -> bytes:
