@@ -50,6 +50,12 @@ def check_zip(name: str | Path, members: Iterable[zipfile.ZipInfo], packed: int)
                 f"{name}: its member {info.filename!r} is compressed by method {info.compress_type}, only deflate can "
                 "be read; unpack it and give the folder."
             )
+        stored = info.compress_type == zipfile.ZIP_STORED and info.file_size != info.compress_size
+        if stored or info.header_offset + info.compress_size > packed:
+            raise ValueError(
+                f"{name}: its member {info.filename!r} says {info.compress_size} bytes for {info.file_size}, the whole "
+                f"archive has {packed}; it is cut short or damaged."
+            )
         if info.filename in seen:
             raise ValueError(f"{name}: refused, its member {info.filename!r} comes twice.")
         seen.add(info.filename)

@@ -105,7 +105,7 @@ class NpzRows:
     def _open(self) -> None:
         archive = zipfile.ZipFile(self.path)
         info = archive.infolist()[0]
-        check_zip(self.path, [info], max(os.path.getsize(self.path), info.file_size // 1000))
+        check_zip(self.path, [info], os.path.getsize(self.path))
         self._file = archive.open(info)
         self.shape, fortran, self.dtype = read_header(self._file, info, self.path)
         if fortran or not self.shape:

@@ -33,7 +33,8 @@ refs 4
 3 0 1
 kids 0
 """
-OBJ = "mtllib a.mtl\nv 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 1\nvt 0 0\nvt 1 1\nvn 0 0 1\nusemtl m\nf 1/1/1 2/2/1 3 4\nf -4 -3 -2\n"
+OBJ = "mtllib a.mtl\nv 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 1\nvt 0 0\nvt 1 1\nvn 0 0 1\nusemtl m\n"
+OBJ += "f 1/1/1 2/2/1 3 4\nf -4 -3 -2\n"
 OFF = "OFF\n4 2 0\n0 0 0\n1 0 0\n1 1 0\n0 1 1\n3 0 1 2 255 0 0\n4 0 1 2 3\n"
 
 
