@@ -37,7 +37,7 @@ _STORAGE_DTYPES = {
     "BoolStorage": np.dtype("?"),
 }
 # Of a tensor (torch's own limit); of all that a file holds.
-MAX_DIMENSIONS, MAX_NODES = 64, 1_000_000
+MAX_DIMENSIONS, MAX_NODES = 64, 300_000
 TOO_MANY = f"it has more than {MAX_NODES:,} arrays, lists and numbers"
 ENCODINGS = ("latin1", "latin-1", "utf-8", "ascii")
 _PLAIN_KINDS = "fiub"  # float, signed, unsigned, bool: nothing that holds a Python object
