@@ -12,8 +12,17 @@ ROOT = Path(__file__).resolve().parents[1]
 # The networks behind perceptual distances: shared by the losses and the metrics, above nothing but the weights.
 PERCEPTUAL = ("ast_jax.perceptual", "ast_jax.perceptual_weights")
 
-# What every room may need: whole files, one owner of a folder, near matches. They import nothing but each other.
-GROUND = ("ast_jax.writing", "ast_jax.process", "ast_jax.ownership", "ast_jax.near_match", "ast_jax.command_line")
+# What every room may need: whole files, what files of others may cost, one owner of a folder, near matches. They import
+# nothing but each other.
+GROUND = (
+    "ast_jax.writing",
+    "ast_jax.limits",
+    "ast_jax.npz",
+    "ast_jax.process",
+    "ast_jax.ownership",
+    "ast_jax.near_match",
+    "ast_jax.command_line",
+)
 
 # room -> what it may import of ours, beside itself
 ALLOWED = {
