@@ -8,7 +8,7 @@ known only at run time; rows that are equal are found by hashing, in a time that
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt
 
 from render.arrays import Array, to_float
 from render.mesh import gather_corners
@@ -19,7 +19,7 @@ _SLOTS = 2
 _ROUNDING = 4.0
 
 
-def first_alike(keys: Int[Array, "n k"]) -> Int[jax.Array, " n"]:
+def first_alike(keys: UInt[Array, "n k"]) -> Int[jax.Array, " n"]:
     """For each row the lowest index of an equal row.
 
     In each round the lowest row of each slot of a hash table claims all that equal it; others wait for the next round,
