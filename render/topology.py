@@ -109,7 +109,7 @@ def edges_of_faces(
             place[:, :1, None] >= 0
         )
 
-    apart = jnp.all(place == jnp.arange(place.shape[1], dtype=jnp.int32))
+    apart = jnp.all(place == jnp.arange(place.shape[1], dtype=jnp.int32)[None])
     return jax.lax.cond(apart, by_index, by_place)
 
 
