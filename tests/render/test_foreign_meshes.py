@@ -1,5 +1,7 @@
 """Meshes as files have them: faces with vertices of their own, faces twice, faces without area, far from the camera."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,13 +32,16 @@ def ball(seed=0, batch=2):
     return jnp.asarray(points, jnp.float32), faces, jnp.asarray(rng.random((batch, len(faces), 1, 1, 3)), jnp.float32)
 
 
-def draw(points, faces, colours, rule, **options):
-    camera = orbit(np.full(len(points), 2.5), 0.3, np.arange(float(len(points))), 0.5)
-    picture = render(
-        Mesh(points, faces), camera, SIZE, texture=FaceTexels(colours), blending=rule, background=SKY, sigma=1e-3,
-        **options,
-    )  # fmt: skip
-    return picture.rgb, picture.alpha, picture.depth, picture.face_id
+def draw(points, faces, colours, rule):
+    return draw_mesh(Mesh(points, faces), colours, rule)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def draw_mesh(mesh, colours, rule):
+    batch = len(mesh.vertices)
+    camera = orbit(np.full(batch, 2.5), 0.3, np.arange(float(batch)), 0.5)
+    options = dict(texture=FaceTexels(colours), blending=rule, background=SKY, sigma=1e-3)
+    return tuple(render(mesh, camera, SIZE, **options))[:3]
 
 
 def check_same(found, wanted, atol):
@@ -62,7 +67,7 @@ def test_vertices_of_their_own_make_no_silhouettes(faces_are_data):
         return draw(points, faces, colours, "antialias")
 
     def loss(function, points):
-        rgb, alpha, *_ = function(points)
+        rgb, alpha, _ = function(points)
         return jnp.sum(jnp.append(rgb, alpha[..., None], axis=-1) * weights)
 
     wanted = shared(points)
@@ -114,9 +119,8 @@ def test_an_edge_of_three_faces_is_a_silhouette_where_nothing_goes_on(float64):
     picture, face_id, depth = reference.painted(clip, faces, SIZE, shader(texture, faces, 0), np.array(SKY))
     assert set(np.unique(face_id)) == {-1, 0, 1} or set(np.unique(face_id)) == {-1, 0, 1, 2}
     wanted = reference.antialias(picture, face_id, depth, clip, faces)
-    found = render(
-        Mesh(jnp.asarray(points[None]), faces), camera, SIZE, texture=texture, blending="antialias", background=SKY
-    )
+    draw = jax.jit(functools.partial(render, image_size=SIZE, blending="antialias", background=SKY))
+    found = draw(Mesh(jnp.asarray(points[None]), faces), camera, texture=texture)
     np.testing.assert_allclose(jnp.append(found.rgb[0], found.alpha[0, ..., None], -1), wanted, atol=1e-10)
 
 
@@ -195,7 +199,8 @@ def test_softmax_beyond_the_far_plane_agrees_with_brute_force(float64):
     texture = VertexColours(np.random.default_rng(0).random((1, points.shape[1], 3)))
     camera = CAMERAS["far"](136.6)
     options = dict(sigma=2e-3, gamma=3e-3, cutoff=1e-10)
-    found = render(Mesh(points.astype(jnp.float64), faces), camera, SIZE, texture=texture, background=SKY, **options)
+    draw = jax.jit(functools.partial(render, image_size=SIZE, background=SKY, **options))
+    found = draw(Mesh(points.astype(jnp.float64), faces), camera, texture=texture)
     clip = project(camera, np.asarray(points, np.float64))[0]
     wanted = reference.softmax(
         clip, faces, SIZE, shader(texture, faces, 0), near=0.1, far=100.0, background=np.array(SKY), **options

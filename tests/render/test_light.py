@@ -1,3 +1,4 @@
+import functools
 import inspect
 
 import jax
@@ -239,10 +240,8 @@ def test_a_highlight_on_a_large_face_is_that_of_each_pixel(float64):
     albedo = rng.random(3)
     texture = VertexColours(jnp.broadcast_to(jnp.asarray(albedo), (1, 4, 3)))
     for blending in ("hard", "layered"):
-        picture = render(
-            Mesh(jnp.asarray(points[None]), faces), camera, size, texture=texture, light=light, shading="flat",
-            blending=blending, sigma=1e-6,
-        )  # fmt: skip
+        draw = jax.jit(functools.partial(render, image_size=size, blending=blending, shading="flat", sigma=1e-6))
+        picture = draw(Mesh(jnp.asarray(points[None]), faces), camera, texture=texture, light=light)
         seen = np.asarray(picture.face_id[0]) >= 0
         # The ray of a pixel meets the plane y = -1 where its depth is -1 / y.
         ray = reference.pixel_centres(size)[seen]
