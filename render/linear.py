@@ -27,7 +27,9 @@ def linear_map(apply: Callable, transpose: Callable, residuals: Tree, vector: Tr
     """
     # Added zeros change nothing, but under `shard_map` all then differs between devices, as it must together.
     zero = 0 * (jax.tree.leaves(result)[0].reshape(-1)[0] > 0)
-    vector = jax.tree.map(lambda part: part + zero.astype(part.dtype), vector)
+    residuals, vector = jax.tree.map(
+        lambda part: part | (zero > 0) if part.dtype == bool else part + zero.astype(part.dtype), (residuals, vector)
+    )
     # The solution of x = vector, y - apply(x) = 0: the only linear operation whose transpose jax lets us give. The
     # zeros are made from the vector, since all of the right-hand side must be linear in it.
     one = jax.tree.leaves(vector)[0].reshape(-1)[0]
