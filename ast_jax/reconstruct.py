@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from ast_jax.data.crop import crop_to_mask
+from ast_jax.data.names import printable
 from ast_jax.data.photo import load_photo
 from ast_jax.data.photo_list import list_photos
 from ast_jax.data.pipeline import checked_config, photo_input
@@ -248,7 +249,7 @@ def reconstruct_files(
         for notice in result.notices:
             logging.info("%s: %s", image, notice)
         report.add(row, result.notices)
-    report.finish([_shown(line) for line in notices], problems)
+    report.finish([printable(line) for line in notices], problems)
     return problems
 
 
@@ -276,7 +277,7 @@ class _Report:
         self._notices += left_out
         if self._rows:
             self._write([Text("Not reconstructed", problems)] if problems else [])
-            print(f"wrote {_shown(str(self._folder.path / self._name(0)))}")
+            print(f"wrote {printable(str(self._folder.path / self._name(0)))}")
 
     @staticmethod
     def _name(page: int) -> str:
@@ -299,9 +300,4 @@ def _one_line(image: Path, error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     if not isinstance(error, (ValueError, OSError)):
         text = f"{type(error).__name__}: {text}"
-    return _shown(text if str(image) in text else f"{image}: {text}")
-
-
-def _shown(text: str) -> str:
-    """Text that can be written: names of files may have bytes that are none."""
-    return text.encode(errors="backslashreplace").decode()
+    return printable(text if str(image) in text else f"{image}: {text}")

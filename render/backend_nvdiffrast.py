@@ -28,6 +28,7 @@ from render.blending import hard
 from render.rasterize import Fragments, attach, global_index, pixel_grid
 from render.scene import Scene, Softness, paint
 from render.screen import ScreenFaces, check_scene, depth_of_clip, to_screen
+from render.topology import coincident_vertices
 
 INSTALL = (
     "pip install torch setuptools wheel ninja && "
@@ -179,7 +180,11 @@ def blend_antialias(
     colour = paint(scene, face_id)
     image = jnp.concatenate([colour, (face_id >= 0)[..., None].astype(colour.dtype)], axis=-1)
     fragments = attach(scene.screen, face_id, scene.pixels)
-    image = antialias(image, fragments, scene.vertices_clip, scene.mesh.faces, face_mask=scene.mesh.face_mask)
+    # nvdiffrast knows edges by the numbers of their vertices: one number for all vertices at one place.
+    place = coincident_vertices(scene.mesh.vertices)
+    faces = jnp.broadcast_to(jnp.asarray(scene.mesh.faces), (scene.batch, *scene.mesh.faces.shape[-2:]))
+    faces = jax.vmap(lambda place, faces: place[faces])(place, faces)
+    image = antialias(image, fragments, scene.vertices_clip, faces, face_mask=scene.face_mask)
     return image[..., :3], image[..., 3]
 
 

@@ -85,10 +85,15 @@ class PerspectiveCamera:
         """The centre of the camera in world space, `-R^T t`."""
         return -_rotate(jnp.swapaxes(self.rotation, -1, -2), self.translation[..., None, :])[..., 0, :]
 
+    def eye_vectors(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v 3"]:
+        """Vectors from world points to the centre of the camera. Unlike directions they are linear in the points, so
+        that they may be interpolated over a face."""
+        return jnp.expand_dims(self.position_world, -2) - _bounded(points_world)
+
     def to_viewer(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v 3"]:
         """Unit directions from world points to the centre of the camera; zero, with finite gradients, in the
         centre itself."""
-        return _normalise(jnp.expand_dims(self.position_world, -2) - _bounded(points_world))
+        return _normalise(self.eye_vectors(points_world))
 
 
 @pytree
@@ -127,6 +132,10 @@ class OrthographicCamera:
         xy = view[..., :2] * jnp.expand_dims(self.scale, -2) + jnp.expand_dims(self.principal, -2)
         z = (-2.0 * view[..., 2:] - (self.far + self.near)) / (self.far - self.near)
         return jnp.concatenate([xy, z, jnp.ones_like(z)], axis=-1)
+
+    def eye_vectors(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v 3"]:
+        """`to_viewer`: the eye is infinitely far away."""
+        return self.to_viewer(points_world)
 
     def to_viewer(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v 3"]:
         """The unit direction against the rays, the same for all points."""
@@ -182,6 +191,10 @@ class WeakPerspectiveCamera:
     def project(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v 4"]:
         """World points in clip space with w = 1; z maps depth near..far linearly to -1..1."""
         return self.orthographic().project(points_world)
+
+    def eye_vectors(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v 3"]:
+        """`to_viewer`: the eye is infinitely far away."""
+        return self.to_viewer(points_world)
 
     def to_viewer(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v 3"]:
         """The unit direction against the rays, the same for all points."""

@@ -19,6 +19,7 @@ from render.distance import (
     signed_squared_distance,
     triangle_table,
 )
+from render.linear import linear_map, without_second_derivatives
 from render.rasterize import nearest_faces
 from render.screen import ScreenFaces, check_scene, soft_box, to_screen
 from render.worklist import Canvas, Pairs, Pixel
@@ -117,7 +118,7 @@ class _Settings(NamedTuple):
     falloff: Falloff
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _transparency(settings: _Settings, corners, work, sigma):
     """Product over faces of 1 - p, flat."""
     table, canvas = triangle_table(corners), settings.canvas
@@ -140,12 +141,34 @@ def _transparency(settings: _Settings, corners, work, sigma):
     return worklist.walk(work, canvas, step, jnp.ones(canvas.size, corners.dtype))
 
 
-def _transparency_forward(settings, corners, work, sigma):
-    product = _transparency(settings, corners, work, sigma)
-    return product, (corners, work, sigma, product)
+@_transparency.defjvp
+def _transparency_jvp(settings: _Settings, primals, tangents):
+    primals = without_second_derivatives(primals)
+    product = _transparency(settings, *primals)
+    rules = (functools.partial(rule, settings) for rule in (_transparency_tangent, _transparency_gradient))
+    return product, linear_map(*rules, (*primals, product), tangents[0], product)
 
 
-def _transparency_backward(settings, saved, cotangent):
+def _transparency_tangent(settings: _Settings, saved, tangent):
+    """How the product changes as the corners move."""
+    corners, work, sigma, product = saved
+    table = triangle_table(corners)
+
+    def step(pairs: Pairs, change):
+        rows, moves = (worklist.take_rows(part, pairs.face) for part in (table, tangent))
+
+        def at_pixel(pixel: Pixel, change):
+            pull = _pull(settings, rows, pairs, pixel, sigma, 1.0)
+            term = sum(slope * move for slope, move in zip(pull, moves))
+            return change.at[pixel.index].add(term, mode="promise_in_bounds")
+
+        return worklist.each_pixel(pairs, settings.canvas, at_pixel, change, corners.dtype)
+
+    return worklist.walk(work, settings.canvas, step, jnp.zeros_like(product)) * product / sigma
+
+
+def _transparency_gradient(settings: _Settings, saved, cotangent):
+    """The transpose of `_transparency_tangent`."""
     corners, work, sigma, product = saved
     table = triangle_table(corners)
     incoming = cotangent * product / sigma
@@ -154,17 +177,22 @@ def _transparency_backward(settings, saved, cotangent):
         rows = worklist.take_rows(table, pairs.face)
 
         def at_pixel(pixel: Pixel, sums):
-            position = worklist.once(pairs.face, lambda: border_position(rows, pixel.x, pixel.y))
-            distance = distance_at(rows, pixel.x, pixel.y, position)
-            scale = _relative_slope(settings, distance, sigma) * worklist.take(incoming, pixel)
-            updates = distance_gradient(rows, pixel.x, pixel.y, position, scale)
+            updates = _pull(settings, rows, pairs, pixel, sigma, worklist.take(incoming, pixel))
             return tuple(total + update for total, update in zip(sums, updates))
 
         start = worklist.zeros(pairs, 6, corners.dtype)
         sums = worklist.each_pixel(pairs, settings.canvas, at_pixel, start, corners.dtype)
         return worklist.add_rows(gradient, pairs, jnp.stack(sums))
 
-    return worklist.walk(work, settings.canvas, step, jnp.zeros_like(corners)), None, None
+    return worklist.walk(work, settings.canvas, step, jnp.zeros_like(corners))
+
+
+def _pull(settings: _Settings, rows, pairs: Pairs, pixel: Pixel, sigma, factor) -> tuple[jax.Array, ...]:
+    """A factor times `sigma d log(1 - p) / d(corner)`, for the six coordinates."""
+    position = worklist.once(pairs.face, lambda: border_position(rows, pixel.x, pixel.y))
+    distance = distance_at(rows, pixel.x, pixel.y, position)
+    scale = _relative_slope(settings, distance, sigma) * factor
+    return distance_gradient(rows, pixel.x, pixel.y, position, scale)
 
 
 def _relative_slope(settings: _Settings, distance, sigma) -> jax.Array:
@@ -177,6 +205,3 @@ def _relative_slope(settings: _Settings, distance, sigma) -> jax.Array:
     relative = jnp.maximum(distance / sigma, 1e-30)
     near = (distance > 0) & (relative < reach_in_sigmas(settings.cutoff, settings.falloff))
     return jnp.where(near, 1.0 / jnp.expm1(jnp.where(near, relative, 1.0)), 0.0)
-
-
-_transparency.defvjp(_transparency_forward, _transparency_backward)

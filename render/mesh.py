@@ -179,34 +179,6 @@ def edge_face_pairs(faces: Int[np.ndarray, "f 3"]) -> Int[np.ndarray, "e 2"]:
     return np.stack([face[:-1][same], face[1:][same]], axis=1).astype(np.int32)
 
 
-def opposite_corners(faces: Int[Array, "f 3"]) -> Int[jax.Array, "f 3"]:
-    """The corner across each edge: what the neighbouring face has that the edge has not.
-
-    Args:
-        faces: triangle indices; faces with a negative index have no neighbours.
-
-    Returns:
-        For the edge from corner i to corner i + 1 the number `3 face + corner` of the opposite corner; -1 at a
-        boundary and where more than two faces meet.
-    """
-    faces = jnp.asarray(faces)
-    if faces.shape[0] == 0:
-        return jnp.zeros((0, 3), jnp.int32)
-    ends = jnp.stack([faces, jnp.roll(faces, -1, axis=1)], axis=-1).reshape(-1, 2)
-    low, high = jnp.min(ends, axis=1), jnp.max(ends, axis=1)
-    order = jnp.lexsort((high, low))
-    edges = jnp.stack([low, high], axis=1)[order]
-    same = jnp.all(edges[1:] == edges[:-1], axis=1) & (edges[1:, 0] >= 0)
-    same_as_last, same_as_next = jnp.pad(same, (1, 0)), jnp.pad(same, (0, 1))
-    # Two in a row, and neither of them has a third.
-    starts = same_as_next & ~same_as_last & ~jnp.pad(same_as_next[1:], (0, 1))
-    half_edge = order.astype(jnp.int32)
-    partner = jnp.where(starts, jnp.roll(half_edge, -1), -1)
-    partner = jnp.where(jnp.roll(starts, 1), jnp.roll(half_edge, 1), partner)
-    opposite = jnp.where(partner >= 0, partner // 3 * 3 + (partner + 2) % 3, -1)
-    return jnp.zeros_like(opposite).at[half_edge].set(opposite).reshape(-1, 3)
-
-
 def face_normals(
     vertices: Float[Array, "b v 3"], faces: Int[Array, "f 3"] | Int[Array, "b f 3"]
 ) -> Float[Array, "b f 3"]:

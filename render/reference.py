@@ -12,15 +12,15 @@ from jaxtyping import Float, Int
 SOFT_LIMIT = 1e4
 
 
+def faces_with_area(vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]) -> Int[np.ndarray, "n 3"]:
+    """The faces that draw anything: not those whose corners are on a line in space."""
+    corners = np.asarray(vertices, np.float64)[faces]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    return faces[np.linalg.norm(normals, axis=1) > 1e-14 * np.abs(corners).max(initial=0) ** 2]
+
+
 def pixel_centres(image_size: tuple[int, int]) -> Float[np.ndarray, "h w 2"]:
-    """NDC x, y of all pixel centres, row 0 at the top.
-
-    Args:
-        image_size: height and width.
-
-    Returns:
-        NDC coordinates.
-    """
+    """NDC x, y of all pixel centres, row 0 at the top."""
     height, width = image_size
     x = (np.arange(width) + 0.5) / width * 2 - 1
     y = 1 - (np.arange(height) + 0.5) / height * 2
@@ -222,18 +222,7 @@ def antialias(
     faces: Int[np.ndarray, "f 3"],
 ) -> Float[np.ndarray, "h w c"]:
     """The hard image with silhouettes moved to where they cross between pixel centres, see
-    `render.blending.antialias`.
-
-    Args:
-        image: hard colours.
-        face_id: of `rasterize`.
-        depth: of `rasterize`.
-        vertices_clip: clip space.
-        faces: triangle indices.
-
-    Returns:
-        The image.
-    """
+    `render.blending.antialias`; face_id and depth are those of `rasterize`."""
     height, width = face_id.shape
     corners = np.asarray(vertices_clip, np.float64)
     corners = corners[:, :2] / corners[:, 3:] * [width / 2, -height / 2] + [width / 2 - 0.5, height / 2 - 0.5]
@@ -245,7 +234,7 @@ def antialias(
                 continue
             behind = [depth[p] if face_id[p] >= 0 else np.inf for p in (pixel, other)]
             near, far = (pixel, other) if behind[0] <= behind[1] else (other, pixel)
-            s = _silhouette_crossing(int(face_id[near]), near[::-1], far[::-1], corners, faces)
+            s = _silhouette_crossing(int(face_id[near]), near[::-1], far[::-1], vertices_clip, corners, faces)
             if s is None:
                 continue
             if s < 0.5:
@@ -255,21 +244,15 @@ def antialias(
     return result
 
 
-def _silhouette_crossing(face: int, start, end, corners_px: np.ndarray, faces: np.ndarray) -> float | None:
+def _silhouette_crossing(face: int, start, end, vertices_clip, corners_px, faces) -> float | None:
     """Fraction of the way from pixel to pixel (x, y) at which a silhouette edge of the face is crossed."""
     start, end = np.array(start, float), np.array(end, float)
     axis = int(start[0] == end[0])
     for i in range(3):
         first, second = int(faces[face][i]), int(faces[face][(i + 1) % 3])
-        third = ({int(vertex) for vertex in faces[face]} - {first, second}).pop()
-        owners = [f for f in range(len(faces)) if {first, second} <= {int(vertex) for vertex in faces[f]}]
+        if _goes_on(face, i, vertices_clip, faces):
+            continue
         a, b = corners_px[first], corners_px[second]
-        normal = np.array([-(b - a)[1], (b - a)[0]])
-        if len(owners) == 2:
-            neighbour = next(f for f in owners if f != face)
-            beyond = ({int(vertex) for vertex in faces[neighbour]} - {first, second}).pop()
-            if ((corners_px[third] - a) @ normal) * ((corners_px[beyond] - a) @ normal) <= 0:
-                continue
         along, across = b[axis] - a[axis], b[1 - axis] - a[1 - axis]
         level = start[1 - axis]
         if abs(across) < abs(along) or (a[1 - axis] > level) == (b[1 - axis] > level):
@@ -278,6 +261,17 @@ def _silhouette_crossing(face: int, start, end, corners_px: np.ndarray, faces: n
         if 0 <= s <= 1:
             return float(s)
     return None
+
+
+def _goes_on(face: int, corner: int, vertices_clip: np.ndarray, faces: np.ndarray) -> bool:
+    """Whether a face with the same edge, by where its ends are, is on the other side of it in the image."""
+    clip = np.asarray(vertices_clip, np.float64)[:, [0, 1, 3]]
+    a, b, c = clip[np.roll(faces[face], -corner)]
+    for other in (clip[np.roll(other, -i)] for other in faces for i in range(3)):
+        same = any((np.stack(ends) == [a, b]).all() for ends in (other[:2], other[1::-1]))
+        if same and np.linalg.det([a, b, c]) * np.linalg.det([a, b, other[2]]) < 0:
+            return True
+    return False
 
 
 def softmax(
@@ -305,7 +299,7 @@ def softmax(
         far: depth where n = 0.
         sigma: see `coverage`.
         gamma: sharpness in n.
-        background: colour of n = 1e-3.
+        background: colour behind all faces: of n = 1e-3, or 2 n - 0.02 of the farthest corner if that is less.
         vertex_depth: depth of the vertices, w by default.
         cutoff: see `coverage`.
 
@@ -314,13 +308,18 @@ def softmax(
     """
     vertices_clip = np.asarray(vertices_clip, np.float64)
     depth_of = vertices_clip[:, 3] if vertex_depth is None else vertex_depth
-    weights, exponents, colours = [np.ones(image_size)], [np.full(image_size, 1e-3)], []
+    weights, exponents, behind = [np.ones(image_size)], [None], np.full(image_size, 1e-3)
     colours = [np.broadcast_to(background, (*image_size, 3))]
     for index, face in enumerate(faces):
         place = clamped_barycentrics(vertices_clip[face], image_size)
         weights.append(probability(vertices_clip[face], image_size, sigma, cutoff))
         exponents.append((far - place @ depth_of[face]) / (far - near))
         colours.append(colour(index, place))
+        if is_soft(vertices_clip[face]):
+            behind = np.minimum(behind, 2 * (far - depth_of[face].max()) / (far - near) - 0.02)
+        else:
+            behind = np.where(weights[-1] > 0, np.minimum(behind, 2 * exponents[-1] - 0.02), behind)
+    exponents[0] = behind
     weights, exponents = np.stack(weights), np.stack(exponents)
     exponents -= np.where(weights > 0, exponents, -np.inf).max(0)
     weights = weights * np.exp(np.minimum(exponents, 0) / gamma)

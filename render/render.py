@@ -26,6 +26,7 @@ from render.rasterize import Fragments, attach, nearest_faces, no_fragments, ras
 from render.scene import Scene, Shading, Softness
 from render.screen import check_scene, to_screen
 from render.texture import Texture, check_texture
+from render.topology import have_area
 
 Background = tuple[float, float, float] | Float[Array, "3"] | Float[Array, "b h w 3"]
 
@@ -163,7 +164,7 @@ def _nearest(scene: Scene, backend: str, cull_backfaces: bool) -> Fragments:
     if backend != "xla":
         depth = scene.vertex_depth
         return rasterize(
-            scene.vertices_clip, scene.mesh.faces, scene.image_size, face_mask=scene.mesh.face_mask,
+            scene.vertices_clip, scene.mesh.faces, scene.image_size, face_mask=scene.face_mask,
             vertex_depth=depth, cull_backfaces=cull_backfaces, backend=backend,
         )  # fmt: skip
     visible = scene.screen.soft | scene.screen.crossing
@@ -183,14 +184,18 @@ def _scene(
 ) -> Scene:
     clip, depth = camera.project(mesh.vertices), camera.depth(mesh.vertices)
     check_scene(clip, mesh.faces, image_size, mesh.face_mask)
+    face_mask = have_area(mesh.vertices, mesh.faces)
+    if mesh.face_mask is not None:
+        face_mask &= mesh.face_mask
     return Scene(
         mesh=mesh,
+        face_mask=face_mask,
         vertices_clip=clip,
         vertex_depth=depth,
-        screen=to_screen(clip, mesh.faces, image_size, mesh.face_mask, depth, cull_backfaces),
+        screen=to_screen(clip, mesh.faces, image_size, face_mask, depth, cull_backfaces),
         texture=texture,
         light=light,
-        to_viewer=None if light is None else camera.to_viewer(mesh.vertices),
+        to_viewer=None if light is None else camera.eye_vectors(mesh.vertices),
         backdrop=_backdrop(background, (clip.shape[0], *image_size, 3), clip.dtype),
         image_size=tuple(image_size),
         near=camera.near,

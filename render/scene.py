@@ -46,12 +46,14 @@ class Scene:
 
     Args:
         mesh: batch of meshes, world coordinates.
+        face_mask: `[b, f]` faces that are there and have an area in space; the others draw nothing.
         vertices_clip: `[b, v, 4]`.
         vertex_depth: `[b, v]` distances along the viewing axis.
         screen: their faces on the screen.
         texture: colours of the surface.
         light: None: the texture is the colour.
-        to_viewer: `[b, v, 3]` unit directions from vertices to the camera; only there with a light.
+        to_viewer: `[b, v, 3]` from vertices to the camera; only there with a light. Interpolated as they are and made
+            unit afterwards: unit vectors, interpolated, point elsewhere.
         backdrop: `[b or 1, h or 1, w or 1, 3]` what is behind everything.
         image_size: height and width in pixels.
         near: depth where the normalised depth is 1.
@@ -60,6 +62,7 @@ class Scene:
     """
 
     mesh: Mesh
+    face_mask: jax.Array
     vertices_clip: jax.Array
     vertex_depth: jax.Array
     screen: ScreenFaces

@@ -12,8 +12,17 @@ ROOT = Path(__file__).resolve().parents[1]
 # The networks behind perceptual distances: shared by the losses and the metrics, above nothing but the weights.
 PERCEPTUAL = ("ast_jax.perceptual", "ast_jax.perceptual_weights")
 
-# What every room may need: whole files, one owner of a folder, near matches. They import nothing but each other.
-GROUND = ("ast_jax.writing", "ast_jax.process", "ast_jax.ownership", "ast_jax.near_match", "ast_jax.command_line")
+# What every room may need: whole files, what files of others may cost, one owner of a folder, near matches. They import
+# nothing but each other.
+GROUND = (
+    "ast_jax.writing",
+    "ast_jax.limits",
+    "ast_jax.npz",
+    "ast_jax.process",
+    "ast_jax.ownership",
+    "ast_jax.near_match",
+    "ast_jax.command_line",
+)
 
 # room -> what it may import of ours, beside itself
 ALLOWED = {
@@ -25,7 +34,14 @@ ALLOWED = {
     "ast_jax.export": ("render",),
     # Of the model only the network with pretrained weights, whose features compare sets of pictures.
     "ast_jax.evaluation": ("render", "ast_jax.data", "ast_jax.model.efficientnet", "ast_jax.weights", *PERCEPTUAL),
-    "ast_jax.training": ("render", "ast_jax.model", "ast_jax.losses", "ast_jax.data", "ast_jax.evaluation"),
+    "ast_jax.training": (
+        "render",
+        "ast_jax.model",
+        "ast_jax.losses",
+        "ast_jax.data",
+        "ast_jax.evaluation",
+        *PERCEPTUAL,
+    ),
     # It starts runs as processes, and reads what they leave.
     "ast_jax.sweep": ("ast_jax.training.outcome", "ast_jax.training.metrics"),
 }

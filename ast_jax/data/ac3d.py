@@ -229,4 +229,4 @@ def _find_texture(name: str, path: Path, folders: Sequence[Path], notices: list[
     if found is None:
         notices.append(f"texture {name!r} is missing")
         return None
-    return read_image(found)
+    return read_image(found, as_stored=True)

@@ -8,14 +8,13 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
-from ast_jax.data.crop import Box
+from ast_jax.data.crop import Box, check_box
 from ast_jax.data.frames import PROTOCOLS, square_camera, square_keypoints
 from ast_jax.data.images import read_image
+from ast_jax.data.record_check import check_rotation
 from ast_jax.data.store import ObjectRecord
 from render import from_cmr
 
-# A square that is this many times larger than the photograph is a slip of the annotation.
-MAX_GROWTH = 4
 # Where no camera is known the format still wants numbers: NMR's and Unicorn's distance and field of view (30 deg).
 NO_CAMERA_DISTANCE, NO_CAMERA_FOCAL = 2.732, 3.732
 
@@ -72,8 +71,11 @@ def read_annotation(annotation: Annotation, variant: str, image_size: int) -> Ob
     mask = np.asarray(annotation.mask())
     _check(annotation, rgb, mask)
     protocol = PROTOCOLS[variant]
-    square = protocol.square(annotation.box)
-    _check_square(annotation.path, square, rgb.shape[:2])
+    try:
+        square = protocol.square(annotation.box)
+        check_box(square, rgb.shape[:2])
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{annotation.path}: {error}") from error
     image = protocol.cut(rgb, (mask > 0).astype(np.uint8), square, image_size)
     if not image[..., 3].any():
         raise ValueError(f"{annotation.path}: no pixel of the mask lies in the box; mask and box do not fit.")
@@ -123,13 +125,7 @@ def _check_camera(path: Path, camera: PhotoCamera) -> None:
     finite = np.isfinite(rotation).all() and np.isfinite(camera.shift).all() and np.isfinite(camera.scale)
     if not finite or camera.scale <= 0:
         raise ValueError(f"{path}: its camera has scale {camera.scale} or a number that is not finite.")
-    # 1e-3: more than the rounding of any file, less than any turn that matters.
-    if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation) < 0:
-        raise ValueError(f"{path}: the rotation of its camera is none.")
-
-
-def _check_square(path: Path, square: Box, size: tuple[int, int]) -> None:
-    height, width = size
-    apart = square.left >= width or square.top >= height or min(square.left, square.top) + square.side <= 0
-    if apart or square.side < 1 or square.side > MAX_GROWTH * max(height, width):
-        raise ValueError(f"{path}: the box lies outside the {width} x {height} px of the photograph.")
+    try:
+        check_rotation(rotation)
+    except ValueError as error:
+        raise ValueError(f"{path}: the rotation of its camera is none ({error})") from error

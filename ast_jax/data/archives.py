@@ -1,72 +1,214 @@
-"""Files from elsewhere: archives, numpy files and JSON, read so that a bad one does no harm and is named."""
+"""Archives, JSON and lists from elsewhere, read so that a bad one does no harm and is named."""
 
+import bz2
+import gzip
+import io
 import json
+import lzma
+import os
+import shutil
 import stat
 import tarfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
-import numpy as np
+from ast_jax.data.inside import inside
+from ast_jax.limits import ENTRY_COST, check_memory, check_unpacked, check_zip, size_text
+from ast_jax.writing import write_text
 
 UNPACKED = ".unpacked.json"
+CHUNK = 2**16
+# Long names and the like in a tar, bytes: tarfile reads them as a whole, and searches them.
+MAX_EXTENDED_HEADER = 2**16
+EXTENDED_HEADERS = b"xgXLK"
+# Python's objects take this many times the size of their JSON text.
+JSON_MEMORY = 8
+TAR_OPENERS = {"": open, "gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}
+
+
+def everything(name: str) -> bool:
+    """Wants each member of an archive."""
+    return True
 
 
 def safe_member(archive: str | Path, name: str) -> str:
     """The path of an archive member, without a leading ``./``.
 
     Raises:
-      ValueError: an absolute path, or one that climbs with ``..``.
+      ValueError: an absolute path, one that climbs with ``..``, or none.
     """
-    path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or (path.parts and path.parts[0].endswith(":")):
-        raise ValueError(f"{archive}: refused, its member {name!r} would be written outside the target folder.")
-    return path.as_posix()
+    path = PurePosixPath(name.replace("\\", "/")).as_posix()
+    try:
+        if path != ".":
+            inside(archive, path)
+    except ValueError as error:
+        raise ValueError(f"{archive}: refused, its member {name!r} would be written outside the target.") from error
+    return path
 
 
 def unpack(archive: str | Path, target: str | Path) -> None:
     """Unpack a zip or tar archive; every member is checked before the first one is written.
 
     Args:
-      archive: ``.zip``, or ``.tar`` with any compression that Python reads.
+      archive: ``.zip``, or ``.tar``, plain or compressed with gzip, bzip2 or xz.
       target: the folder to unpack into, made if need be.
 
     Raises:
-      ValueError: neither zip nor tar, cut short, or a member that is a link, a device or lies outside the target;
-        the message names archive and member.
+      ValueError: neither zip nor tar, cut short, encrypted, larger than ``limits`` or the disk allow, or a member
+        that comes twice, is a link, a device or lies outside the target; the message names archive and member.
     """
     archive, target = Path(archive), Path(target)
-    try:
+    with named(archive):
         if zipfile.is_zipfile(archive):
             unpack_zip(archive, target)
-        elif tarfile.is_tarfile(archive):
-            _unpack_tar(archive, target)
+        elif (file := open_tar(archive)) is not None:
+            with file:
+                unpack_tar(archive, file, target)
         else:
             raise ValueError(f"{archive}: neither a zip nor a tar archive; unpack it and give the folder.")
-    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{archive}: cannot be unpacked ({error}).") from error
 
 
-def unpack_zip(archive: Path, target: Path, wanted: Callable[[str], bool] = lambda name: True) -> None:
-    """Unpack those members of a zip whose path is wanted; as ``unpack``."""
+class named:
+    """Turns whatever the readers of archives raise into a ValueError that names the file."""
+
+    def __init__(self, archive: Path):
+        self.archive = archive
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind, error, trace) -> None:
+        if isinstance(error, Exception) and not str(error).startswith(f"{self.archive}: "):
+            reason = str(error) or type(error).__name__
+            raise ValueError(f"{self.archive}: cannot be unpacked ({reason}).") from error
+
+
+def unpack_zip(archive: Path, target: Path, wanted: Callable[[str], bool] = everything) -> None:
+    """Unpack those members of a zip whose path is wanted; raises as ``unpack`` does, or what ``zipfile`` raises."""
     with zipfile.ZipFile(archive) as file:
-        chosen = [info for info in file.infolist() if wanted(safe_member(archive, info.filename))]
-        for info in chosen:
-            if stat.S_ISLNK(info.external_attr >> 16):
-                raise ValueError(f"{archive}: refused, its member {info.filename!r} is a link.")
-        for info in chosen:
-            file.extract(info, target)
+        members = [(safe_member(archive, info.filename), info) for info in file.infolist()]
+        members = [(path, info) for path, info in members if wanted(path) and path != "."]
+        check_zip(archive, [info for _, info in members], os.path.getsize(archive))
+        for _, info in members:
+            if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise ValueError(f"{archive}: refused, its member {info.filename!r} is a link or a device.")
+        _check_disk(archive, target, sum(info.file_size + ENTRY_COST for _, info in members))
+        for path, info in members:
+            if info.is_dir():
+                (target / path).mkdir(parents=True, exist_ok=True)
+            else:
+                with file.open(info) as content:
+                    _write(content, target / path, info.file_size)
 
 
-def _unpack_tar(archive: Path, target: Path) -> None:
-    with tarfile.open(archive) as file:
-        members = file.getmembers()
-        for member in members:
-            safe_member(archive, member.name)
-            if not (member.isfile() or member.isdir()):
-                raise ValueError(f"{archive}: refused, its member {member.name!r} is a link or a device.")
-        for member in members:
-            file.extract(member, target, filter="data")
+def open_tar(archive: Path) -> io.BufferedIOBase | None:
+    """The uncompressed bytes of a tar archive, or None where it is none."""
+    for opener in TAR_OPENERS.values():
+        stream = opener(archive, "rb")
+        try:
+            tarfile.TarInfo.frombuf(stream.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
+            stream.seek(0)
+            return stream
+        except Exception:  # each decompressor has errors of its own
+            stream.close()
+    return None
+
+
+def unpack_tar(
+    archive: Path,
+    stream: io.BufferedIOBase,
+    target: Path,
+    wanted: Callable[[str], bool] = everything,
+    *,
+    leave_links: bool = False,
+) -> None:
+    """Unpack those members of a tar whose path is wanted.
+
+    Args:
+      archive: the file, for its size and for messages.
+      stream: uncompressed, at its start; it is read twice.
+      target: the folder to unpack into.
+      wanted: tells by the path.
+      leave_links: links and devices are left out; else they are refused.
+
+    Raises:
+      ValueError: as ``unpack``; or what the stream raises.
+    """
+    packed, total, seen, files = os.path.getsize(archive), 0, set(), []
+    for member in _members(stream):
+        path = safe_member(archive, member.name)
+        check_unpacked(archive, packed, member.offset_data + member.size)
+        if not wanted(path) or path == "." or (leave_links and not (member.isreg() or member.isdir())):
+            continue
+        if not (member.isreg() or member.isdir()):
+            raise ValueError(f"{archive}: refused, its member {member.name!r} is a link or a device.")
+        if path in seen and not member.isdir():
+            raise ValueError(f"{archive}: refused, its member {member.name!r} comes twice.")
+        seen.add(path)
+        files.append((path, None if member.isdir() else member.offset_data, member.size))
+        total += member.size + ENTRY_COST
+        check_unpacked(archive, packed, total)
+    _check_disk(archive, target, total)
+    for path, start, size in files:  # forwards: going back means to decompress from the start
+        if start is None:
+            (target / path).mkdir(parents=True, exist_ok=True)
+        else:
+            stream.seek(start)
+            _write(stream, target / path, size)
+
+
+class _Header(tarfile.TarInfo):
+    """A header that is refused before tarfile follows what it says."""
+
+    @classmethod
+    def frombuf(cls, buf, encoding, errors):
+        header = super().frombuf(buf, encoding, errors)
+        if header.size < 0:
+            raise ValueError(f"its member {header.name!r} has the size {header.size}")
+        if header.type in (tarfile.GNUTYPE_SPARSE, tarfile.SOLARIS_XHDTYPE):
+            raise ValueError(f"its member {header.name!r} is of a rare kind, {header.type!r}")
+        if header.type in [bytes([kind]) for kind in EXTENDED_HEADERS] and header.size > MAX_EXTENDED_HEADER:
+            raise ValueError(f"a name or comment in it has {size_text(header.size)}")
+        return header
+
+    def _refuse_sparse(self, *unused):
+        raise ValueError("a member of it is a sparse file")
+
+    # What tarfile calls for the three ways to say so in a record of its own.
+    _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_sparse
+
+
+def _members(stream: io.BufferedIOBase) -> Iterator[tarfile.TarInfo]:
+    """The headers one after the other; nothing is kept of them."""
+    with tarfile.open(fileobj=stream, mode="r:", tarinfo=_Header) as file:
+        while (member := file.next()) is not None:
+            if member.size < 0:  # by a record of its own
+                raise ValueError(f"its member {member.name!r} has the size {member.size}")
+            file.members = []
+            yield member
+
+
+def _write(content: io.BufferedIOBase, path: Path, size: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "wb") as out:
+        while size > 0:
+            data = content.read(min(CHUNK, size))
+            if not data:
+                raise EOFError(f"it ends within {path.name}")
+            out.write(data)
+            size -= len(data)
+        if isinstance(content, zipfile.ZipExtFile):
+            content.read(1)  # so that an empty member's checksum is compared, too
+
+
+def _check_disk(archive: Path, target: Path, needed: int) -> None:
+    folder = target
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise ValueError(f"{archive}: needs {size_text(needed)} in {target}, there are {size_text(free)}.")
 
 
 def source_folder(source: str | Path) -> Path:
@@ -86,117 +228,43 @@ def source_folder(source: str | Path) -> Path:
     marker, note = target / UNPACKED, {"archive": source.name, "size": source.stat().st_size}
     if not marker.is_file():
         unpack(source, target)
-        marker.write_text(json.dumps(note) + "\n")
+        target.mkdir(exist_ok=True)
+        write_text(marker, json.dumps(note) + "\n")
     elif load_json(marker) != note:
         raise ValueError(f"{target}: was unpacked from another {source.name}; delete it to unpack this one.")
     return target
-
-
-def load_npz(path: str | Path, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-    """Arrays of a ``.npz`` file, without ever unpickling.
-
-    Args:
-      path: the file.
-      names: those that are needed; None for all.
-
-    Raises:
-      ValueError: missing, broken, an array that is needed and not there, or one of pickled objects.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file.")
-    arrays, name = {}, None
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in names or () if name not in file]
-            if missing:
-                raise KeyError(f"it has no {', '.join(missing)}")
-            for name in file.files if names is None else names:
-                arrays[name] = file[name]
-    except Exception as error:  # flipped bytes can raise anything: zlib, zip, the header's parser
-        if "Object arrays" in str(error):
-            raise ValueError(f"{path}: array {name!r} holds pickled objects: refused.") from error
-        raise ValueError(f"{path}: not a readable .npz file ({str(error).strip(chr(39))}).") from error
-    return arrays
-
-
-class NpzRows:
-    """The first array of a ``.npz`` file, row by row, in the memory of one row.
-
-    A member of a zip cannot be memory-mapped, but it can be read forwards; going back reads it from its start again
-    where it is compressed.
-
-    Args:
-      path: the file; its first array is taken, whatever its name.
-
-    Raises:
-      ValueError: missing, broken, no array, or an array of pickled objects; the message names the file.
-    """
-
-    def __init__(self, path: str | Path):
-        self.path = Path(path)
-        self._file = None
-        try:
-            self._open()
-        except Exception as error:  # flipped bytes can raise anything: zlib, zip, the header's parser
-            if str(error).startswith(f"{self.path}: "):
-                raise
-            raise ValueError(f"{path}: not a readable .npz file ({error}).") from error
-
-    def _open(self) -> None:
-        archive = zipfile.ZipFile(self.path)
-        name = archive.namelist()[0]
-        self._file = archive.open(name)
-        version = np.lib.format.read_magic(self._file)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        self.shape, fortran, self.dtype = header(self._file)
-        if self.dtype.hasobject:
-            raise ValueError(f"{self.path}: array {name.removesuffix('.npy')!r} holds pickled objects: refused.")
-        if fortran or not self.shape:
-            raise ValueError(f"{self.path}: its array is not stored row by row; load it and save it with numpy again.")
-        self._start = self._file.tell()
-
-    def __len__(self) -> int:
-        """How many rows."""
-        return self.shape[0]
-
-    def __getitem__(self, row: int) -> np.ndarray:
-        """One row.
-
-        Raises:
-          ValueError: the file ends before it, or its bytes are damaged.
-        """
-        size = int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
-        try:
-            self._file.seek(self._start + row * size)
-            data = self._file.read(size)
-        except Exception as error:  # zlib and zip have errors of their own
-            raise ValueError(f"{self.path}: damaged at row {row} ({error}).") from error
-        if len(data) != size:
-            raise ValueError(f"{self.path}: ends before row {row} of {len(self)}; download it again.")
-        return np.frombuffer(data, self.dtype).reshape(self.shape[1:])
 
 
 def load_json(path: str | Path):
     """What a JSON file holds.
 
     Raises:
-      ValueError: missing or not JSON; the message names the file.
+      ValueError: missing, not JSON, nested too deeply, or more than memory can take; the message names the file.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: not a readable JSON file ({error}).") from error
+        check_memory(path, JSON_MEMORY * os.path.getsize(path))
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError, MemoryError) as error:
+        if str(error).startswith(f"{path}: "):
+            raise
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error) or type(error).__name__
+        raise ValueError(f"{path}: not a readable JSON file ({reason}).") from error
 
 
 def read_lines(path: str | Path) -> list[str]:
     """The lines of a text file, without blanks around them and without empty ones.
 
+    Bytes that are no UTF-8 stay what they are, as they do in names of files: so a list in another encoding still names
+    its files.
+
     Raises:
-      ValueError: missing or not text; the message names the file.
+      ValueError: missing, or not text; the message names the file.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        check_memory(path, JSON_MEMORY * os.path.getsize(path))
+        text = Path(path).read_text(encoding="utf-8-sig", errors="surrogateescape")
+    except OSError as error:
         raise ValueError(f"{path}: not a readable text file ({error}).") from error
-    return [line.strip() for line in lines if line.strip()]
+    if "\0" in text:
+        raise ValueError(f"{path}: not a readable text file (it has zeros in it).")
+    return [line.strip() for line in text.splitlines() if line.strip()]

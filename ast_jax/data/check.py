@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from ast_jax.data.check_sheet import Tile, draw_tile, join_tiles
-from ast_jax.data.records import Collection, Count, LazyRecord, check_collection, check_record
+from ast_jax.data.records import Collection, Count, LazyRecord, check_collection
 from ast_jax.data.store import SPLITS, ObjectRecord, load_index, load_object, object_path
 from ast_jax.writing import replacing
 
@@ -52,15 +52,15 @@ def check_download(collection: Collection, *, num_samples: int = NUM_SAMPLES, re
     Returns:
       The report; problems in it, not raised.
     """
-    check_collection(collection)
-    problems = list(collection.problems)
+    sound, unsound = check_collection(collection)
+    problems = [*collection.problems, *unsound]
     lines = [f"note: {note}" for note in collection.notes] + _count(collection, problems)
     lines.append(_look_for_files(collection.records, problems))
-    chosen = set(np.linspace(0, len(collection.records) - 1, num_samples).round().astype(int).tolist())
+    chosen = set(np.linspace(0, len(sound) - 1, num_samples).round().astype(int).tolist())
     mean = collection.settings.get("mean_keypoints")
     mean = None if mean is None else np.array(mean, np.float32)
     tiles, asked = {}, 0
-    for number, item in enumerate(collection.records):
+    for number, item in enumerate(sound):
         if not read_all and number not in chosen:
             continue
         asked += 1
@@ -82,11 +82,12 @@ def prepared_collection(root: str | Path) -> Collection:
     root = Path(root)
     index = load_index(root)
     records = [
-        LazyRecord(name, split, partial(load_object, root, name), files=(object_path(root, name),))
+        LazyRecord(name, split, partial(load_object, root, name), files=_object_files(root, name))
         for split, names in index.get("splits", {}).items()
         for name in names
     ]
     skipped = index.get("skipped", [])
+    skipped = skipped if isinstance(skipped, list) else []
     return Collection(
         category=index.get("category", ""),
         camera=index.get("camera", "perspective"),
@@ -95,6 +96,14 @@ def prepared_collection(root: str | Path) -> Collection:
         notes=(f"{len(skipped)} objects were left out when it was prepared.",) if skipped else (),
         settings=index,
     )
+
+
+def _object_files(root: Path, name: str) -> tuple[Path, ...]:
+    """None for a name that leads elsewhere: reading it says so."""
+    try:
+        return (object_path(root, name),)
+    except ValueError:
+        return ()
 
 
 def save_report(report: Report, folder: str | Path) -> Path | None:
@@ -110,12 +119,10 @@ def save_report(report: Report, folder: str | Path) -> Path | None:
 
 def _read(item: LazyRecord, num_keypoints: int, problems: list[str]) -> ObjectRecord | None:
     try:
-        record = item.load()
-        check_record(record, num_keypoints)
+        return item.read(num_keypoints)
     except ValueError as error:
         problems.append(f"{item.object_id}: {error}")
         return None
-    return record
 
 
 def _count(collection: Collection, problems: list[str]) -> list[str]:

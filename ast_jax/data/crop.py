@@ -12,6 +12,8 @@ from jaxtyping import Bool, Float, Int
 
 from render import PerspectiveCamera
 
+# A square that is this many times larger than its picture is a slip of the annotation.
+MAX_GROWTH = 4
 Array = jax.Array | np.ndarray
 Background = tuple[float, float, float]
 
@@ -60,6 +62,19 @@ def object_box(mask: Float[np.ndarray, "h w"] | Bool[np.ndarray, "h w"], *, padd
     left, right, top, bottom = columns[0], columns[-1] + 1, rows[0], rows[-1] + 1
     side = max(right - left, bottom - top) * (1 + 2 * padding)
     return Box(float((left + right - side) / 2), float((top + bottom - side) / 2), float(side))
+
+
+def check_box(box: Box, image_size: tuple[int, int]) -> None:
+    """Raises a ValueError where a square has nothing of a picture in it, or is ``MAX_GROWTH`` times larger.
+
+    Args:
+      box: in pixels of the picture.
+      image_size: its height and width, px.
+    """
+    height, width = image_size
+    inside = box.left < width and box.top < height and min(box.left, box.top) + box.side > 0
+    if not (inside and 1 <= box.side <= MAX_GROWTH * max(height, width)):
+        raise ValueError(f"the box lies outside the {width} x {height} px of the photograph, or is no box.")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from ast_jax.data.crop import Box, area_downsample, crop_camera, crop_keypoints, crop_rgba, premultiply
+from ast_jax.data.crop import Box, area_downsample, check_box, crop_camera, crop_keypoints, crop_rgba, premultiply
 from ast_jax.data.store import ObjectRecord
 from render import PerspectiveCamera
 
@@ -48,10 +48,11 @@ def record_of(cutouts: Sequence[Cutout], size: int) -> ObjectRecord:
       The record; where no camera is known, a placeholder that looks at the object's front.
 
     Raises:
-      ValueError: a square shows nothing of its mask.
+      ValueError: a square shows nothing of its picture or its mask, or is far larger.
     """
     images, keypoints, cameras = [], [], []
     for cutout in cutouts:
+        check_box(cutout.box, cutout.mask.shape)
         image = cut_rgba(_rgba(cutout), [cutout.box], size)[0]
         if image[..., 3].max() <= 127:
             raise ValueError("no pixel of the mask lies in the square about the object; give a mask that fits it.")

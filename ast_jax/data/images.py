@@ -166,7 +166,8 @@ def _describe(content: bytes) -> str:
 
 def _load(image: Image.Image, upright: bool, srgb: bool) -> Picture:
     kind, notices = image.format or "", []
-    orientation, scale = _orientation(image), _key_scale(image)
+    scale = _key_scale(image)  # first: EXIF data may lie behind the pixels
+    orientation = _orientation(image)
     if kind != "MPO" and _is_animated(image):  # the second picture of a phone's JPEG is a preview or a depth map
         notices.append("it has several frames or pages; the first one is used")
     image.load()
@@ -199,7 +200,7 @@ def _key_scale(image: Image.Image) -> float:
     """Of a PNG's transparent colour: it has the depth of the file, the decoded pixels have 8 bits."""
     if image.format != "PNG" or not image.tile:
         return 1.0
-    return {"RGB;16B": 1 / 256, "L;2": 85.0, "L;4": 17.0, "1": 255.0}.get(str(image.tile[0][3]), 1.0)
+    return {"RGB;16B": 1 / 256, "L;2": 85.0, "L;4": 17.0}.get(str(image.tile[0][3]), 1.0)
 
 
 def read_image(path: str | Path, *, as_stored: bool = False) -> UInt8[np.ndarray, "h w c"]:

@@ -140,7 +140,8 @@ def _values(picture: Picture, rgb: np.ndarray) -> np.ndarray:
 
 
 def _are_labels(levels: np.ndarray, picture: Picture) -> bool:
-    return picture.image.mode == "P" or len(levels) <= MAX_LABELS or (levels.min() >= 0 and levels.max() < MAX_LABELS)
+    small = bool(levels.min() >= 0 and levels.max() < MAX_LABELS)
+    return picture.image.mode == "P" or len(levels) <= MAX_LABELS or small
 
 
 def _from_labels(values: np.ndarray, levels: np.ndarray, border: np.ndarray, picture: Picture):

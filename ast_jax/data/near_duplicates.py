@@ -95,7 +95,9 @@ def split_by_group(
     quota = {name: round(f * len(groups)) for name, f in zip(("val", "test"), fractions[1:])}
     if len(labels) >= 3:
         quota = {name: max(q, 1 if f > 0 else 0) for (name, q), f in zip(quota.items(), fractions[1:])}
-    members = {label: [k for k, g in enumerate(groups) if g == label] for label in labels}
+    members: dict = {label: [] for label in labels}
+    for k, label in enumerate(groups):
+        members[label].append(k)
     result: dict[str, list[int]] = {"train": [], "val": [], "test": []}
     for position in np.random.default_rng(seed).permutation(len(labels)):
         rows = members[labels[position]]

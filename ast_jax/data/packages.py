@@ -2,19 +2,22 @@
 
 import gzip
 import hashlib
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
-import tarfile
 import urllib.parse
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ast_jax.data.archives import safe_member, unpack_zip
+from ast_jax.data.archives import TAR_OPENERS, load_json, named, unpack_tar, unpack_zip
+from ast_jax.data.inside import inside
+from ast_jax.writing import write_text
 
 DEB_MAGIC = b"!<arch>\n"
 AR_HEADER_SIZE = 60
@@ -103,8 +106,8 @@ def _version_in_tree(root: Path, package: str) -> str:
     path = root / "usr/share/doc" / package / "changelog.Debian.gz"
     try:
         with gzip.open(path, "rt", encoding="utf-8", errors="replace") as file:
-            found = re.match(r"\S+ \((\S+?)\)", file.readline())
-    except (OSError, EOFError):
+            found = re.match(r"\S+ \((\S+?)\)", file.readline(1000))
+    except (OSError, EOFError, zlib.error):
         return ""
     return found[1] if found else ""
 
@@ -128,12 +131,15 @@ def _download(package: str, cache: Path) -> Path:
 def _unpack(archive: Path, package: str, prefixes: Sequence[str], folder: Path) -> PackageTree:
     """Unpack once; a folder counts only when its last file was written."""
     stem = archive.name.removesuffix(archive.suffix)
-    root = folder / urllib.parse.unquote(stem).replace(":", "-")
+    root = inside(folder, re.sub("[:/\\\\]", "-", urllib.parse.unquote(stem)))
     marker = root / COMPLETE
     if marker.is_file():
-        found = json.loads(marker.read_text())
-        if found["size"] == archive.stat().st_size and set(prefixes) <= set(found["prefixes"]):
-            return PackageTree(root, package, found["version"], found["sha256"])
+        try:
+            found = load_json(marker)
+            if found["size"] == archive.stat().st_size and set(prefixes) <= set(found["prefixes"]):
+                return PackageTree(root, package, str(found["version"]), str(found["sha256"]))
+        except (ValueError, TypeError, KeyError):
+            pass  # half-written or another's: unpack again
     marker.unlink(missing_ok=True)
     root.mkdir(parents=True, exist_ok=True)
     unpack_archive(archive, root, prefixes)
@@ -141,49 +147,70 @@ def _unpack(archive: Path, package: str, prefixes: Sequence[str], folder: Path) 
     with open(archive, "rb") as file:
         tree = PackageTree(root, package, version, hashlib.file_digest(file, "sha256").hexdigest())
     note = {**asdict(tree), "root": "", "size": archive.stat().st_size, "prefixes": list(prefixes)}
-    marker.write_text(json.dumps(note, indent=1) + "\n")
+    write_text(marker, json.dumps(note, indent=1) + "\n")
     return tree
 
 
 def unpack_archive(archive: str | Path, target: Path, prefixes: Sequence[str] = ("",)) -> None:
     """Unpack those members of a ``.deb`` or ``.zip`` whose path begins with one of the prefixes.
 
+    Links of a package are left out.
+
     Raises:
-      ValueError: not such an archive, or a member that would land outside the target.
+      ValueError: not such an archive, or as ``archives.unpack``.
     """
     archive = Path(archive)
-    try:
+    wanted = lambda name: name.startswith(tuple(prefixes))  # noqa: E731
+    with named(archive):
         if zipfile.is_zipfile(archive):
-            unpack_zip(archive, target, lambda name: _wanted(name, prefixes))
+            unpack_zip(archive, target, wanted)
         else:
-            _unpack_deb(archive, target, prefixes)
-    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{archive}: cannot be unpacked ({error}).") from error
+            with open(archive, "rb") as file, _data_tar(archive, file) as stream:
+                unpack_tar(archive, stream, target, wanted, leave_links=True)
 
 
-def _wanted(name: str, prefixes: Sequence[str]) -> bool:
-    return any(name.startswith(prefix) for prefix in prefixes)
+def _data_tar(archive: Path, file: io.BufferedIOBase) -> io.BufferedIOBase:
+    """A .deb is an ``ar`` archive with a compressed tar in it.
 
-
-def _unpack_deb(archive: Path, target: Path, prefixes: Sequence[str]) -> None:
-    """A .deb is an ``ar`` archive whose last member is a compressed tar."""
-    with open(archive, "rb") as file:
-        compression = _seek_data_tar(archive, file)
-        with tarfile.open(fileobj=file, mode=f"r|{compression}") as tar:
-            for member in tar:
-                if _wanted(safe_member(archive, member.name), prefixes):
-                    tar.extract(member, target, filter="data")
-
-
-def _seek_data_tar(archive: Path, file) -> str:
+    Raises:
+      ValueError: another kind of file, or a size that is none.
+    """
     if file.read(len(DEB_MAGIC)) != DEB_MAGIC:
         raise ValueError(f"{archive}: neither a .deb nor a .zip archive.")
     while len(header := file.read(AR_HEADER_SIZE)) == AR_HEADER_SIZE:
-        name, size = header[:16].decode("ascii", "replace").strip().rstrip("/"), int(header[48:58])
+        name, size = header[:16].decode("ascii", "replace").strip().rstrip("/"), header[48:58].strip()
+        left = os.path.getsize(archive) - file.tell()
+        if not size.isdigit() or int(size) > left:
+            raise ValueError(f"{archive}: its member {name!r} says {size!r} bytes, {left} are left.")
         if name.startswith("data.tar"):
             compression = name.removeprefix("data.tar").lstrip(".")
-            if compression not in ("", "gz", "bz2", "xz"):
+            if compression not in TAR_OPENERS:
                 raise ValueError(f"{archive}: compressed with {compression}; unpack it with dpkg -x, pass the folder.")
-            return compression
-        file.seek(size + size % 2, os.SEEK_CUR)
+            part = io.BufferedReader(_Part(file, file.tell(), int(size)))
+            return TAR_OPENERS[compression](part, "rb") if compression else part
+        file.seek(int(size) + int(size) % 2, os.SEEK_CUR)
     raise ValueError(f"{archive}: a .deb without data.tar.")
+
+
+class _Part(io.RawIOBase):
+    """Some bytes of a file as a file."""
+
+    def __init__(self, file: io.BufferedIOBase, start: int, size: int):
+        self._file, self._start, self._size, self._place = file, start, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._place = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size}[whence]
+        return self._place
+
+    def readinto(self, buffer) -> int:
+        self._file.seek(self._start + self._place)
+        data = self._file.read(max(0, min(len(buffer), self._size - self._place)))
+        buffer[: len(data)] = data
+        self._place += len(data)
+        return len(data)

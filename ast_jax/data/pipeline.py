@@ -29,7 +29,7 @@ from ast_jax.data.augment import (
 from ast_jax.data.batch_crops import crop_first_view, cut_inputs, input_box, premultiplied
 from ast_jax.data.crop import Box, area_downsample, composite, crop_to_mask, object_box
 from ast_jax.data.example import Batch
-from ast_jax.data.store import SPLITS, ObjectRecord, load_arrays, load_index, load_object
+from ast_jax.data.store import SPLITS, ObjectRecord, load_arrays, load_index, load_object, object_path
 from render import OrthographicCamera, PerspectiveCamera
 
 PADDING = 0.1
@@ -86,6 +86,7 @@ class DataSource:
         with ThreadPoolExecutor() as pool:
             names = (*VIEW_ARRAYS, "box")
             records = list(pool.map(lambda object_id: load_arrays(self.root, object_id, names, ("box",)), self.ids))
+        self._check_keypoints(records)
         counts = [len(record["rotation"]) for record in records]
         self.first_sample = np.cumsum([0, *counts])
         self.object_of = np.repeat(np.arange(len(counts)), counts)
@@ -127,6 +128,15 @@ class DataSource:
         """All that is stored of one object, its 3D truth included, read from disk."""
         return load_object(self.root, self.ids[object_index])
 
+    def _check_keypoints(self, records: list[dict]) -> None:
+        """All objects have the same key points."""
+        expected = records[0]["keypoints_ndc"].shape[1]
+        for object_id, record in zip(self.ids, records):
+            found = record["keypoints_ndc"].shape[1]
+            if found != expected:
+                where = object_path(self.root, object_id)
+                raise ValueError(f"{where}: {found} key points, {self.ids[0]} has {expected}; prepare it again.")
+
     def _read_pictures(self, limit_gb: float) -> UInt8[np.ndarray, "n h w 4"]:
         """The pictures of all objects, one after the other."""
         (first,) = load_arrays(self.root, self.ids[0], ["images"]).values()
@@ -138,6 +148,10 @@ class DataSource:
                 raise ValueError(
                     f"{self.ids[index]}: pictures are {images.shape[1:]}, those of {self.ids[0]} {first.shape[1:]}."
                 )
+            views = int(np.diff(self.first_sample[index : index + 2])[0])
+            if len(images) != views:
+                where = object_path(self.root, self.ids[index])
+                raise ValueError(f"{where}: {len(images)} pictures for {views} cameras; prepare it again.")
             pictures[slice(*self.first_sample[index : index + 2])] = images
 
         with ThreadPoolExecutor() as pool:

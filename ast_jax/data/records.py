@@ -3,13 +3,13 @@
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from ast_jax.data.contact_sheet import save_contact_sheet
+from ast_jax.data.record_check import check_arrays
 from ast_jax.data.store import (
     CAMERAS,
     SPLITS,
@@ -26,6 +26,8 @@ MANIFEST = "manifest.jsonl"
 SETTINGS = "settings.json"
 # Letters and digits of every script, and what can stand in the name of a file on every system.
 _SAFE_ID = re.compile(r"[^\W_][^\s\\/:*?\"<>|\x00-\x1f\x7f\ud800-\udfff]*")
+# Bytes: what a file system takes, less the endings of files.
+MAX_ID = 200
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,26 @@ class LazyRecord:
     provenance: dict = field(default_factory=dict)
     files: tuple[Path, ...] = ()
     notices: list[str] = field(default_factory=list)
+
+    def read(self, num_keypoints: int | None = None) -> ObjectRecord:
+        """Load and check it.
+
+        Args:
+          num_keypoints: see `check_record`.
+
+        Raises:
+          ValueError: whatever is wrong with it, files that ask for more memory than there is included.
+        """
+        try:
+            record = self.load()
+            check_record(record, num_keypoints)
+        except ValueError:
+            raise
+        except Exception as error:  # one bad object stops no other, whatever its reader did not think of
+            where = f"{self.files[0]}: " if self.files else ""
+            reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            raise ValueError(f"{where}cannot be read ({reason}).") from error
+        return record
 
 
 @dataclass(frozen=True)
@@ -110,24 +132,25 @@ def prepare_records(
       The index as written to ``dataset.json``.
 
     Raises:
-      ValueError: two objects of one name, settings other than those of the objects there, a bad object with
+      ValueError: settings other than those of the objects there, a bad object or two of one name with
         ``on_error="raise"``, or no good object at all.
+      OSError: an object cannot be written.
     """
     if on_error not in ("skip", "raise"):
         raise ValueError(f"on_error={on_error!r}: choose 'skip' or 'raise'.")
-    check_collection(collection)
+    records, unsound = check_collection(collection)
     root = Path(root)
     facts = {"category": collection.category, "camera": collection.camera, **collection.settings}
     claim_folder(root, facts)
-    skipped, lines = list(collection.problems), []
+    skipped, lines = [*collection.problems, *unsound], []
     if skipped and on_error == "raise":
         raise ValueError(skipped[0])
-    for item in tqdm(collection.records, desc=f"prepare {collection.category}", disable=not progress):
+    for item in tqdm(records, desc=f"prepare {collection.category}", disable=not progress):
         try:
             _write_once(root, item, len(collection.keypoint_names))
         except ValueError as error:
             if on_error == "raise":
-                raise
+                raise ValueError(f"{item.object_id}: {error}") from error
             skipped.append(f"{item.object_id}: {error}")
             continue
         lines.append({"object_id": item.object_id, "split": item.split, **item.provenance})
@@ -155,42 +178,42 @@ def _notes(collection: Collection, root: Path) -> list[str]:
     return [*collection.notes, *kept, *new]
 
 
-def check_collection(collection: Collection) -> None:
-    """Raises a ValueError where names, splits or the kind of camera are not those of the format."""
+def check_collection(collection: Collection) -> tuple[list[LazyRecord], list[str]]:
+    """The records whose names and splits are those of the format, and what is wrong with the others, in words.
+
+    Raises:
+      ValueError: there is no such kind of camera.
+    """
     if collection.camera not in CAMERAS:
         raise ValueError(f"camera={collection.camera!r}: choose one of {', '.join(CAMERAS)}.")
     seen: set[str] = set()
+    sound, problems = [], []
     for item in collection.records:
         if item.object_id in seen:
-            raise ValueError(f"object_id={item.object_id!r} comes twice; every object needs its own.")
-        if not _SAFE_ID.fullmatch(item.object_id):
-            raise ValueError(f"object_id={item.object_id!r}: only letters, digits and . _ + - can name a file.")
-        if item.split not in SPLITS:
-            raise ValueError(f"{item.object_id}: split={item.split!r}, choose one of {', '.join(SPLITS)}.")
-        seen.add(item.object_id)
+            problems.append(f"object_id={item.object_id!r} comes twice; every object needs its own.")
+        elif not _SAFE_ID.fullmatch(item.object_id) or len(item.object_id.encode()) > MAX_ID:
+            problems.append(
+                f"object_id={item.object_id[:200]!r}: no name of a file; it takes letters and digits of any script, . _ + -."
+            )
+        elif item.split not in SPLITS:
+            problems.append(f"{item.object_id}: split={item.split!r}, choose one of {', '.join(SPLITS)}.")
+        else:
+            seen.add(item.object_id)
+            sound.append(item)
+    return sound, problems
 
 
 def check_record(record: ObjectRecord, num_keypoints: int | None = None) -> None:
-    """Raises a ValueError where the arrays of a record do not fit together, are not finite, or show no key point.
+    """Raises a ValueError where the arrays of a record are none, do not fit together, or show no key point.
 
     Args:
       record: what a loader made.
       num_keypoints: how many the collection names, or None; where it names some, one has to be visible in some view.
     """
-    count = len(record.images)
-    if record.images.dtype != np.uint8 or record.images.ndim != 4 or record.images.shape[3] != 4:
-        raise ValueError(f"images are {record.images.dtype} {record.images.shape}, expected uint8 [n, h, w, 4].")
-    if not count or record.images.shape[1] != record.images.shape[2]:
-        raise ValueError(f"images are {record.images.shape}, expected at least one square picture.")
-    shapes = {"rotation": (3, 3), "translation": (3,), "focal": (2,), "principal": (2,)}
-    for name, shape in shapes.items():
-        if getattr(record, name).shape != (count, *shape):
-            raise ValueError(f"{name} is {getattr(record, name).shape}, expected {(count, *shape)}.")
-    if num_keypoints is not None and record.keypoints_ndc.shape != (count, num_keypoints, 3):
-        raise ValueError(f"keypoints are {record.keypoints_ndc.shape}, expected {(count, num_keypoints, 3)}.")
-    for name in (*shapes, "keypoints_ndc"):
-        if not np.isfinite(getattr(record, name)).all():
-            raise ValueError(f"{name} has a number that is not finite.")
+    arrays = {f.name: getattr(record, f.name) for f in fields(record)}
+    check_arrays({name: array for name, array in arrays.items() if array is not None})
+    if num_keypoints is not None and record.keypoints_ndc.shape[1] != num_keypoints:
+        raise ValueError(f"keypoints are {record.keypoints_ndc.shape}, expected {num_keypoints} in each view.")
     if num_keypoints and not (record.keypoints_ndc[..., 2] > 0.5).any():
         raise ValueError("none of its key points is visible.")
 
@@ -220,6 +243,4 @@ def _write_once(root: Path, item: LazyRecord, num_keypoints: int) -> None:
             return
         except ValueError:
             pass  # cut short by a crash; read it again
-    record = item.load()
-    check_record(record, num_keypoints or None)
-    save_object(root, item.object_id, record)
+    save_object(root, item.object_id, item.read(num_keypoints or None))

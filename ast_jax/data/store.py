@@ -4,12 +4,17 @@ Nothing is ever unpickled: the arrays are plain, the index is JSON.
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
+from ast_jax.data.archives import load_json
+from ast_jax.data.inside import inside
+from ast_jax.data.record_check import check_arrays
+from ast_jax.npz import load_npz
 from ast_jax.writing import replacing, write_text
 
 FORMAT_NAME = "ast-jax-dataset"
@@ -65,8 +70,12 @@ class ObjectRecord:
 
 
 def object_path(root: str | Path, object_id: str) -> Path:
-    """Where the arrays of one object lie."""
-    return Path(root) / "objects" / f"{object_id}.npz"
+    """Where the arrays of one object lie; a ValueError where its name would lead out of the folder."""
+    folder = Path(root) / "objects"
+    path = inside(folder, f"{object_id}.npz")
+    if path.parent != folder:
+        raise ValueError(f"{folder}: {object_id!r} names no object.")
+    return path
 
 
 def save_object(root: str | Path, object_id: str, record: ObjectRecord) -> None:
@@ -89,12 +98,14 @@ def load_object(root: str | Path, object_id: str) -> ObjectRecord:
     """
     optional = {f.name for f in fields(ObjectRecord) if f.default is not MISSING}
     arrays = load_arrays(root, object_id, [f.name for f in fields(ObjectRecord)], optional)
-    if "occupancy" in arrays:
-        bits = np.unpackbits(arrays["occupancy"])
-        side = round(len(bits) ** (1 / 3))
-        arrays["occupancy"] = bits.reshape(side, side, side).astype(bool)
-    if "query_inside" in arrays:
-        arrays["query_inside"] = np.unpackbits(arrays["query_inside"])[: len(arrays["query_points"])].astype(bool)
+    with _named(root, object_id):
+        if "occupancy" in arrays:
+            bits = np.unpackbits(arrays["occupancy"])
+            side = round(len(bits) ** (1 / 3))
+            arrays["occupancy"] = bits[: side**3].reshape(side, side, side).astype(bool)
+        if "query_inside" in arrays:
+            arrays["query_inside"] = np.unpackbits(arrays["query_inside"])[: len(arrays["query_points"])].astype(bool)
+        check_arrays(arrays)
     return ObjectRecord(**arrays)
 
 
@@ -112,12 +123,21 @@ def load_arrays(
     Raises:
       ValueError: the file is missing, truncated or not of this format; the message names it.
     """
-    path = object_path(root, object_id)
+    with _named(root, object_id):
+        arrays = load_npz(object_path(root, object_id), names, optional)
+        check_arrays(arrays, packed=True)
+    return arrays
+
+
+@contextmanager
+def _named(root: str | Path, object_id: str) -> Iterator[None]:
+    """Errors name the file and say what to do."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in names if name in file or name not in optional}
-    except Exception as error:  # flipped bytes can raise anything: zlib, zip, the header's parser
-        raise ValueError(f"{path}: not a readable object of this data set ({error}); prepare it again.") from error
+        yield
+    except Exception as error:  # sizes that do not fit raise what numpy likes
+        where = f"{Path(root) / 'objects' / f'{object_id}.npz'}"
+        reason = str(error).removeprefix(f"{where}: ").rstrip(".") or type(error).__name__
+        raise ValueError(f"{where}: not a readable object of this data set ({reason}); prepare it again.") from error
 
 
 def save_index(root: str | Path, index: dict) -> None:
@@ -136,10 +156,12 @@ def load_index(root: str | Path) -> dict:
     path = Path(root) / "dataset.json"
     if not path.is_file():
         raise ValueError(f"{root}: no dataset.json there. Make the data set with python -m launch.prepare_data.")
-    try:
-        index = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not valid JSON ({error}).") from error
-    if index.get("format") != FORMAT_NAME or index.get("version") != FORMAT_VERSION:
+    index = load_json(path)
+    if not isinstance(index, dict) or index.get("format") != FORMAT_NAME or index.get("version") != FORMAT_VERSION:
         raise ValueError(f"{path}: expected format {FORMAT_NAME!r} version {FORMAT_VERSION}.")
+    splits = index.get("splits", {})
+    if not isinstance(splits, dict) or not all(
+        isinstance(names, list) and all(isinstance(name, str) for name in names) for names in splits.values()
+    ):
+        raise ValueError(f"{path}: splits are not lists of names of objects; prepare the data set again.")
     return index

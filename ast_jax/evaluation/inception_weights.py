@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ast_jax.weights import read_torch
+from ast_jax.npz import load_npz
+from ast_jax.weights import check_finite, read_torch
 from ast_jax.writing import replacing
 
 FILE_NAME = "pt_inception-2015-12-05-6726825d.pth"
@@ -48,10 +49,10 @@ def load_inception(path: str | Path) -> dict[str, tuple[np.ndarray, np.ndarray]]
     if path.suffix != ".npz":
         return fold_state(read_torch(path), path)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-    except Exception as error:  # a broken zip may raise anything at all
-        raise ValueError(f"{path}: not a readable .npz; make it of {FILE_NAME} with convert_inception.") from error
+        arrays = load_npz(path)
+    except ValueError as error:
+        raise ValueError(f"{error} Make it of {FILE_NAME} with convert_inception.") from error
+    check_finite(arrays, path)
     try:
         return {name: (arrays[f"{name}/kernel"], arrays[f"{name}/bias"]) for name in CONVOLUTIONS}
     except KeyError as error:
@@ -97,9 +98,12 @@ def fold_state(state: dict[str, np.ndarray], source: str | Path) -> dict[str, tu
         missing = [x for x in names if x not in state]
         if missing:
             raise ValueError(f"{source}: has no tensor {missing[0]!r}; it is not {FILE_NAME}.")
+        check_finite({x: state[x] for x in names}, source)
         weight, scale, shift, mean, variance = (np.asarray(state[x], np.float64) for x in names)
         if weight.ndim != 4 or any(x.shape != weight.shape[:1] for x in (scale, shift, mean, variance)):
             raise ValueError(f"{source}: the tensors of {name!r} do not fit together; it is not {FILE_NAME}.")
+        if (variance < 0).any():
+            raise ValueError(f"{source}: a variance of {name!r} is negative; it is not {FILE_NAME}.")
         scale = scale / np.sqrt(variance + _EPSILON)
         kernel, bias = weight.transpose(2, 3, 1, 0) * scale, shift - mean * scale
         folded[name] = (kernel.astype(np.float32), bias.astype(np.float32))

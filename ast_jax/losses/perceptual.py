@@ -5,11 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from ast_jax.perceptual import PerceptualNetwork, features, lpips, unit
+from ast_jax.perceptual import NETWORKS, PerceptualNetwork, features, lpips, unit
 from ast_jax.perceptual_weights import INSTALL_COMMAND, find_perceptual_weights, load_perceptual
 
 __all__ = [
     "INSTALL_COMMAND",
+    "NETWORKS",
     "PerceptualNetwork",
     "find_perceptual_weights",
     "load_perceptual",

@@ -11,7 +11,7 @@ from ast_jax.model.axes import run_block
 from ast_jax.model.convnet import BasicBlock, Bottleneck, ChannelAffine, conv, group_norm, make_stages
 from ast_jax.model.layers import Array
 from ast_jax.near_match import choose
-from ast_jax.weights import read_torch
+from ast_jax.weights import check_finite, read_torch
 
 # Mean and standard deviation of ImageNet's RGB, with which torchvision's weights were trained.
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)
@@ -74,8 +74,9 @@ class StateReader:
         """The tensor of that name; raises ValueError if it is absent or of another shape."""
         if name not in self.state:
             raise ValueError(f"{self.source} has no tensor {name!r}: it is not the expected network")
-        if self.state[name].shape != shape:
-            raise ValueError(f"{self.source}: {name!r} has shape {self.state[name].shape}, expected {shape}")
+        if np.shape(self.state[name]) != shape:
+            raise ValueError(f"{self.source}: {name!r} has shape {np.shape(self.state[name])}, expected {shape}")
+        check_finite({name: self.state[name]}, self.source)
         self.taken.add(name)
         return self.state[name].astype(np.float32)
 
@@ -89,6 +90,8 @@ class StateReader:
         parts = (self.take(f"{name}.{p}", (channels,)) for p in ("weight", "bias", "running_mean", "running_var"))
         weight, bias, mean, variance = parts
         self.taken.add(f"{name}.num_batches_tracked")
+        if (variance < 0).any():
+            raise ValueError(f"{self.source}: {name}.running_var is negative: it is not the expected network")
         scale = weight / np.sqrt(variance + epsilon)
         return scale, bias - mean * scale
 

@@ -8,11 +8,11 @@ from ml_collections import ConfigDict
 
 from ast_jax.data.pipeline import DATA_DEFAULTS, DataSource, checked_config
 from ast_jax.data.store import SPLITS
+from ast_jax.losses.perceptual import NETWORKS
 from ast_jax.losses.total import COLOUR_TERMS, TERMS
 from ast_jax.model.config_check import check_keys
 from ast_jax.model.model import CONFIG_KEYS
 from ast_jax.near_match import choose
-from ast_jax.perceptual import NETWORKS
 from ast_jax.training.optimizer import NAMES, SCHEDULES
 from ast_jax.training.precision import check_precision
 from ast_jax.training.sharding import Layout

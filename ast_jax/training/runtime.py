@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 from absl import logging
 
-from ast_jax import command_line
+from ast_jax.command_line import Main, in_one_line, run
 from ast_jax.training import cluster
 from ast_jax.training.outcome import DONE_FILE, EXIT_CODE
 from ast_jax.training.preemption import Preempted
@@ -108,7 +108,7 @@ def mark_done(workdir: str | Path, steps: int) -> None:
         write_text(Path(workdir) / DONE_FILE, f"{steps}\n")
 
 
-def run_main(main: command_line.Main) -> None:
+def run_main(main: Main) -> None:
     """Run a launch script that uses devices, as `command_line.run` does.
 
     A run that was asked to stop by a signal, and has saved, ends with exit code 42. An error in one of many processes
@@ -124,13 +124,13 @@ def run_main(main: command_line.Main) -> None:
 
     def among_others(argv: list[str]) -> None:
         try:
-            command_line.in_one_line(preemptible, argv)
+            in_one_line(preemptible, argv)
         except BaseException as error:
             if jax.distributed.is_initialized() and getattr(error, "code", 1) not in (None, 0, EXIT_CODE):
                 _end_at_once(error)
             raise
 
-    command_line.run(among_others)
+    run(among_others)
 
 
 def _end_at_once(error: BaseException) -> None:

@@ -1,11 +1,15 @@
 """Hard colours whose silhouettes are antialiased by the analytic position of edges between pixel centres.
 
 Take two neighbouring pixels, side by side or one above the other, that see different faces, and call a the one whose
-face is nearer. If a silhouette edge of that face (nothing beyond it, or its neighbour folded back) crosses the line
-from the centre of a to the centre of the other pixel, o, at fraction s of the way, and is closer to perpendicular than
-to parallel to that line, then the coverage of the two pixels changes linearly with s:
+face is nearer. If a silhouette edge of that face crosses the line from the centre of a to the centre of the other
+pixel, o, at fraction s of the way, and is closer to perpendicular than to parallel to that line, then the coverage of
+the two pixels changes linearly with s:
 
     s < 1/2:  colour_a += (1/2 - s) (colour_o - colour_a)        s > 1/2:  colour_o += (s - 1/2) (colour_a - colour_o)
+
+An edge is a silhouette unless a face that has the same edge goes on beyond it: lies, in the image, on its other side.
+Edges are the same if their ends are at the same places (`render.topology`), whichever vertices they name; a face that
+is there twice, or any number of faces at one edge, make no silhouette where there is none.
 
 The mask of the mesh is treated as a fourth colour and gives alpha. Where nothing is crossed the picture is the hard
 one, so colours inside are sharp, and gradients of the shape come from what is seen of its silhouettes alone.
@@ -15,14 +19,13 @@ Source: Laine et al., Modular Primitives for High-Performance Differentiable Ren
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Float, Int
 
 from render.arrays import Array, positive_part
-from render.mesh import Mesh, opposite_corners
 from render.rasterize import attach, global_index, pixel_grid
 from render.scene import Scene, Softness, paint
 from render.screen import ScreenFaces
+from render.topology import edges_of_faces
 
 
 def blend(
@@ -38,18 +41,18 @@ def blend(
     Returns:
         rgb and alpha.
     """
-    image = _draw(scene, face_id, _opposite(scene.mesh))
+    edges, forward = edges_of_faces(scene.mesh.vertices, scene.mesh.faces)
+    image = _draw(scene, face_id, _silhouette_edges(jax.lax.stop_gradient(scene.screen), edges, forward))
     return image[..., :3], image[..., 3]
 
 
 @jax.checkpoint
-def _draw(scene: Scene, face_id: jax.Array, opposite: jax.Array) -> jax.Array:
+def _draw(scene: Scene, face_id: jax.Array, silhouette: jax.Array) -> jax.Array:
     """rgb and mask, `[b, h, w, 4]`; the backward pass computes everything but the faces anew."""
     colour = paint(scene, face_id)
     image = jnp.concatenate([colour, (face_id >= 0)[..., None].astype(colour.dtype)], axis=-1)
     depth = attach(jax.lax.stop_gradient(scene.screen), face_id, scene.pixels).depth
     depth = jnp.where(face_id >= 0, depth, jnp.inf)
-    silhouette = _silhouette_edges(scene.screen, opposite)
     change = sum(_across(axis, image, face_id, depth, scene, silhouette) for axis in (2, 1))
     return image + change
 
@@ -99,33 +102,27 @@ def _crossing_fraction(axis: int, face, centre, direction, scene: Scene, silhoue
     return fraction
 
 
-def _silhouette_edges(screen: ScreenFaces, opposite: jax.Array) -> jax.Array:
-    """`[m, 3]` whether the edge from corner i to i + 1 has nothing beyond it, or a neighbour on its own side."""
-    screen = jax.lax.stop_gradient(screen)
-    corners = screen.corners.reshape(-1, 3, 2)
-    start, end, own = corners, jnp.roll(corners, -1, axis=1), jnp.roll(corners, -2, axis=1)
-    beyond = jnp.maximum(opposite, 0)
-    other = corners.reshape(-1, 2)[beyond]
+def _silhouette_edges(screen: ScreenFaces, edges: jax.Array, forward: jax.Array) -> jax.Array:
+    """`[m, 3]` whether no face goes on beyond the edge from corner i to i + 1.
 
-    def side(point):
-        edge, offset = end - start, point - start
-        return edge[..., 0] * offset[..., 1] - edge[..., 1] * offset[..., 0]
-
-    visible = screen.soft[beyond // 3] & (opposite >= 0)
-    return ~visible | (side(own) * side(other) > 0)
-
-
-def _opposite(mesh: Mesh) -> jax.Array:
-    """`[b * f, 3]` corner of the batch across each edge, -1 for none."""
-    batch, num_faces = mesh.vertices.shape[0], mesh.faces.shape[-2]
-    if mesh.faces.ndim == 2:
-        # Static faces: found while tracing, not in every call.
-        with jax.ensure_compile_time_eval():
-            local = np.asarray(opposite_corners(jnp.asarray(mesh.faces)))[None]
-    else:
-        faces = jnp.asarray(mesh.faces)
-        if mesh.face_mask is not None:
-            faces = jnp.where(jnp.asarray(mesh.face_mask)[..., None], faces, -1)
-        local = jax.vmap(opposite_corners)(faces)
+    Args:
+        screen: the faces.
+        edges: `[b, f, 3]` number of each edge within its image, see `edges_of_faces`.
+        forward: `[b, f, 3]` whether the face walks it in its direction.
+    """
+    batch, num_faces, _ = edges.shape
+    winding = _winding(screen)[:, None]
+    left = forward.reshape(-1, 3) == (winding > 0)
     first = 3 * num_faces * jnp.arange(batch, dtype=jnp.int32)[:, None, None]
-    return jnp.where(local >= 0, local + first, -1).reshape(-1, 3)
+    # Twice the number of the edge, and one more for what is on the left of it.
+    edge = 2 * (edges + first).reshape(-1, 3)
+    taken = jnp.zeros(2 * edge.size, jnp.int32).at[edge + left].max((winding != 0).astype(jnp.int32))
+    return taken[edge + ~left] == 0
+
+
+def _winding(screen: ScreenFaces) -> jax.Array:
+    """`[m]`: 1 and -1 for the two windings in the image, 0 for faces that are edge-on or not there."""
+    x0, y0, x1, y1, x2, y2 = screen.corners.T
+    area = (x1 - x0) * (y2 - y0) - (y1 - y0) * (x2 - x0)
+    # A corner behind the camera is on the screen where its mirror image is, and turns the winding over.
+    return jnp.where(screen.soft | screen.crossing, jnp.sign(area) * jnp.sign(jnp.prod(screen.inverse_w, axis=1)), 0.0)

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int
 
 from render import worklist
-from render.arrays import Array, Structure, join_floats, split_floats
+from render.arrays import Array, Structure, join_floats, positive_part, split_floats
 from render.clamped import face_table, parts_gradient, place, place_gradient
 from render.coverage import reach_in_sigmas
 from render.distance import border_position, distance_at, distance_gradient, signed_squared_distance
@@ -41,6 +41,7 @@ from render.fragment_list import (
     make_search,
     sorted_table,
 )
+from render.linear import linear_map, without_second_derivatives
 from render.rasterize import NO_FACE, Fragments, attach, comparable_depth, global_index, is_behind
 from render.scene import Scene, Softness, nearest_crossing, paint, surface_colour
 from render.screen import ScreenFaces
@@ -105,13 +106,21 @@ class _Lot(NamedTuple):
     y: jax.Array
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _composite(settings: _Settings, floats, others, opaque, depth, sigma):
     """rgb and transparency."""
-    return _composite_forward(settings, floats, others, opaque, depth, sigma)[0]
+    return _composite_and_save(settings, floats, others, opaque, depth, sigma)[0]
 
 
-def _composite_forward(settings: _Settings, floats, others, opaque, depth, sigma):
+@_composite.defjvp
+def _composite_jvp(settings: _Settings, primals, tangents):
+    primals = without_second_derivatives(primals)
+    results, saved = _composite_and_save(settings, *primals)
+    rules = (functools.partial(rule, settings) for rule in (_composite_tangent, _composite_gradient))
+    return results, linear_map(*rules, saved, tangents[0], results)
+
+
+def _composite_and_save(settings: _Settings, floats, others, opaque, depth, sigma):
     scene = join_floats(settings.structure, floats, others)
     search = _search(settings, scene, opaque, depth, sigma)
     count = count_fragments(search)
@@ -132,7 +141,32 @@ def _composite_forward(settings: _Settings, floats, others, opaque, depth, sigma
     return (rgb, transparency), (floats, others, opaque, depth, sigma, count, clear)
 
 
-def _composite_backward(settings: _Settings, saved, cotangent):
+def _composite_tangent(settings: _Settings, saved, moves):
+    """How rgb and transparency change as floats do."""
+    floats, others, opaque, depth, sigma, count, clear = saved
+    rebuild = functools.partial(join_floats, settings.structure, others=others)
+    scene = rebuild(floats=floats)
+    search = _search(settings, scene, opaque, depth, sigma)
+    behind = _seen_behind(settings, opaque, count)
+    painted, change = jax.jvp(lambda floats: paint(rebuild(floats=floats), behind), (floats,), (moves,))
+    # Transparency is a fourth colour, of what is behind alone.
+    behind_all = jnp.append(painted, jnp.where(behind >= 0, 0.0, 1.0)[..., None], axis=-1).reshape(-1, 4)
+
+    def add(fragments: FragmentList, total):
+        through, colour = _colours(settings, scene, fragments, sigma)
+        moved = _colours(settings, scene, fragments, sigma, (others, floats, moves))
+        colour = jnp.pad(colour, ((0, 0), (0, 1)))
+        rest = [_rest(fragments, through, value, end) for value, end in zip(colour.T, behind_all.T)]
+        first = _clear(fragments, through)[:, None] * (jnp.stack(rest, axis=-1) - colour) * moved[0][:, None]
+        second = (_clear(fragments, through) * (1.0 - through))[:, None] * jnp.pad(moved[1], ((0, 0), (0, 1)))
+        return total.at[fragments.pixel].add(first + second, mode="drop")
+
+    total = each_round(search, count, add, jnp.zeros_like(behind_all)).reshape(*count.shape, 4)
+    return total[..., :3] + clear[..., None] * change, total[..., 3]
+
+
+def _composite_gradient(settings: _Settings, saved, cotangent):
+    """The transpose of `_composite_tangent`."""
     floats, others, opaque, depth, sigma, count, clear = saved
     to_rgb, to_transparency = cotangent
     rebuild = functools.partial(join_floats, settings.structure, others=others)
@@ -160,10 +194,7 @@ def _composite_backward(settings: _Settings, saved, cotangent):
     to_corners = jnp.zeros((len(scene.screen.soft), 9), to_rgb.dtype)
     gradient, to_corners = each_round(search, count, add, (gradient, to_corners))
     (update,) = jax.vjp(lambda floats: _screen_corners(rebuild(floats=floats)), floats)[1](to_corners)
-    return jax.tree.map(jnp.add, gradient, update), None, None, None, None
-
-
-_composite.defvjp(_composite_forward, _composite_backward)
+    return jax.tree.map(jnp.add, gradient, update)
 
 
 def _search(settings: _Settings, scene: Scene, opaque, depth, sigma) -> Search:
@@ -219,23 +250,36 @@ def _each_lot(settings: _Settings, scene: Scene, fragments: FragmentList, visit:
     return jax.lax.fori_loop(0, lots, body, carry)
 
 
-def _colours(settings: _Settings, scene: Scene, fragments: FragmentList, sigma) -> tuple[jax.Array, jax.Array]:
-    """1 - alpha `[n]` and colour `[n, 3]` of all fragments; one and zero behind the last."""
+def _colours(
+    settings: _Settings, scene: Scene, fragments: FragmentList, sigma, moves: tuple | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """1 - alpha `[n]` and colour `[n, 3]` of all fragments; one and zero behind the last. With moves, that is others,
+    floats and tangents of these, how they change; zero behind the last."""
 
     def visit(lot: _Lot, carry):
-        return tuple(
-            whole.at[lot.place].set(part, mode="drop") for whole, part in zip(carry, _fragment(scene, lot, sigma))
-        )
+        if moves is None:
+            parts = _fragment(scene, lot, sigma)
+        else:
+            others, floats, tangents = moves
+            rebuild = functools.partial(join_floats, settings.structure, others=others)
+            position = border_position(_rows(scene, lot), lot.x, lot.y)
+            fragment = functools.partial(_fragment, lot=lot, sigma=sigma, position=position)
+            parts = jax.jvp(lambda floats: fragment(rebuild(floats=floats)), (floats,), (tangents,))[1]
+        return tuple(whole.at[lot.place].set(part, mode="drop") for whole, part in zip(carry, parts))
 
     zero = 0.0 * fragments.face.astype(scene.screen.corners.dtype)
-    return _each_lot(settings, scene, fragments, visit, (zero + 1.0, jnp.stack([zero] * 3, axis=-1)))
+    start = zero + (1.0 if moves is None else 0.0), jnp.stack([zero] * 3, axis=-1)
+    return _each_lot(settings, scene, fragments, visit, start)
 
 
-def _fragment(scene: Scene, lot: _Lot, sigma) -> tuple[jax.Array, jax.Array]:
-    """1 - alpha `[b, *lot]` and colour `[b, *lot, 3]`."""
+def _fragment(scene: Scene, lot: _Lot, sigma, position: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
+    """1 - alpha `[b, *lot]` and colour `[b, *lot, 3]`; to be differentiated it needs the `border_position`."""
     rows = _rows(scene, lot)
     weights = place(rows, lot.x, lot.y).weights
-    outside = jnp.maximum(signed_squared_distance(rows, lot.x, lot.y), 0.0)
+    if position is None:
+        outside = jnp.maximum(signed_squared_distance(rows, lot.x, lot.y), 0.0)
+    else:
+        outside = positive_part(distance_at(rows, lot.x, lot.y, position))
     return -jnp.expm1(-outside / sigma), _colour(scene, lot, weights)
 
 

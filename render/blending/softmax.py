@@ -6,6 +6,9 @@ barycentrics clamped to the face:
     w_f = p_f exp((n_f - m) / gamma),  n_f = (far - z_f) / (far - near),  m = max(n_b, max_f n_f)
     rgb = (sum_f w_f colour_f + w_b backdrop) / (sum_f w_f + w_b),  w_b = exp((n_b - m) / gamma)
 
+The backdrop is at n_b = 1e-3 as in SoftRas, just in front of the far plane, where it would hide what is behind. So it
+gives way to what is farther: n_b = min(1e-3, 2 n_min - 0.02) with n_min that of the farthest corner of the image.
+
 The forward pass walks the work list twice, once for m and the coverage, once for the sums. It keeps three numbers for
 each pixel besides the picture: 1 - coverage, m and the sum of weights. The backward pass walks the list once more and
 computes everything else anew.
@@ -21,17 +24,19 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int
 
 from render import worklist
-from render.arrays import Array, Structure, join_floats, split_floats
+from render.arrays import Array, Structure, join_floats, positive_part, split_floats
 from render.clamped import DEPTH, depth_of, face_table, parts_gradient, place, place_gradient
 from render.coverage import reach_in_sigmas, soft_work
 from render.distance import border_position, distance_at, distance_gradient, probability, signed_squared_distance
+from render.linear import linear_map, without_second_derivatives
 from render.rasterize import attach
 from render.scene import Scene, Softness, nearest_crossing, surface_colour, surface_texture
 from render.texture import coefficient_gradient, colour_at, face_coefficients, field_gradient, texel_side
 from render.worklist import Canvas, Pairs, Pixel
 
-# The background of SoftRas, as a normalised depth.
-_BACKGROUND = 1e-3
+# The background of SoftRas, as a normalised depth. From faces that come as near to it as _GIVES_WAY it moves away twice
+# as fast as they come, so that soon it is far behind them.
+_BACKGROUND, _GIVES_WAY = 1e-3, 1.05e-2
 
 
 def blend(
@@ -94,13 +99,21 @@ class _Faces(NamedTuple):
     coefficients: jax.Array
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _blend(settings: _Settings, faces: _Faces, floats, others, crossing, work, numbers: _Numbers):
     """rgb and 1 - coverage."""
-    return _blend_forward(settings, faces, floats, others, crossing, work, numbers)[0]
+    return _blend_and_save(settings, faces, floats, others, crossing, work, numbers)[0]
 
 
-def _blend_forward(settings: _Settings, faces: _Faces, floats, others, crossing, work, numbers: _Numbers):
+@_blend.defjvp
+def _blend_jvp(settings: _Settings, primals, tangents):
+    primals = without_second_derivatives(primals)
+    results, saved = _blend_and_save(settings, *primals)
+    rules = (functools.partial(rule, settings) for rule in (_blend_tangent, _blend_gradient))
+    return results, linear_map(*rules, saved, tangents[:2], results)
+
+
+def _blend_and_save(settings: _Settings, faces: _Faces, floats, others, crossing, work, numbers: _Numbers):
     canvas, table = settings.canvas, faces.table
     behind = _behind(join_floats(settings.structure, floats, others), crossing, numbers)
     transparency, nearest = _nearest_and_coverage(settings, table, work, numbers, canvas.flatten(behind.nearness))
@@ -132,22 +145,38 @@ def _behind(scene: Scene, crossing: jax.Array, numbers: _Numbers) -> _Behind:
     backdrop."""
     shape = (*crossing.shape, 3)
     # Made from an argument: under `shard_map` both branches must differ between devices.
-    far_away = jnp.full(crossing.shape, _BACKGROUND, scene.screen.depth.dtype) + 0 * crossing
-    backdrop = jnp.broadcast_to(scene.backdrop, shape) + 0 * far_away[..., None]
+    far_away = _background(scene, numbers)[:, None, None] + 0.0 * crossing
+    backdrop = jnp.broadcast_to(scene.backdrop, shape) + 0.0 * far_away[..., None]
 
-    def with_faces(scene: Scene, backdrop: jax.Array) -> _Behind:
+    def with_faces(scene: Scene, backdrop: jax.Array, far_away: jax.Array) -> _Behind:
         fragments = attach(scene.screen, crossing, scene.pixels)
         covered = crossing >= 0
         nearness = jnp.where(covered, (numbers.far - fragments.depth) / (numbers.far - numbers.near), _BACKGROUND)
-        share = jnp.where(covered, jax.nn.sigmoid((nearness - _BACKGROUND) / numbers.gamma), 0.0)[..., None]
-        both = numbers.gamma * jnp.logaddexp(nearness / numbers.gamma, _BACKGROUND / numbers.gamma)
+        far_away = jnp.where(covered, _give_way(far_away, nearness), far_away)
+        share = jnp.where(covered, jax.nn.sigmoid((nearness - far_away) / numbers.gamma), 0.0)[..., None]
+        both = numbers.gamma * jnp.logaddexp(nearness / numbers.gamma, far_away / numbers.gamma)
         rgb = share * surface_colour(scene, fragments, scene.pixels) + (1.0 - share) * backdrop
-        return _Behind(rgb, jnp.where(covered, both, _BACKGROUND))
+        return _Behind(rgb, jnp.where(covered, both, far_away))
 
-    def without(scene: Scene, backdrop: jax.Array) -> _Behind:
+    def without(scene: Scene, backdrop: jax.Array, far_away: jax.Array) -> _Behind:
         return _Behind(backdrop, far_away)
 
-    return jax.lax.cond(jnp.any(crossing >= 0), with_faces, without, scene, backdrop)
+    return jax.lax.cond(jnp.any(crossing >= 0), with_faces, without, scene, backdrop, far_away)
+
+
+def _background(scene: Scene, numbers: _Numbers) -> jax.Array:
+    """n_b of each image, `[b]`."""
+    depth = jnp.where(scene.screen.soft[:, None], scene.screen.depth, -jnp.inf).reshape(scene.batch, -1)
+    farthest = jnp.max(depth, axis=1)
+    farthest = jnp.where(jnp.isfinite(farthest), farthest, numbers.near)
+    start = jnp.full(scene.batch, _BACKGROUND, depth.dtype)
+    return _give_way(start, (numbers.far - farthest) / (numbers.far - numbers.near))
+
+
+def _give_way(background: jax.Array, nearness: jax.Array) -> jax.Array:
+    """The normalised depth of the backdrop beside faces of another one."""
+    wanted = 2.0 * (nearness - _GIVES_WAY) + _BACKGROUND
+    return background - positive_part(background - wanted)
 
 
 def _nearest_and_coverage(settings: _Settings, table, work, numbers: _Numbers, nearest):
@@ -197,7 +226,61 @@ def _weighted_sums(settings: _Settings, table, coefficients, work, numbers: _Num
     return worklist.walk(work, canvas, step, start, numbers=32 + texels.shape[1])
 
 
-def _blend_backward(settings: _Settings, saved, cotangent):
+def _blend_tangent(settings: _Settings, saved, tangent):
+    """How rgb and transparency change as faces and floats do."""
+    faces, floats, others, crossing, work, numbers, rgb, transparency, nearest, total = saved
+    behind, behind_moves = jax.jvp(
+        lambda floats: _behind(join_floats(settings.structure, floats, others), crossing, numbers),
+        (floats,), (tangent[1],),
+    )  # fmt: skip
+    sums = _moving_sums(settings, faces, tangent[0], work, numbers, settings.canvas.flatten(nearest))
+    clear, weight, *colour = (settings.canvas.unflatten(part) for part in sums)
+    rest = jnp.exp((behind.nearness - nearest) / numbers.gamma)
+    to_rest = rest * behind_moves.nearness / numbers.gamma
+    change = jnp.stack(colour, axis=-1) + rest[..., None] * behind_moves.rgb + to_rest[..., None] * behind.rgb
+    return (change - (weight + to_rest)[..., None] * rgb) / total[..., None], transparency * clear / numbers.sigma
+
+
+def _moving_sums(settings: _Settings, faces: _Faces, moves: _Faces, work, numbers: _Numbers, nearest):
+    """Flat sums of the changes of sigma log(1 - p), weights, and weights times red, green and blue."""
+    canvas, side, count = settings.canvas, settings.side, faces.table.shape[0]
+    tables = [part.reshape(count, -1) for part in (*faces, *moves)]
+
+    def step(pairs: Pairs, carry):
+        rows, colours, row_moves, colour_moves = (worklist.take_rows(part, pairs.face) for part in tables)
+        colours, colour_moves = (part.reshape(-1, 3, len(pairs.face)) for part in (colours, colour_moves))
+
+        def at_pixel(pixel: Pixel, carry):
+            at = pixel.x, pixel.y
+            position = worklist.once(pairs.face, lambda: border_position(rows, *at))
+
+            def geometry(rows):
+                weights = place(rows, *at).weights
+                return distance_at(rows, *at, position), weights, _nearness(rows, weights, numbers)
+
+            (distance, weights, near), moved = worklist.once(
+                pairs.face, lambda: jax.jvp(geometry, (rows,), (row_moves,))
+            )
+            to_distance, to_weights, to_near = moved
+            p = probability(distance, numbers.sigma)
+            to_distance = jnp.where(p > settings.cutoff, to_distance, 0.0)
+            weight = _face_weight(p, near, worklist.take(nearest, pixel), settings, numbers)
+            change = weight * (to_near / numbers.gamma - (1.0 - p) / numbers.sigma * to_distance)
+            terms = [p * to_distance, change]
+            for channel, moved in enumerate(colour_at(side, colour_moves, weights)):
+                value, slopes = field_gradient(side, colours[:, channel], weights)
+                moved += sum(slope * move for slope, move in zip(slopes, to_weights))
+                terms.append(change * value + weight * moved)
+            return tuple(total.at[pixel.index].add(term, mode="promise_in_bounds") for total, term in zip(carry, terms))
+
+        return worklist.each_pixel(pairs, canvas, at_pixel, carry, faces.table.dtype)
+
+    start = (jnp.zeros(canvas.size, faces.table.dtype),) * 5
+    return worklist.walk(work, canvas, step, start, numbers=64 + 2 * tables[1].shape[1])
+
+
+def _blend_gradient(settings: _Settings, saved, cotangent):
+    """The transpose of `_blend_tangent`."""
     faces, floats, others, crossing, work, numbers, rgb, transparency, nearest, total = saved
     to_rgb, to_transparency = cotangent
     to_colour = to_rgb / total[..., None]
@@ -210,10 +293,7 @@ def _blend_backward(settings: _Settings, saved, cotangent):
     (scene_gradient,) = to_scene(_Behind(to_colour * rest[..., None], to_rest * rest / numbers.gamma))
     incoming = _Incoming(to_transparency * transparency / numbers.sigma, nearest, to_weight, _channels(to_colour))
     face_gradient = _faces_gradient(settings, faces, work, numbers, jax.tree.map(settings.canvas.flatten, incoming))
-    return face_gradient, scene_gradient, None, None, None, None
-
-
-_blend.defvjp(_blend_forward, _blend_backward)
+    return face_gradient, scene_gradient
 
 
 class _Incoming(NamedTuple):

@@ -18,9 +18,10 @@ def random_record(rng: np.random.Generator, size: int = 16) -> ObjectRecord:
         image[top : top + 6, left : left + 5, 3] = 255
     keypoints = rng.uniform(-0.5, 0.5, (NUM_VIEWS, len(NAMES), 3)).astype(np.float32)
     keypoints[..., 2] = keypoints[..., 2] > 0
+    rotation = np.linalg.qr(rng.normal(size=(NUM_VIEWS, 3, 3)))[0]
     return ObjectRecord(
         images=images,
-        rotation=np.linalg.qr(rng.normal(size=(NUM_VIEWS, 3, 3)))[0].astype(np.float32),
+        rotation=(rotation * np.linalg.det(rotation)[:, None, None]).astype(np.float32),
         translation=rng.normal(size=(NUM_VIEWS, 3)).astype(np.float32) + np.float32([0, 0, -5]),
         focal=rng.uniform(1, 2, (NUM_VIEWS, 2)).astype(np.float32),
         principal=rng.uniform(-0.1, 0.1, (NUM_VIEWS, 2)).astype(np.float32),

@@ -9,7 +9,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from ast_jax.data.archives import UNPACKED, NpzRows, load_json, load_npz, source_folder, unpack
+from ast_jax.data.archives import UNPACKED, load_json, source_folder, unpack
+from ast_jax.npz import NpzRows, load_npz
 
 
 def write_zip(path, members: dict[str, bytes], link: str = ""):

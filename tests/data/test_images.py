@@ -4,6 +4,7 @@ import os
 import struct
 import subprocess
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -111,7 +112,7 @@ POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(x) (w) file clo
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
         (b"SIMPLE  =                    T / FITS", "none of PNG"),
-        (b"", "empty"),
+        (b"", "the file is empty"),
     ],
 )
 def test_by_content_nothing_starts_another_program(tmp_path, monkeypatch, content, kind):
@@ -192,26 +193,31 @@ def xyz(*values: float) -> bytes:
 SRGB_CURVE = b"para\0\0\0\0" + struct.pack(
     ">HH5i", 3, 0, *(round(v * 65536) for v in (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045))
 )
-# Display P3: its primaries, adapted to D50 (Bradford).
-P3 = profile(
-    b"RGB ",
-    {b"rXYZ": xyz(0.51512, 0.2412, -0.00105), b"gXYZ": xyz(0.29198, 0.69225, 0.04189)}
-    | {b"bXYZ": xyz(0.1571, 0.06657, 0.78407)}
-    | {name: SRGB_CURVE for name in (b"rTRC", b"gTRC", b"bTRC")},
-)
+GAMMA_2_2 = b"curv\0\0\0\0" + struct.pack(">IHH", 1, round(2.2 * 256), 0)
+
+
+def display_p3(curve: bytes) -> bytes:
+    """Its primaries, adapted to D50 (Bradford)."""
+    primaries = {b"rXYZ": xyz(0.51512, 0.2412, -0.00105), b"gXYZ": xyz(0.29198, 0.69225, 0.04189)}
+    primaries[b"bXYZ"] = xyz(0.1571, 0.06657, 0.78407)
+    return profile(b"RGB ", primaries | {name: curve for name in (b"rTRC", b"gTRC", b"bTRC")})
+
+
+P3 = display_p3(SRGB_CURVE)
 LINEAR_GREY = profile(b"GRAY", {b"kTRC": b"curv" + bytes(8)})
 
 
+@pytest.mark.parametrize("curve, expected", [(SRGB_CURVE, (217, 42, 23)), (GAMMA_2_2, (219, 37, 13))])
 @pytest.mark.parametrize("mode, suffix", [("RGB", "png"), ("RGB", "tif"), ("RGBA", "png"), ("P", "png")])
-def test_a_colour_profile_is_applied(tmp_path, mode, suffix):
-    """(219, 37, 13): sRGB's curve inverted, CSS Color 4's matrices from Display P3 to sRGB, and the curve again."""
+def test_a_colour_profile_is_applied(tmp_path, mode, suffix, curve, expected):
+    """The curve inverted, CSS Color 4's matrices from Display P3 to sRGB, and sRGB's curve."""
     stored = Image.new("RGB", (4, 3), (200, 60, 40))
     stored = stored.quantize(4) if mode == "P" else stored
     if mode == "RGBA":
         stored.putalpha(77)
-    path = save(stored, tmp_path / f"a.{suffix}", icc_profile=P3)
+    path = save(stored, tmp_path / f"a.{suffix}", icc_profile=display_p3(curve))
     found = read_image(path)
-    assert np.abs(found[..., :3].astype(int) - [219, 37, 13]).max() <= 1
+    assert np.abs(found[..., :3].astype(int) - expected).max() <= 1
     assert (found[..., 3:] == 77).all()
     assert (read_image(path, as_stored=True)[..., :3] == [200, 60, 40]).all()
     content = path.read_bytes()  # glTF 2.0, section 3.8.2: profiles within images are ignored
@@ -267,3 +273,12 @@ def test_as_stored_means_not_turned(tmp_path):
 def test_float_pictures_that_are_not_finite():
     found = image_to_array(Image.fromarray(np.float32([[np.nan, np.inf, 2.0, 1.0]])))
     assert found[0, :, 0].tolist() == [0, 0, 255, 128]
+
+
+def test_nothing_else_opens_pictures_that_are_not_our_own():
+    root = Path(images.__file__).parents[2]
+    files = [path for part in ("ast_jax", "launch", "render", "benchmarks") for path in (root / part).rglob("*.py")]
+    opening = {path.relative_to(root).as_posix() for path in files if "Image.open(" in path.read_text()}
+    # The exports look at the PNG, GIF and JPEG that they wrote a moment before.
+    assert "ast_jax/data/images.py" in opening
+    assert opening <= {"ast_jax/data/images.py", "ast_jax/export/report.py", "ast_jax/export/gltf.py"}

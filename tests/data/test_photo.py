@@ -229,7 +229,7 @@ def test_a_stray_pixel_does_not_set_the_box(tmp_path, way):
         photo = load_photo(save(np.dstack([on_plain_ground(), mask]), tmp_path / "a.png"))
     else:
         photo = load_photo(save(cluttered(), tmp_path / "a.png"), save(mask, tmp_path / "m.png"))
-    assert object_box(photo.mask, padding=0).side == 23
+    assert object_box(photo.mask, padding=0.0).side == 23
     assert photo.notices == ("1 stray part of the mask, 1 px, is left out",)
     assert photo.found_by == {"alpha": "alpha channel", "mask": "mask file m.png"}[way]
 

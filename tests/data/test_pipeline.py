@@ -241,7 +241,7 @@ def test_a_broken_object_is_named(dataset_root, tmp_path):
 def test_odd_objects_are_named(tmp_path, record):
     save_index(tmp_path, {"splits": {"train": ["a", "b"]}})
     save_object(tmp_path, "a", record)
-    save_object(tmp_path, "b", dataclasses.replace(record, images=record.images[:, :12]))
+    save_object(tmp_path, "b", dataclasses.replace(record, images=record.images[:, :12, :12]))
     with pytest.raises(ValueError, match="b: pictures are"):
         DataSource(tmp_path, "train", PLAIN)
     empty = record.images.copy()

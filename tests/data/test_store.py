@@ -66,7 +66,7 @@ def test_index(tmp_path):
     with pytest.raises(ValueError, match="expected format"):
         load_index(tmp_path)
     (tmp_path / "dataset.json").write_text('{"format": ')
-    with pytest.raises(ValueError, match="not valid JSON"):
+    with pytest.raises(ValueError, match="dataset.json: not a readable JSON"):
         load_index(tmp_path)
 
 

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from ast_jax.ownership import owning
 from tests.launch.test_train import ROOT
 
 CONFIG = "--config=configs/quickstart.py:tiny"
@@ -89,6 +90,11 @@ def test_train(tmp_path):
     }
     _check("train", cases)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_second_run_in_the_same_folder_is_refused(tmp_path):
+    with owning(tmp_path):
+        _check("train", {(CONFIG, f"--workdir={tmp_path}"): f"process {os.getpid()} on "})
 
 
 def test_evaluate_and_sweep(tmp_path):

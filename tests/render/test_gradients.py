@@ -105,7 +105,7 @@ def shader(scene, blending, light, texture):
     corners = points[FACES]
     normals = np.zeros_like(points)
     np.add.at(normals, FACES, np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])[:, None])
-    normals, to_viewer = unit(normals), unit(-scene["rotation"].T @ scene["translation"] - points)
+    normals, to_viewer = unit(normals), -scene["rotation"].T @ scene["translation"] - points
 
     def colour(index, weights):
         face = FACES[index]

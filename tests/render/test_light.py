@@ -1,3 +1,4 @@
+import functools
 import inspect
 
 import jax
@@ -10,6 +11,8 @@ from render import (
     CornerColours,
     DirectionalLight,
     FaceTexels,
+    Mesh,
+    PerspectiveCamera,
     PhongLight,
     SphericalHarmonicsLight,
     UVImage,
@@ -17,6 +20,8 @@ from render import (
     gather_corners,
     icosphere,
     lambert_coefficients,
+    reference,
+    render,
     shade,
     shade_texture,
 )
@@ -222,3 +227,27 @@ def test_bad_arguments_are_named(monkeypatch, call, words):
     light = lights(np.random.default_rng(5), 1)[1]
     with pytest.raises(ValueError, match=words):
         call(light)
+
+
+def test_a_highlight_on_a_large_face_is_that_of_each_pixel(float64):
+    """One rectangle as wide as the picture, its far side ten times as far as the near one."""
+    size, rng = (12, 16), np.random.default_rng(0)
+    points = np.array([[-4.0, -1, -1], [4, -1, -1], [4, -1, -10], [-4, -1, -10]])
+    faces = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
+    camera = PerspectiveCamera(np.eye(3)[None], np.zeros((1, 3)), np.ones((1, 2)), np.zeros((1, 2)))
+    parts = [0.1, 0.4, -0.9], [0.2] * 3, [0.1] * 3, [1.0] * 3
+    light = PhongLight(*(np.array([part]) for part in parts), np.array([30.0]))
+    albedo = rng.random(3)
+    texture = VertexColours(jnp.broadcast_to(jnp.asarray(albedo), (1, 4, 3)))
+    for blending in ("hard", "layered"):
+        draw = jax.jit(functools.partial(render, image_size=size, blending=blending, shading="flat", sigma=1e-6))
+        picture = draw(Mesh(jnp.asarray(points[None]), faces), camera, texture=texture, light=light)
+        seen = np.asarray(picture.face_id[0]) >= 0
+        # The ray of a pixel meets the plane y = -1 where its depth is -1 / y.
+        ray = reference.pixel_centres(size)[seen]
+        at = np.stack([ray[:, 0], ray[:, 1], -np.ones(len(ray))], axis=-1) / -ray[:, 1:]
+        normal = np.broadcast_to([0.0, 1.0, 0.0], at.shape)
+        eye = -at / np.linalg.norm(at, axis=-1, keepdims=True)
+        wanted = expected_shade(light, albedo + 0 * at, normal, eye)
+        assert seen.sum() > 50 and np.ptp(wanted) > 0.9
+        np.testing.assert_allclose(np.asarray(picture.rgb[0])[seen], wanted, atol=1e-9, err_msg=blending)

@@ -13,6 +13,8 @@ from render import PerspectiveCamera, from_opencv
 OPENCV_KEYS = ("K", "R", "t")
 OWN_KEYS = ("rotation", "translation", "focal", "principal")
 CSV_COLUMNS = ("image", "name", "x", "y")
+# Of key points.
+MAX_NAMES = 1000
 
 
 @dataclass(frozen=True)
@@ -22,14 +24,23 @@ class Keypoints:
     Args:
       names: in order.
       points: picture -> x, y in its pixels (upright; the centre of the first pixel is at 0.5, 0.5), and visible.
+      path: of the file, for messages.
     """
 
     names: tuple[str, ...] = ()
     points: dict[str, np.ndarray] = field(default_factory=dict)
+    path: Path = Path()
 
     def of(self, picture: str) -> Float[np.ndarray, "p 3"]:
-        """Those of one picture; none visible where it has none."""
-        return self.points.get(picture, np.zeros((len(self.names), 3), np.float32))
+        """Those of one picture; none visible where it has none.
+
+        Raises:
+          ValueError: a number is not finite.
+        """
+        points = self.points.get(picture, np.zeros((len(self.names), 3), np.float32))
+        if not np.isfinite(points).all():
+            raise ValueError(f"{self.path}: a key point of {picture} is not finite.")
+        return points
 
 
 def read_cameras(root: Path) -> dict[str, dict] | None:
@@ -78,7 +89,7 @@ def make_camera(entry: dict, image_size: tuple[int, int], where: str) -> Perspec
 def _array(entry: dict, key: str, shape: tuple[int, ...], where: str) -> np.ndarray:
     try:
         array = np.array(entry[key], np.float32).reshape(shape)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{where}: {key} is not {' x '.join(map(str, shape))} numbers.") from error
     if not np.isfinite(array).all():
         raise ValueError(f"{where}: {key} has a number that is not finite.")
@@ -105,20 +116,20 @@ def _from_json(path: Path) -> Keypoints:
     content = load_json(path)
     try:
         names = tuple(str(name) for name in content["names"])
-        points = {key: _points(rows, len(names)) for key, rows in content["keypoints"].items()}
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        _check_count(len(names))
+        points = {key: np.array(rows, np.float32).reshape(len(names), 3) for key, rows in content["keypoints"].items()}
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise ValueError(
             f'{path}: expected {{"names": [..], "keypoints": {{"NAME.jpg": [[x, y, visible], ..]}}}} with a row for '
             f"each name ({error})."
         ) from error
-    return Keypoints(names, points)
+    return Keypoints(names, points, path)
 
 
-def _points(rows: list, count: int) -> np.ndarray:
-    points = np.array(rows, np.float32).reshape(count, 3)
-    if not np.isfinite(points).all():
-        raise ValueError("a number is not finite")
-    return points
+def _check_count(count: int) -> None:
+    """Each picture has room for all names, so their number counts twice."""
+    if count > MAX_NAMES:
+        raise ValueError(f"{count} names of key points, at most {MAX_NAMES} can be read")
 
 
 def _from_csv(path: Path) -> Keypoints:
@@ -126,15 +137,14 @@ def _from_csv(path: Path) -> Keypoints:
         with open(path, newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
         names = tuple(dict.fromkeys(row["name"] for row in rows))
+        _check_count(len(names))
         points: dict[str, np.ndarray] = {}
         for row in rows:
             place = points.setdefault(row["image"], np.zeros((len(names), 3), np.float32))
             place[names.index(row["name"])] = float(row["x"]), float(row["y"]), float(row.get("visible") or 1)
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError, OverflowError, csv.Error) as error:
         raise ValueError(f"{path}: expected the columns {','.join(CSV_COLUMNS)} ({error}).") from error
-    if not all(np.isfinite(array).all() for array in points.values()):
-        raise ValueError(f"{path}: a number is not finite.")
-    return Keypoints(names, points)
+    return Keypoints(names, points, path)
 
 
 def safe_id(text: str) -> str:

@@ -1,9 +1,16 @@
 """The binvox format: a short text header, then runs of (value, count) bytes, y fastest, then z, then x."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool
+
+from ast_jax.limits import check_memory
+
+# The largest that the program binvox writes.
+MAX_SIDE = 4096
+_SIZE = re.compile(rb"[0-9]{1,4}")
 
 
 def read_binvox(path: str | Path) -> Bool[np.ndarray, "x y z"]:
@@ -16,7 +23,7 @@ def read_binvox(path: str | Path) -> Bool[np.ndarray, "x y z"]:
       Voxels, indexed x, y, z.
 
     Raises:
-      ValueError: missing, another format, or cut short.
+      ValueError: missing, another format, larger than memory, or cut short.
 
     Source: Min, binvox, https://www.patrickmin.com/binvox/binvox.html.
     """
@@ -30,7 +37,10 @@ def read_binvox(path: str | Path) -> Bool[np.ndarray, "x y z"]:
     sizes = next((line[1:] for line in lines if line[:1] == [b"dim"]), [])
     if not content.startswith(b"#binvox") or not found or len(sizes) != 3:
         raise ValueError(f"{path}: not a binvox file.")
+    if not all(_SIZE.fullmatch(size) and 0 < int(size) <= MAX_SIDE for size in sizes):
+        raise ValueError(f"{path}: dim {b' '.join(sizes)!r}, expected three numbers from 1 to {MAX_SIDE}.")
     depth, height, width = (int(size) for size in sizes)
+    check_memory(path, 2 * depth * height * width)
     runs = np.frombuffer(body[: len(body) // 2 * 2], np.uint8).reshape(-1, 2)
     if runs[:, 1].sum(dtype=np.int64) != depth * height * width:
         raise ValueError(f"{path}: its runs do not fill {depth} x {height} x {width} voxels; it is cut short.")

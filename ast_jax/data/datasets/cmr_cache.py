@@ -9,6 +9,7 @@ import numpy as np
 from ast_jax.data.annotated import Annotation, PhotoCamera, read_annotation
 from ast_jax.data.datasets import ReadOptions
 from ast_jax.data.frames import PROTOCOLS
+from ast_jax.data.inside import inside
 from ast_jax.data.matfile import load_structs, load_variable
 from ast_jax.data.records import LazyRecord
 
@@ -71,18 +72,19 @@ def read_cache(cache: Cache, variant: str, image_size: int) -> tuple[tuple[LazyR
     records, problems = [], []
     for split in cache.annotations:
         try:
-            annotations = read_split(cache, split, with_cameras=variant == "cmr")
+            annotations, bad = read_split(cache, split, with_cameras=variant == "cmr")
         except ValueError as error:
             problems.append(f"split {split} is left out: {error}")
             continue
+        problems += bad
         records += _records(annotations, split, variant, image_size)
     if not records:
         raise ValueError(" ".join(problems))
     return tuple(records), tuple(problems)
 
 
-def read_split(cache: Cache, split: str, *, with_cameras: bool) -> list[Annotation]:
-    """The annotations of one split, in the order of the file.
+def read_split(cache: Cache, split: str, *, with_cameras: bool) -> tuple[list[Annotation | None], list[str]]:
+    """The annotations of one split, in the order of the file, None for a bad one; and what is wrong with those.
 
     Raises:
       ValueError: a file is missing or broken, or the two differ in length; the message names it.
@@ -93,19 +95,25 @@ def read_split(cache: Cache, split: str, *, with_cameras: bool) -> list[Annotati
         cameras = load_structs(cache.cameras[split], "sfm_anno", CAMERA_FIELDS)
         if len(cameras) != len(images):
             raise ValueError(f"{cache.cameras[split]}: {len(cameras)} cameras for {len(images)} images.")
-    try:
-        return [_annotation(cache.images, image, camera) for image, camera in zip(images, cameras)]
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{cache.annotations[split]}: an entry is not as expected ({error}).") from error
+    annotations, problems = [], []
+    for number, (image, camera) in enumerate(zip(images, cameras), start=1):
+        try:
+            annotations.append(_annotation(cache.images, image, camera))
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
+            annotations.append(None)
+            problems.append(f"{cache.annotations[split]}: images({number}) is not as expected ({error}).")
+    return annotations, problems
 
 
 def mean_keypoints(cache: Cache) -> dict[str, list]:
     """The mean 3D key points (``S`` of a camera file) in our axes for ``dataset.json``; nothing if there are none."""
     for path in cache.cameras.values():
         try:
-            points = FROM_CMR_WORLD @ load_variable(path, "S")
-        except ValueError:
+            points = FROM_CMR_WORLD @ np.asarray(load_variable(path, "S"), np.float64)
+        except (ValueError, TypeError):
             continue  # only some of the files have it
+        if points.ndim != 2 or not np.isfinite(points).all():
+            continue
         return {"mean_keypoints": points.T.round(4).tolist()}
     return {}
 
@@ -116,9 +124,13 @@ def _annotation(images: Path, image, camera) -> Annotation:
     if parts.ndim != 2 or parts.shape[1] != 3:
         raise ValueError(f"{image.rel_path}: parts are {parts.T.shape}, expected 3 rows: x, y, visible")
     mask = np.atleast_2d(image.mask) > 0
+    if mask.ndim != 2:
+        raise ValueError(f"{image.rel_path}: its mask is {mask.shape}")
     # As bits: thousands of masks stay in memory until they are written.
     packed = partial(_unpacked, np.packbits(mask), mask.shape)
-    return Annotation(images / str(image.rel_path), box, parts, packed, camera and _camera(camera))
+    return Annotation(
+        inside(images, str(image.rel_path)), box, parts, packed, None if camera is None else _camera(camera)
+    )
 
 
 def _unpacked(bits: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -131,7 +143,7 @@ def _camera(camera) -> PhotoCamera:
     return PhotoCamera(float(camera.scale), shift, rotation @ FROM_CMR_WORLD.T)
 
 
-def _records(annotations: list[Annotation], split: str, variant: str, image_size: int) -> list[LazyRecord]:
+def _records(annotations: list[Annotation | None], split: str, variant: str, image_size: int) -> list[LazyRecord]:
     order = np.arange(len(annotations))
     if variant == "ast" and split != "train":
         # AST and Unicorn measure some things on the first pictures of this order only.
@@ -146,4 +158,5 @@ def _records(annotations: list[Annotation], split: str, variant: str, image_size
             files=(annotations[number].path,),
         )
         for number in order
+        if annotations[number] is not None
     ]

@@ -12,6 +12,7 @@ from ast_jax.data.datasets import ReadOptions
 from ast_jax.data.datasets.annotations import safe_id
 from ast_jax.data.datasets.coco_masks import segmentation_mask
 from ast_jax.data.images import read_rgb
+from ast_jax.data.inside import inside
 from ast_jax.data.near_duplicates import split_by_group
 from ast_jax.data.records import Collection, LazyRecord
 from ast_jax.data.store import SPLITS, ObjectRecord
@@ -23,6 +24,8 @@ MIN_BOX_SIDE = 32.0
 FRACTIONS = (0.8, 0.1, 0.1)
 # What no object can be made of, though nothing is wrong with it; other reasons to leave an instance out are problems.
 BY_DESIGN = ("crowds", "too small")
+# Malformed annotations are named up to this many, and counted beyond.
+MAX_NAMED = 20
 # variant -> how the names of the annotation files begin
 VARIANTS = {"": ("instances", "annotations", "_annotations"), "keypoints": ("person_keypoints", "keypoints")}
 
@@ -48,12 +51,12 @@ def read(options: ReadOptions, *, min_box_side: float = MIN_BOX_SIDE) -> Collect
     for path in files:
         content = _checked(path)
         kind = _find_category(path, content["categories"], options.category)
-        category, names = kind["name"], tuple(kind.get("keypoints", ()))
-        try:
-            found, counts = _list_file(path, content, kind["id"], len(names), options, min_box_side)
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{path}: not COCO's format ({type(error).__name__}: {error}).") from error
+        category, names = kind["name"], tuple(kind.get("keypoints") or ())
+        found, counts, malformed = _list_file(path, content, kind["id"], len(names), options, min_box_side)
         records += found
+        problems += [f"{path}: annotation {k} of the list: {error}." for k, error in malformed[:MAX_NAMED]]
+        if len(malformed) > MAX_NAMED:
+            problems.append(f"{path}: {len(malformed)} annotations are malformed; the first {MAX_NAMED} are named.")
         for reason, count in counts.items():
             (notes if reason in BY_DESIGN else problems).append(f"{path}: {count} instances {reason} left out.")
     sizes = {"image_size": options.image_size or 128, "min_box_side": min_box_side}
@@ -88,6 +91,12 @@ def _checked(path: Path) -> dict:
     ]
     if missing:
         raise ValueError(f"{path}: not COCO's format, it has no list {', '.join(missing)}.")
+    for kind in content["categories"]:
+        if not isinstance(kind, dict) or type(kind.get("id")) is not int or not isinstance(kind.get("name"), str):
+            raise ValueError(f"{path}: not COCO's format, a category has no id and name.")
+        names = kind.get("keypoints") or []
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"{path}: not COCO's format, the key points of a category are not a list of names.")
     return content
 
 
@@ -102,14 +111,19 @@ def _find_category(path: Path, categories: list[dict], wanted: str) -> dict:
 
 def _list_file(
     path: Path, content: dict, category: int, num_keypoints: int, options: ReadOptions, min_box_side: float
-) -> tuple[list[LazyRecord], dict[str, int]]:
-    """Records of one annotation file, and how many instances were left out, by reason."""
-    images = {image["id"]: image for image in content["images"]}
-    chosen, counts = [], {"crowds": 0, "too small": 0, "without a mask": 0, "of unknown pictures": 0}
-    for item in content["annotations"]:
-        if item.get("category_id") != category:
+) -> tuple[list[LazyRecord], dict[str, int], list[tuple[int, str]]]:
+    """Records of one annotation file, how many instances were left out, by reason, and the malformed ones."""
+    images = {image["id"]: image for image in content["images"] if _is_image(image)}
+    chosen, malformed = [], []
+    counts = {"crowds": 0, "too small": 0, "without a mask": 0, "of unknown pictures": 0}
+    for k, item in enumerate(content["annotations"]):
+        try:
+            if item.get("category_id") != category:
+                continue
+            reason = _why_not(item, images, min_box_side)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            malformed.append((k, f"{type(error).__name__}: {error}"))
             continue
-        reason = _why_not(item, images, min_box_side)
         if reason:
             counts[reason] += 1
         else:
@@ -125,7 +139,14 @@ def _list_file(
         )
         for item, split in zip(chosen, splits)
     ]
-    return records, {reason: count for reason, count in counts.items() if count}
+    return records, {reason: count for reason, count in counts.items() if count}, malformed
+
+
+def _is_image(image) -> bool:
+    """Whether an entry names a picture; instances of others are counted as those of unknown pictures."""
+    return (
+        isinstance(image, dict) and isinstance(image.get("id"), (int, str)) and isinstance(image.get("file_name"), str)
+    )
 
 
 def _why_not(item: dict, images: dict, min_box_side: float) -> str:
@@ -135,7 +156,12 @@ def _why_not(item: dict, images: dict, min_box_side: float) -> str:
         return "without a mask"
     if item.get("image_id") not in images:
         return "of unknown pictures"
-    return "too small" if max(item.get("bbox", (0, 0, np.inf, 0))[2:]) < min_box_side else ""
+    if not isinstance(item["id"], (int, str)):
+        raise TypeError("its id is neither a number nor a name")
+    box = [float(value) for value in item.get("bbox", (0, 0, np.inf, 0))]
+    if len(box) != 4 or np.isnan(box).any():
+        raise ValueError(f"its bbox is {box}")
+    return "too small" if max(box[2:]) < min_box_side else ""
 
 
 def _splits(path: Path, image_ids: list, seed: int) -> list[str]:
@@ -152,25 +178,23 @@ def _load(path: Path, image: dict, item: dict, num_keypoints: int, size: int) ->
     where = f"{path}: annotation {item['id']}"
     picture = _find_picture(path, image["file_name"])
     rgb = read_rgb(picture, as_stored=True)
-    if rgb.shape[:2] != (image["height"], image["width"]):
+    size = (image.get("height"), image.get("width"))
+    if rgb.shape[:2] != size:
         rgb = read_rgb(picture)  # some tools draw on the picture as its EXIF data turn it
-    if rgb.shape[:2] != (image["height"], image["width"]):
+    if rgb.shape[:2] != size:
         raise ValueError(f"{picture}: {rgb.shape[1]} x {rgb.shape[0]} px, {path.name} says otherwise.")
     try:
         mask = segmentation_mask(item["segmentation"], rgb.shape[:2])
         box, share = _square(item, mask)
         keypoints = _keypoints(item, num_keypoints)
         return record_of([Cutout(rgb.astype(np.float32) / 255, mask, box, keypoints, None, share)], size)
-    except (ValueError, TypeError, KeyError, IndexError) as error:
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
         raise ValueError(f"{where}: {error}") from error
 
 
 def _find_picture(path: Path, name: str) -> Path:
     """COCO's folders: ``annotations/instances_val2017.json`` goes with ``val2017/``."""
-    relative = Path(name)
-    if relative.is_absolute() or ".." in relative.parts:
-        raise ValueError(f"{path}: refused, its picture {name!r} lies outside the folder.")
-    candidates = [place / relative for place in _places(path)]
+    candidates = [inside(place, name) for place in _places(path)]
     for candidate in candidates:
         if candidate.is_file():
             return candidate
@@ -189,7 +213,11 @@ def _files(path: Path, name: str) -> tuple[Path, ...]:
     try:
         return (_find_picture(path, name),)
     except ValueError:
-        return () if Path(name).is_absolute() or ".." in Path(name).parts else (_places(path)[0] / name,)
+        pass
+    try:
+        return (inside(_places(path)[0], name),)
+    except ValueError:
+        return ()
 
 
 def _square(item: dict, mask: np.ndarray) -> tuple[Box, float]:
@@ -198,8 +226,8 @@ def _square(item: dict, mask: np.ndarray) -> tuple[Box, float]:
         return object_box(mask, padding=PADDING), 1 / (1 + 2 * PADDING)
     left, top, width, height = (float(value) for value in item["bbox"])
     longer = max(width, height)
-    if not longer > 0:
-        raise ValueError("its box is empty.")
+    if not (longer > 0 and min(width, height) >= 0 and np.isfinite([left, top, longer]).all()):
+        raise ValueError(f"its box {item['bbox']} is empty, or none.")
     side = longer * (1 + 2 * PADDING)
     return Box(left + (width - side) / 2, top + (height - side) / 2, side), longer / side
 

@@ -6,6 +6,10 @@ from PIL import Image, ImageDraw
 
 # Samples per pixel side when polygons are drawn: coverage in steps of 1/16.
 SUPERSAMPLE = 4
+# Of a run length; pictures have fewer pixels.
+MAX_BITS = 60
+# Corners may lie beyond the picture, this many times its longer side; farther out they are a slip.
+MAX_REACH = 4
 
 
 def segmentation_mask(segmentation: list | dict, image_size: tuple[int, int]) -> Float[np.ndarray, "h w"]:
@@ -24,12 +28,20 @@ def segmentation_mask(segmentation: list | dict, image_size: tuple[int, int]) ->
     """
     if isinstance(segmentation, list):
         return _draw_polygons(segmentation, image_size)
-    height, width = segmentation["size"]
+    size = segmentation.get("size") if isinstance(segmentation, dict) else None
+    if not isinstance(size, list) or len(size) != 2:
+        raise ValueError("its mask is neither polygons nor run lengths with a size.")
+    height, width = size
     if (height, width) != tuple(image_size):
-        raise ValueError(f"its mask is {width} x {height} px, the picture {image_size[1]} x {image_size[0]}.")
-    counts = segmentation["counts"]
+        raise ValueError(
+            f"its mask is {width!r:.20} x {height!r:.20} px, the picture {image_size[1]} x {image_size[0]}."
+        )
+    height, width = image_size
+    counts = segmentation.get("counts")
     runs = unpack_counts(counts) if isinstance(counts, str) else counts
-    if sum(runs) != height * width or min(runs) < 0:
+    if not isinstance(runs, list) or not all(type(run) is int and run >= 0 for run in runs):
+        raise ValueError("its run lengths are not whole numbers from 0 on.")
+    if sum(runs) != height * width:
         raise ValueError(f"its run lengths do not fill {width} x {height} px.")
     values = np.arange(len(runs)) % 2
     return np.repeat(values, runs).reshape(width, height).T.astype(np.float32)  # column by column
@@ -48,6 +60,8 @@ def unpack_counts(packed: str) -> list[int]:
     number = shift = 0
     for character in packed:
         bits = ord(character) - ord("0")
+        if shift > MAX_BITS:
+            raise ValueError("a run length of its mask has no end.")
         if not 0 <= bits < 64:
             raise ValueError(f"its run lengths hold the character {character!r}.")
         number |= (bits & 31) << shift
@@ -69,10 +83,15 @@ def _draw_polygons(polygons: list, image_size: tuple[int, int]) -> Float[np.ndar
     canvas = Image.new("1", (width * SUPERSAMPLE, height * SUPERSAMPLE))
     draw = ImageDraw.Draw(canvas)
     for polygon in polygons:
-        corners = np.array(polygon, np.float64).reshape(-1, 2)
+        try:
+            corners = np.array(polygon, np.float64).reshape(-1, 2)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError("a polygon of its mask is not a list of x and y.") from error
         if len(corners) < 3 or not np.isfinite(corners).all():
             raise ValueError("a polygon of its mask has fewer than three corners, or one that is not finite.")
+        if np.abs(corners).max() > (1 + MAX_REACH) * max(height, width):
+            raise ValueError(f"a polygon of its mask reaches to {np.abs(corners).max():.6g} px, far off the picture.")
         # pillow's integer coordinates are the centres of its pixels
         draw.polygon([tuple(corner) for corner in corners * SUPERSAMPLE - 0.5], fill=1)
-    samples = np.asarray(canvas, np.float32).reshape(height, SUPERSAMPLE, width, SUPERSAMPLE)
-    return samples.mean((1, 3))
+    samples = np.asarray(canvas).reshape(height, SUPERSAMPLE, width, SUPERSAMPLE)
+    return samples.sum((1, 3), dtype=np.uint8).astype(np.float32) / SUPERSAMPLE**2

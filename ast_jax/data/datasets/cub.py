@@ -1,5 +1,6 @@
 """CUB-200-2011 as it is published: photographs, boxes, key points, segmentations. Cameras are ours."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,11 +10,13 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ast_jax.data.annotated import Annotation, PhotoCamera, read_annotation
+from ast_jax.data.archives import read_lines
 from ast_jax.data.datasets import ReadOptions
 from ast_jax.data.datasets.cmr_cache import chosen_variant, find_folder
 from ast_jax.data.datasets.cub_cmr import KEYPOINT_NAMES
 from ast_jax.data.frames import PADDING
 from ast_jax.data.images import read_image
+from ast_jax.data.inside import inside
 from ast_jax.data.records import Collection, Count, LazyRecord
 from ast_jax.data.store import ObjectRecord
 from ast_jax.data.structure_from_motion import Semantics, fit_camera, structure_from_motion
@@ -29,6 +32,9 @@ CLEANED, CLEANED_TOLERANCE = (5964, 5771), 1
 CHECK_SAMPLE = 400
 # A segmentation's grey value is the share of annotators who saw the bird there.
 MASK_THRESHOLD = 127
+# Farther from the corner there are no pixels. Problems are named up to this many, and counted beyond.
+MAX_COORDINATE, MAX_NAMED = 1e5, 50
+_NUMBER = re.compile("[0-9]{1,9}")
 SEMANTICS = Semantics(
     mirror=np.array([0, 1, 2, 3, 4, 5, 10, 11, 12, 9, 6, 7, 8, 13, 14]),
     left=(6, 7, 8),
@@ -46,12 +52,14 @@ class Listing:
       boxes: ``[n, 4]`` numbers of the first and the last pixels, the first of the picture is 1.
       parts: ``[n, 15, 3]`` x and y as pixel numbers, visible.
       train: ``[n]``.
+      problems: lines that are none, and pictures of which the files say too little; these are left out.
     """
 
     names: dict[int, str]
     boxes: Float[np.ndarray, "n 4"]
     parts: Float[np.ndarray, "n 15 3"]
     train: Bool[np.ndarray, " n"]
+    problems: tuple[str, ...] = ()
 
 
 def read(options: ReadOptions) -> Collection:
@@ -82,7 +90,7 @@ def read(options: ReadOptions) -> Collection:
         if variant == "cmr" and k not in cameras:
             continue
         name = listing.names[numbers[k]]
-        files = images / name, (segmentations / name).with_suffix(".png")
+        files = inside(images, name), inside(segmentations, name).with_suffix(".png")
         annotation = Annotation(
             files[0], listing.boxes[k], listing.parts[k], partial(read_segmentation, files[1]), None
         )
@@ -93,7 +101,7 @@ def read(options: ReadOptions) -> Collection:
         camera="orthographic" if variant == "cmr" else "unknown",
         records=tuple(records),
         keypoint_names=KEYPOINT_NAMES,
-        problems=problems,
+        problems=(*listing.problems, *problems),
         counts=_counts(listing, kept),
         settings={
             "variant": variant,
@@ -117,16 +125,40 @@ def read_listing(root: Path) -> Listing:
       root: the folder ``CUB_200_2011``.
 
     Raises:
-      ValueError: a file is missing or broken, or says nothing of a picture; the message names it.
+      ValueError: a file is missing, or no line of it is good; the message names it.
     """
-    names = {int(number): name for number, name in _rows(root / "images.txt", 2)}
-    boxes = _by_image(root / "bounding_boxes.txt", names, 1, 4)[:, 0]
+    problems: list[str] = []
+    names = _names(root, problems)
+    boxes = _by_image(root / "bounding_boxes.txt", names, 1, 4, problems)[:, 0]
     # From x, y, width, height counted from 0 to first and last pixel counted from 1.
     boxes = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1) + 1
-    parts = _by_image(root / "parts" / "part_locs.txt", names, len(KEYPOINT_NAMES), 3, numbered=True)
+    parts = _by_image(root / "parts" / "part_locs.txt", names, len(KEYPOINT_NAMES), 3, problems, numbered=True)
     parts[..., :2] += 1
-    train = _by_image(root / "train_test_split.txt", names, 1, 1)[:, 0, 0] > 0
-    return Listing(names, boxes, parts, train)
+    train = _by_image(root / "train_test_split.txt", names, 1, 1, problems)[:, 0, 0]
+    whole = np.isfinite(boxes).all(1) & np.isfinite(parts).all((1, 2)) & np.isfinite(train)
+    if not whole.any():
+        raise ValueError(problems[0])
+    names = {number: name for (number, name), good in zip(names.items(), whole) if good}
+    return Listing(names, boxes[whole], parts[whole], train[whole] > 0, _shortened(problems))
+
+
+def _names(root: Path, problems: list[str]) -> dict[int, str]:
+    """Image number to path."""
+    path, names = root / "images.txt", {}
+    for number, name in _rows(path, 2, problems):
+        try:
+            inside(root / "images", name)
+            names[int(number)] = name
+        except ValueError as error:
+            problems.append(f"{path}: image {number}: {error}")
+    if not names:
+        raise ValueError(problems[0])
+    return names
+
+
+def _shortened(problems: list[str]) -> tuple[str, ...]:
+    more = len(problems) - MAX_NAMED
+    return (*problems[:MAX_NAMED], *([f"{more} further problems of the kind."] if more > 0 else ()))
 
 
 def read_segmentation(path: Path) -> Bool[np.ndarray, "h w"]:
@@ -190,41 +222,51 @@ def _splits(train: np.ndarray, seed: int) -> np.ndarray:
     return splits
 
 
-def _rows(path: Path, columns: int) -> list[list[str]]:
-    """The words of each line, which may be separated by spaces within the last one."""
-    try:
-        rows = [line.split(maxsplit=columns - 1) for line in path.read_text().splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a readable text file ({error}).") from error
+def _rows(path: Path, columns: int, problems: list[str]) -> list[list[str]]:
+    """The words of each good line, which may be separated by spaces within the last one.
+
+    Raises:
+      ValueError: missing, empty, or no line is good.
+    """
+    rows, bad = [], []
+    for number, line in enumerate(read_lines(path), start=1):
+        row = line.split(maxsplit=columns - 1)
+        if len(row) == columns and _NUMBER.fullmatch(row[0]):
+            rows.append(row)
+        else:
+            bad.append(f"{path}: line {number} is {line[:80]!r}, expected {columns} words, the first a number.")
     if not rows:
-        raise ValueError(f"{path}: is empty.")
-    for number, row in enumerate(rows, start=1):
-        if len(row) != columns or not row[0].isdigit():
-            raise ValueError(
-                f"{path}: line {number} is {' '.join(row)!r}, expected {columns} words, the first a number."
-            )
+        raise ValueError(bad[0] if bad else f"{path}: is empty.")
+    problems += bad
     return rows
 
 
-def _by_image(path: Path, names: dict[int, str], count: int, columns: int, *, numbered: bool = False) -> np.ndarray:
-    """``[n, count, columns]``: what a file of numbers says of each picture, in the order of `names`.
+def _by_image(
+    path: Path, names: dict[int, str], count: int, columns: int, problems: list[str], *, numbered: bool = False
+) -> np.ndarray:
+    """``[n, count, columns]``: what a file of numbers says of each picture, in the order of `names`; NaN: nothing good.
 
     Args:
       path: lines of image number, (with ``numbered``: a number from 1 to ``count``,) and the columns.
+      problems: gets those of this file.
     """
-    rows = _rows(path, 1 + numbered + columns)
-    try:
-        table = np.array(rows, np.float64)
-    except ValueError as error:
-        raise ValueError(f"{path}: not a table of numbers ({error}).") from error
     values = np.full((len(names), count, columns), np.nan)
     place = {number: k for k, number in enumerate(names)}
-    index = table[:, 1].astype(int) - 1 if numbered else np.zeros(len(rows), int)
-    if not (0 <= index.min() and index.max() < count):
-        raise ValueError(f"{path}: a part number is not within 1 to {count}.")
-    known = np.array([number in place for number in table[:, 0]])
-    values[[place[number] for number in table[known, 0]], index[known]] = table[known, 1 + numbered :]
-    missing = np.flatnonzero(np.isnan(values).any((1, 2)))
-    if len(missing):
-        raise ValueError(f"{path}: says nothing, or too little, of image {list(names)[missing[0]]}.")
+    for row in _rows(path, 1 + numbered + columns, problems):
+        image = int(row[0])
+        if image not in place:
+            continue
+        part = int(row[1]) if numbered and _NUMBER.fullmatch(row[1]) else 1 - numbered
+        try:
+            numbers = [float(word) for word in row[1 + numbered :]]
+        except ValueError:
+            numbers = []
+        if not 1 <= part <= count:
+            problems.append(f"{path}: a part number of image {image} is not within 1 to {count}.")
+        elif not numbers or not all(abs(value) <= MAX_COORDINATE for value in numbers):
+            problems.append(f"{path}: says {' '.join(row)[:80]!r} of image {image}, which are no pixels.")
+        else:
+            values[place[image], part - 1] = numbers
+    missing = np.isnan(values).any((1, 2))
+    problems += [f"{path}: says nothing, or too little, of image {n}." for n, gap in zip(names, missing) if gap]
     return values

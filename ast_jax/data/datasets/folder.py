@@ -24,7 +24,7 @@ from ast_jax.data.cutout import Cutout, record_of
 from ast_jax.data.datasets import ReadOptions
 from ast_jax.data.datasets.annotations import Keypoints, make_camera, read_cameras, read_keypoints
 from ast_jax.data.images import IMAGE_SUFFIXES
-from ast_jax.data.meshes import safe_name
+from ast_jax.data.names import id_of_path, printable
 from ast_jax.data.near_duplicates import split_by_group
 from ast_jax.data.photo import Photo, load_photo
 from ast_jax.data.records import Collection, LazyRecord
@@ -37,8 +37,6 @@ MASK_FOLDERS = ("masks", "mask")
 MASK_ENDINGS = ("_mask", "-mask", ".mask")
 IMAGE_FOLDER = "images"
 ANNOTATION_FILES = ("cameras.json", "keypoints.json", "keypoints.csv", *(f"{split}.txt" for split in SPLITS))
-# Of an object's name; a number and a suffix come on top of it.
-MAX_ID_BYTES = 150
 
 
 def read(options: ReadOptions) -> Collection:
@@ -151,7 +149,7 @@ def _counted(what: str, paths: list[Path], root: Path) -> list[str]:
     """A line for each kind of file, with the first few names."""
     lines = []
     for suffix in sorted({path.suffix.lower() for path in paths}):
-        names = [shown(str(path.relative_to(root))) for path in paths if path.suffix.lower() == suffix]
+        names = [printable(str(path.relative_to(root))) for path in paths if path.suffix.lower() == suffix]
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         lines.append(f"{len(names)} x {suffix or 'no suffix'} {what}: {', '.join(names[:3])}{more}.")
     return lines
@@ -170,24 +168,20 @@ def _group(pictures: list[Path], root: Path, by_folder: bool) -> tuple[dict[str,
         key = _key(path, root)
         parts.setdefault(key.rpartition("/")[0] if by_folder and "/" in key else key, []).append(path)
     groups: dict[str, list[Path]] = {}
-    taken, renamed = set(), []
+    taken: set[str] = set()
+    renamed = []
     for key, paths in parts.items():
         stem = key if len(paths) > 1 or _key(paths[0], root) != key else key.rpartition(".")[0]
-        name = wanted = _object_id(stem)
-        while name.casefold() in taken:  # some file systems take them for the same
-            number = int(name.rpartition("-")[2]) + 1 if name != wanted else 2
-            name = f"{wanted}-{number}"
+        wanted, name = _object_id(stem), _object_id(stem, key, taken=taken)
         if name != wanted:
-            renamed.append(f"{shown(key)} is object {name}, for {wanted} is taken.")
-        taken.add(name.casefold())
+            renamed.append(f"{printable(key)} is object {name}, for {wanted} is taken.")
         groups[name] = paths
     return groups, renamed
 
 
-def _object_id(stem: str) -> str:
-    """A path in the folder as a name of a file: ``__`` for ``/``."""
-    name = safe_name(stem.replace("/", "__")).lstrip("-+._")
-    return name.encode()[:MAX_ID_BYTES].decode(errors="ignore") or "object"
+def _object_id(*keys: str, taken: set[str] | None = None) -> str:
+    """Of paths in the folder: ``__`` for ``/``."""
+    return id_of_path(*(key.replace("/", "__").lstrip("-._") for key in keys), taken=taken)
 
 
 def _read_splits(root: Path, groups: dict[str, list[Path]]) -> dict[str, str] | None:
@@ -231,7 +225,7 @@ def _load(
     cutouts = []
     for path in paths:
         photo = load_photo(path, masks.get(path))
-        notices += [f"{shown(_key(path, root))}: {notice}" for notice in photo.notices]
+        notices += [f"{printable(_key(path, root))}: {notice}" for notice in photo.notices]
         cutouts.append(_cut(path, photo, root, cameras, keypoints))
     try:
         return record_of(cutouts, size)
@@ -251,8 +245,3 @@ def _cut(path: Path, photo: Photo, root: Path, cameras: dict | None, keypoints: 
         where = f"{root / 'cameras.json'}: {key}"
         camera = jax.tree.map(np.asarray, make_camera(cameras[key], photo.mask.shape, where))
     return Cutout(photo.rgb, photo.mask, box, keypoints.of(key), camera, 1 / (1 + 2 * PADDING))
-
-
-def shown(name: str) -> str:
-    """A name of a file as text that can be written, whatever bytes it has."""
-    return name.encode(errors="backslashreplace").decode()

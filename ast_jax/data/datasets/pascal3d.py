@@ -67,7 +67,10 @@ def keypoint_names(path: Path) -> tuple[str, ...]:
     Raises:
       ValueError: the file is not readable, or names and order do not agree.
     """
-    order = load_variable(path, "kp_perm_inds").ravel().astype(int) - 1
+    try:
+        order = load_variable(path, "kp_perm_inds").ravel().astype(int) - 1
+    except (TypeError, OverflowError) as error:
+        raise ValueError(f"{path}: kp_perm_inds is not a list of numbers ({error}).") from error
     given = [str(name).strip() for name in load_variable(path, "kp_names").ravel()]
     names = [name.replace("L_", "left_").replace("R_", "right_").lower() for name in given]
     if len(names) != len(order) or (mirror_order(names, len(names)) != np.asarray(order)).any():

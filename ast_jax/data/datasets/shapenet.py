@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ast_jax.data.archives import read_lines
+from ast_jax.data.inside import inside
 from ast_jax.data.records import LazyRecord
 from ast_jax.data.store import SPLITS, ObjectRecord
 from ast_jax.near_match import hint
@@ -131,7 +132,11 @@ def tree_records(
                 problems.append(f"{paths[0]}: no such list; the {split} split of {class_name(identifier)} is empty.")
                 continue
             for model in read_lines(path):
-                object_id, folder = f"{identifier}_{model}", root / identifier / model
+                try:
+                    object_id, folder = f"{identifier}_{model}", inside(root / identifier, model)
+                except ValueError as error:
+                    problems.append(f"{path}: {error}")
+                    continue
                 provenance, needed = {"class": identifier, "model": model}, tuple(folder / name for name in files)
                 lazy = LazyRecord(object_id, split, partial(load, folder, object_id), provenance, needed)
                 records.append(lazy)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from ast_jax.data.archives import load_npz, source_folder
+from ast_jax.data.archives import source_folder
 from ast_jax.data.cutout import resize_rgba
 from ast_jax.data.datasets import ReadOptions
 from ast_jax.data.datasets.shapenet import (
@@ -31,6 +31,7 @@ from ast_jax.data.masks import read_mask
 from ast_jax.data.normalise import rotation_y
 from ast_jax.data.records import Collection
 from ast_jax.data.store import ObjectRecord
+from ast_jax.npz import load_npz
 from render import PerspectiveCamera, from_dvr
 
 # Steps of azimuth between NMR's views; they go one way round the object.

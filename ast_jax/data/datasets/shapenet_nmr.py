@@ -14,12 +14,13 @@ import jax
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from ast_jax.data.archives import NpzRows, source_folder
+from ast_jax.data.archives import source_folder
 from ast_jax.data.cutout import resize_rgba
 from ast_jax.data.datasets import ReadOptions
 from ast_jax.data.datasets.shapenet import camera_fields, category_name, choose_classes, class_name, unmirror
 from ast_jax.data.records import Collection, LazyRecord
 from ast_jax.data.store import SPLITS, ObjectRecord
+from ast_jax.npz import NpzRows
 from render import PerspectiveCamera, from_softras
 
 NUM_VIEWS = 24

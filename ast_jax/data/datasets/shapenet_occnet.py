@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from scipy import ndimage
 
-from ast_jax.data.archives import load_npz, source_folder
+from ast_jax.data.archives import source_folder
 from ast_jax.data.cutout import resize_rgba
 from ast_jax.data.datasets import ReadOptions
 from ast_jax.data.datasets.binvox import read_binvox
@@ -32,6 +32,7 @@ from ast_jax.data.images import read_image
 from ast_jax.data.normalise import rotation_y
 from ast_jax.data.records import Collection
 from ast_jax.data.store import ObjectRecord
+from ast_jax.npz import load_npz
 from render import PerspectiveCamera, from_dvr
 
 # camera_mat is in pixels of pictures of this side, whatever the size of the files.

@@ -1,6 +1,5 @@
 """Animals on four legs, and birds: 0 A.D., FlightGear's scenery, Sweet Home 3D."""
 
-import io
 import re
 import xml.etree.ElementTree as ElementTree
 import zipfile
@@ -9,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image
 
 from ast_jax.data.freeshapes.common import (
     CC_BY_SA,
@@ -22,7 +20,7 @@ from ast_jax.data.freeshapes.common import (
     open_scenery,
 )
 from ast_jax.data.freeshapes.furniture import furniture_object, open_furniture, read_catalogues
-from ast_jax.data.images import image_to_array
+from ast_jax.data.images import decode_picture, image_to_array
 from ast_jax.data.meshes import LazyMesh
 from ast_jax.data.names import safe_name
 from ast_jax.data.normalise import rotation_y, transformed
@@ -154,8 +152,4 @@ def _zeroad_object(tree: PackageTree, archive: Path, fauna: Fauna, coat: str) ->
 
 
 def _read_texture(content: bytes, name: str) -> np.ndarray:
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            return image_to_array(image)
-    except (OSError, ValueError, SyntaxError, NotImplementedError) as error:
-        raise ValueError(f"{name}: not a readable image ({error}).") from error
+    return image_to_array(decode_picture(content, name))

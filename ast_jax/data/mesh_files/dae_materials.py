@@ -117,7 +117,7 @@ class Effects:
             self.notices.append(f"texture {name!r} is missing")
             return None
         try:
-            return read_image(found)
+            return read_image(found, as_stored=True)
         except ValueError as error:
             self.notices.append(f"texture {name!r} cannot be read ({error})")
             return None

@@ -23,6 +23,12 @@ URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 REQUIRED = object()
 
 
+class Entry(dict):
+    """A JSON object that knows its place, such as ``accessors[3]``, for messages."""
+
+    place = ""
+
+
 class Document:
     """One file: its JSON, its buffers, and what is to be told about it.
 
@@ -57,14 +63,16 @@ class Document:
     def notices(self) -> tuple[str, ...]:
         return tuple(text if count == 1 else f"{text} ({count} times)" for text, count in self._notices.items())
 
-    def entry(self, kind: str, index: int) -> dict:
+    def entry(self, kind: str, index: int) -> Entry:
         """For example ``accessors``, 3."""
         entries = field(self.tree, kind, list, [])
         if not 0 <= index < len(entries):
             raise ValueError(f"{kind}[{index}] is asked for, and there are {len(entries)}.")
         if not isinstance(entries[index], dict):
             raise ValueError(f"{kind}[{index}] is no JSON object.")
-        return entries[index]
+        entry = Entry(entries[index])
+        entry.place = f"{kind}[{index}]: "
+        return entry
 
     def buffer(self, index: int) -> memoryview:
         """The bytes of one buffer."""
@@ -194,10 +202,14 @@ def field(owner: dict, key: str, kind: type, default=REQUIRED):
     if value is default and default is not REQUIRED:
         return default
     if value is REQUIRED:
-        raise ValueError(f"{key!r} is missing.")
+        raise ValueError(f"{_place(owner)}{key!r} is missing.")
     if not isinstance(value, kind):
-        raise ValueError(f"{key!r} is {str(value)[:40]!r}, expected a {_KINDS[kind]}.")
+        raise ValueError(f"{_place(owner)}{key!r} is {str(value)[:40]!r}, expected a {_KINDS[kind]}.")
     return value
+
+
+def _place(owner: dict) -> str:
+    return owner.place if isinstance(owner, Entry) else ""
 
 
 _KINDS = {dict: "JSON object", list: "list", str: "text", bool: "true or false"}
@@ -209,22 +221,21 @@ def integer(owner: dict, key: str, default=REQUIRED) -> int | None:
     if value is default and default is not REQUIRED:
         return default
     if value is REQUIRED:
-        raise ValueError(f"{key!r} is missing.")
-    return as_index(value, key)
+        raise ValueError(f"{_place(owner)}{key!r} is missing.")
+    return _as_index(value, key, owner)
 
 
-def as_index(value, key: str) -> int:
-    """A whole number of 0 or more out of JSON."""
+def _as_index(value, key: str, owner: dict) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 40:
-        raise ValueError(f"{key!r} is {str(value)[:40]!r}, expected a whole number of 0 or more.")
+        raise ValueError(f"{_place(owner)}{key!r} is {str(value)[:40]!r}, expected a whole number of 0 or more.")
     return value
 
 
 def indices(owner: dict, key: str) -> list[int]:
     """A list of whole numbers; none if it is missing."""
-    return [as_index(value, key) for value in field(owner, key, list, [])]
+    return [_as_index(value, key, owner) for value in field(owner, key, list, [])]
 
 
 def numbers(owner: dict, key: str, default: list[float], count: int | None = None) -> list[float]:
@@ -232,24 +243,24 @@ def numbers(owner: dict, key: str, default: list[float], count: int | None = Non
     values = field(owner, key, list, default)
     count = len(default) if count is None else count
     if count and len(values) != count:
-        raise ValueError(f"{key!r} has {len(values)} numbers, expected {count}.")
-    return [_finite(value, key) for value in values]
+        raise ValueError(f"{_place(owner)}{key!r} has {len(values)} numbers, expected {count}.")
+    return [_finite(value, key, owner) for value in values]
 
 
 def number(owner: dict, key: str, default: float) -> float:
     """A finite number."""
-    return _finite(owner.get(key, default), key)
+    return _finite(owner.get(key, default), key, owner)
 
 
-def _finite(value, key: str) -> float:
+def _finite(value, key: str, owner: dict) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{key!r} has {str(value)[:40]!r}, expected a number.")
+        raise ValueError(f"{_place(owner)}{key!r} has {str(value)[:40]!r}, expected a number.")
     try:
         value = float(value)
     except OverflowError:
         value = math.inf
     if not math.isfinite(value):
-        raise ValueError(f"{key!r} has a number that is not finite.")
+        raise ValueError(f"{_place(owner)}{key!r} has a number that is not finite.")
     return value
 
 

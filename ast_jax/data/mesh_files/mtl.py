@@ -133,7 +133,7 @@ class MaterialReader:
             return None, options
         if found not in self._images:
             try:
-                self._images[found] = read_image(found)
+                self._images[found] = read_image(found, as_stored=True)
             except ValueError as error:
                 self._images[found] = None
                 self.notices.append(f"texture {name!r} of material {material!r} cannot be read ({error})")

@@ -91,7 +91,7 @@ def _textures(path: Path, root: Path | None, names: list[str], notices: list[str
             notices = [*notices, f"texture {name!r} is missing"]
         else:
             try:
-                image = read_image(found)[..., :3]
+                image = read_image(found, as_stored=True)[..., :3]
             except ValueError as error:
                 notices = [*notices, f"texture {name!r} cannot be read ({error})"]
         materials.append(Material(WHITE, image) if image is not None else Material())

@@ -61,7 +61,13 @@ def test_polygons_cover_what_they_should():
         ({"size": [4, 5], "counts": "4o"}, "cut short"),
         ({"size": [4, 5], "counts": "4 "}, "the character ' '"),
         ({"size": [5, 4], "counts": [20]}, "4 x 5 px, the picture 5 x 4"),
+        ({"size": [4, 5], "counts": "o" * 1_000_000}, "has no end"),
+        ({"size": [4, 5], "counts": [30, -10]}, "whole numbers from 0"),
+        ({"size": [4, 5], "counts": [10.0, 10.0]}, "whole numbers from 0"),
+        ({"size": 20, "counts": [20]}, "neither polygons nor run lengths"),
         ([[1, 2, 3, 4]], "fewer than three corners"),
+        ([[0, 0, 4, 0, 4, 1e30]], "far off the picture"),
+        ([{"a": 1}], "not a list of x and y"),
         ([[1, 2, 3, 4, 5, float("nan")]], "not finite"),
     ],
 )
@@ -105,7 +111,7 @@ def read(source, category="zebra", **options):
 
 def test_an_instance_in_its_square(tmp_path):
     found = read(write(tmp_path, [annotation(5)]), image_size=48)
-    check_collection(found)
+    assert check_collection(found)[1] == []
     assert found.camera == "unknown" and found.keypoint_names == tuple(NAMES) and found.problems == ()
     np.testing.assert_array_equal(mirror_order(list(found.keypoint_names), 3), [0, 2, 1])
     (item,) = found.records
@@ -198,11 +204,25 @@ def test_unknown_category_and_files(tmp_path):
     (tmp_path / "bad.json").write_text("[]")
     with pytest.raises(ValueError, match="bad.json: not COCO's format, it has no list images"):
         read(tmp_path / "bad.json")
-    item = annotation(1)
-    del item["id"]
-    write(tmp_path, [item])
-    with pytest.raises(ValueError, match="instances_val2017.json: not COCO's format .*'id'"):
-        read(tmp_path)
+
+
+def test_malformed_annotations_stop_no_other(tmp_path):
+    nameless = annotation(1)
+    del nameless["id"]
+    bad = [nameless, 7, annotation(2, bbox=[1, 2, "x", 3]), annotation(3, bbox=[0, 0, float("nan"), 5])]
+    found = read(write(tmp_path, [*bad, annotation(4), annotation(5, image_id=[])]))
+    assert [item.provenance["annotation"] for item in found.records] == [4]
+    assert [line.split("annotation ")[1][0] for line in found.problems] == ["0", "1", "2", "3", "5"]
+    assert "instances_val2017.json: annotation 0 of the list: KeyError: 'id'" in found.problems[0]
+
+
+@pytest.mark.parametrize(
+    "box", [[0, 0, 1e9, 1e9], [1e9, 0, 40, 40], [0, 0, 1e300, 1], [0, 0, 40, -40], [0, 0, 1e999, 9]]
+)
+def test_boxes_without_sense_are_named(tmp_path, box):
+    (item,) = read(write(tmp_path, [annotation(6, bbox=box)])).records
+    with pytest.raises(ValueError, match="annotation 6: (the|its) box"):
+        item.load()
 
 
 def test_bad_instances_are_named(tmp_path):
@@ -224,5 +244,5 @@ def test_pictures_outside_the_folder_are_refused(tmp_path):
     write(tmp_path, [annotation(1)])
     path = tmp_path / "annotations/instances_val2017.json"
     path.write_text(path.read_text().replace('"a.png"', '"../../a.png"'))
-    with pytest.raises(ValueError, match="refused, its picture '../../a.png'"):
+    with pytest.raises(ValueError, match="refused, '../../a.png' leads outside"):
         read(tmp_path).records[0].load()

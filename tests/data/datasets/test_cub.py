@@ -1,3 +1,6 @@
+import os
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -112,28 +115,57 @@ def test_bad_segmentations_are_named(photos, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, change, message",
+    "name, change, message, left",
     [
-        ("images.txt", lambda text: "x y\n" + text, "images.txt: line 1 is 'x y'"),
-        ("images.txt", lambda text: "", "images.txt: is empty"),
-        ("bounding_boxes.txt", lambda text: text.split("\n", 1)[1], "bounding_boxes.txt: says nothing.* of image 1"),
-        ("bounding_boxes.txt", lambda text: text.replace(" ", " a", 1), "bounding_boxes.txt: not a table of numbers"),
-        ("bounding_boxes.txt", lambda text: "1 2 3\n" + text, "bounding_boxes.txt: line 1 is '1 2 3'"),
+        ("images.txt", lambda text: "x y\n" + text, "images.txt: line 1 is 'x y'", 2),
+        ("images.txt", lambda text: text.replace("001.Bird", "../../etc", 1), "refused, '../../etc", 1),
+        ("images.txt", lambda text: text.replace("001.Bird", "/etc", 1), "refused, '/etc", 1),
+        ("images.txt", lambda text: text.replace("001", "a\\..\\..", 1), "refused, ", 1),
+        ("bounding_boxes.txt", lambda text: text.split("\n", 1)[1], "bounding_boxes.txt: says nothing.* of image 1", 1),
+        ("bounding_boxes.txt", lambda text: text.replace(" ", " a", 1), "bounding_boxes.txt: says '1 a", 1),
         (
-            "parts/part_locs.txt",
-            lambda text: "1 16 0 0 0\n" + text,
-            "part_locs.txt: a part number is not within 1 to 15",
+            "bounding_boxes.txt",
+            lambda text: "1 nan 0 9 9\n" + text[text.index("\n") + 1 :],
+            "boxes.txt: says '1 nan",
+            1,
         ),
-        ("parts/part_locs.txt", lambda text: text.split("\n", 1)[1], "part_locs.txt: says .*too little, of image 1"),
-        ("train_test_split.txt", lambda text: "\n", "train_test_split.txt: is empty"),
+        ("bounding_boxes.txt", lambda text: text.replace("1 ", "1 1e9", 1), "bounding_boxes.txt: says '1 1e9", 1),
+        ("bounding_boxes.txt", lambda text: "1 2 3\n" + text, "bounding_boxes.txt: line 1 is '1 2 3'", 2),
+        ("parts/part_locs.txt", lambda text: "1 16 0 0 0\n" + text, "part_locs.txt: a part number of image 1", 2),
+        ("parts/part_locs.txt", lambda text: text.split("\n", 1)[1], "part_locs.txt: says .*too little, of image 1", 1),
     ],
 )
-def test_broken_text_files_are_named(photos, tmp_path, name, change, message):
+def test_bad_lines_are_named_and_stop_no_other_picture(photos, tmp_path, name, change, message, left):
     write_official(tmp_path, photos[:2], TRAIN[:2])
     path = tmp_path / "CUB_200_2011" / name
     path.write_text(change(path.read_text()))
-    with pytest.raises(ValueError, match=message):
+    found = collect(tmp_path, variant="ast")
+    assert re.search(message, found.problems[0]) and len(found.records) == left
+    found.records[-1].load()
+
+
+@pytest.mark.parametrize("name", ["images.txt", "train_test_split.txt", "bounding_boxes.txt"])
+def test_empty_and_senseless_text_files_are_named(photos, tmp_path, name):
+    write_official(tmp_path, photos[:2], TRAIN[:2])
+    path = tmp_path / "CUB_200_2011" / name
+    path.write_text("\n")
+    with pytest.raises(ValueError, match=f"{name}: is empty"):
         collect(tmp_path)
+    path.write_text("a b\nc\n")
+    with pytest.raises(ValueError, match=f"{name}: line 1 is 'a b'"):
+        collect(tmp_path)
+
+
+def test_names_in_another_encoding_find_their_files(photos, tmp_path):
+    write_official(tmp_path, photos[:1], [True])
+    base = tmp_path / "CUB_200_2011"
+    strange = b"001.Bird/V\xf6gel.jpg"
+    for folder, suffix in ((base / "images", b".jpg"), (tmp_path / "segmentations", b".png")):
+        old = os.fsencode((folder / photos[0].name).with_suffix(suffix.decode()))
+        os.rename(old, os.fsencode(folder) + b"/" + strange.removesuffix(b".jpg") + suffix)
+    (base / "images.txt").write_bytes(b"1 " + strange + b"\n")
+    index = prepare_records(collect(tmp_path, variant="ast", image_size=16), tmp_path / "out")
+    assert sum(map(len, index["splits"].values())) == 1 and index["skipped"] == []
 
 
 def test_missing_parts_of_the_download_are_named(photos, tmp_path):
