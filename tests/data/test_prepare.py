@@ -209,7 +209,7 @@ def test_what_can_be_known_is_said_before_the_work(tmp_path):
     def never():
         raise AssertionError("read too early")
 
-    for fractions in ((0.5, 0.1), (0.7, 0.2, 0.2), (np.nan, 0.5, 0.5), (1.2, -0.1, -0.1)):
+    for fractions in ((0.5, 0.1, 0.1), (0.7, 0.2, 0.2), (np.nan, 0.5, 0.5), (1.2, -0.1, -0.1)):
         with pytest.raises(ValueError, match="split_fractions"):
             prepare_objects([LazyMesh("a", never)], tmp_path / "new", split_fractions=fractions, **SMALL)
     assert not (tmp_path / "new").exists()
