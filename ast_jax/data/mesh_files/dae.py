@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from ast_jax.data.mesh_files.dae_geometry import Piece, read_mesh
 from ast_jax.data.mesh_files.dae_materials import Effects
-from ast_jax.data.mesh_files.polygon_mesh import MAX_FACES, Polygons, polygon_mesh
+from ast_jax.data.mesh_files.polygon_mesh import Polygons, polygon_mesh
 from ast_jax.data.source_mesh import WHITE, Material, SourceMesh
 
 # To +Y up, as rows. X_UP has its right at -y.
@@ -25,6 +25,9 @@ _UPRIGHT = {
 }
 # Instances of nodes in nodes double with each level.
 _MAX_NODES = 100_000
+_MAX_DEPTH = 100
+# Of all instances together; a small file can name one geometry many times.
+_MAX_CORNERS = 15_000_000
 
 
 @dataclass
@@ -63,9 +66,9 @@ def load_dae(path: Path, root: Path | None = None) -> SourceMesh:
                 material = Material(WHITE, None, material.opacity)
             materials.append(material)
             pieces.append(piece)
-            corners += len(piece.corners)
-            if corners > 3 * MAX_FACES:
-                raise ValueError(f"more than {MAX_FACES:,} faces with all instances")
+            corners += max(len(piece.corners), len(piece.vertices))
+            if corners > _MAX_CORNERS:
+                raise ValueError(f"more than {_MAX_CORNERS:,} corners with all instances")
     except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{name}: malformed COLLADA ({error}).") from error
     notices = [f"{count} {what}" for what, count in document.notices.items()] + list(dict.fromkeys(effects.notices))
@@ -146,23 +149,23 @@ def _instances(document: Document) -> Iterator[tuple[ElementTree.Element, np.nda
         scene = document.root.find("library_visual_scenes/visual_scene")
     if scene is None:
         return
-    waiting = [(node, np.eye(4)) for node in reversed(scene.findall("node"))]
+    waiting = [(node, np.eye(4), ()) for node in reversed(scene.findall("node"))]
     visited = 0
     while waiting:
-        node, above = waiting.pop()
+        node, above, within = waiting.pop()
         visited += 1
-        if visited > _MAX_NODES:
-            raise ValueError(f"more than {_MAX_NODES:,} nodes, or nodes that hold themselves")
+        if visited > _MAX_NODES or len(within) > _MAX_DEPTH or any(node is other for other in within):
+            raise ValueError(f"more than {_MAX_NODES:,} nodes, {_MAX_DEPTH} within another, or one within itself")
         matrix = above
         below = []
         for child in node:
             if child.tag in ("instance_geometry", "instance_controller"):
                 yield child, matrix
             elif child.tag == "node":
-                below.append((child, matrix))
+                below.append((child, matrix, (*within, node)))
             elif child.tag == "instance_node":
                 target = document.target(child.get("url"))
-                below += [(target, matrix)] if target is not None else []
+                below += [(target, matrix, (*within, node))] if target is not None else []
             else:
                 matrix = matrix @ _transform(child, document.notices)
         waiting += reversed(below)
