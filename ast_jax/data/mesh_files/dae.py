@@ -69,7 +69,7 @@ def load_dae(path: Path, root: Path | None = None) -> SourceMesh:
             corners += max(len(piece.corners), len(piece.vertices))
             if corners > _MAX_CORNERS:
                 raise ValueError(f"more than {_MAX_CORNERS:,} corners with all instances")
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"{name}: malformed COLLADA ({error}).") from error
     notices = [f"{count} {what}" for what, count in document.notices.items()] + list(dict.fromkeys(effects.notices))
     if not pieces:
