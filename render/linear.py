@@ -30,10 +30,13 @@ def linear_map(apply: Callable, transpose: Callable, residuals: Tree, vector: Tr
     residuals, vector = jax.tree.map(
         lambda part: part | (zero > 0) if part.dtype == bool else part + zero.astype(part.dtype), (residuals, vector)
     )
-    # The solution of x = vector, y - apply(x) = 0: the only linear operation whose transpose jax lets us give. The
-    # zeros are made from the vector, since all of the right-hand side must be linear in it.
-    one = jax.tree.leaves(vector)[0].reshape(-1)[0]
-    zeros = jax.tree.map(lambda part: jnp.where(jnp.zeros(part.shape, bool), one.astype(part.dtype), 0.0), result)
+    # The solution of x = vector, y - apply(x) = 0: the only linear operation whose transpose jax lets us give. All of
+    # its right-hand side must be linear in what is differentiated, those parts of the vector too that are not: by a
+    # zero that is.
+    first = sum(jnp.sum(part.reshape(-1)[:1]) for part in jax.tree.leaves(vector))
+    nothing = jnp.where(jnp.zeros((), bool), first, 0.0)
+    vector = jax.tree.map(lambda part: part + nothing.astype(part.dtype), vector)
+    zeros = jax.tree.map(lambda part: jnp.zeros(part.shape, part.dtype) + nothing.astype(part.dtype), result)
 
     def solve(_, right):
         x, y = right

@@ -54,7 +54,7 @@ def check_download(collection: Collection, *, num_samples: int = NUM_SAMPLES, re
     """
     sound, unsound = check_collection(collection)
     problems = [*collection.problems, *unsound]
-    lines = [f"note: {note}" for note in collection.notes] + _count(collection, problems)
+    lines = [f"note: {note}" for note in collection.notices] + _count(collection, problems)
     lines.append(_look_for_files(collection.records, problems))
     chosen = set(np.linspace(0, len(sound) - 1, num_samples).round().astype(int).tolist())
     mean = collection.settings.get("mean_keypoints")
@@ -93,7 +93,7 @@ def prepared_collection(root: str | Path) -> Collection:
         camera=index.get("camera", "perspective"),
         records=tuple(records),
         keypoint_names=tuple(index.get("keypoint_names", ())),
-        notes=(f"{len(skipped)} objects were left out when it was prepared.",) if skipped else (),
+        notices=(f"{len(skipped)} objects were left out when it was prepared.",) if skipped else (),
         settings=index,
     )
 

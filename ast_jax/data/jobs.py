@@ -113,7 +113,6 @@ def print_index(index: dict, root: str) -> None:
     sizes = {name: len(ids) for name, ids in index["splits"].items()}
     parts = ", ".join(f"{name} {size}" for name, size in sizes.items())
     print(f"{sum(sizes.values())} objects in {root}: {parts}")
-    print(*(f"note: {note}" for note in index.get("notes", [])), sep="\n", end="\n" if index.get("notes") else "")
     notices = index.get("notices", [])
     if notices:
         print("\n  ".join([f"{len(notices)} notices", *notices[:_MAX_NOTICES]]))

@@ -35,7 +35,7 @@ def list_photos(
             problems.append(str(error))
             continue
         files += [(picture, listing.masks.get(picture)) for picture in listing.pictures if not skip(picture)]
-        notices += [f"{value}: {note}" for note in listing.notes]
+        notices += [f"{value}: {note}" for note in listing.notices]
     if not files and not problems:
         raise ValueError("image: no file given.")
     given = split_at_commas(masks)

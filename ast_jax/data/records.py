@@ -99,7 +99,7 @@ class Collection:
       keypoint_names: ``left`` and ``right`` in a name tell which key points swap in the mirror.
       expected: number of objects of each split as published, where that is known.
       problems: what is wrong with the source: files that are missing or broken, by name, and what they cost.
-      notes: what is left out by design.
+      notices: what is left out by design.
       counts: further ones, that a check compares.
       settings: further facts for ``dataset.json``, such as the padding of the boxes.
     """
@@ -110,7 +110,7 @@ class Collection:
     keypoint_names: tuple[str, ...] = ()
     expected: dict[str, int] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
     counts: tuple[Count, ...] = ()
     settings: dict = field(default_factory=dict)
 
@@ -160,22 +160,22 @@ def prepare_records(
     write_text(root / MANIFEST, "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines))
     splits = {name: [line["object_id"] for line in lines if line["split"] == name] for name in SPLITS}
     index = {**facts, "keypoint_names": list(collection.keypoint_names), "splits": splits, "skipped": skipped}
-    notes = _notes(collection, root)
-    if notes:
-        index["notes"] = notes
+    notices = _notices(collection, root)
+    if notices:
+        index["notices"] = notices
     save_index(root, index)
     save_contact_sheet(root, [line["object_id"] for line in lines])
     return index
 
 
-def _notes(collection: Collection, root: Path) -> list[str]:
+def _notices(collection: Collection, root: Path) -> list[str]:
     """Those of the source and of the objects; of objects that were there already, those of the index before."""
-    earlier = load_index(root).get("notes", []) if (root / "dataset.json").is_file() else []
+    earlier = load_index(root).get("notices", []) if (root / "dataset.json").is_file() else []
     new = [f"{item.object_id}: {notice}" for item in collection.records for notice in item.notices]
     read = {item.object_id for item in collection.records if item.notices}
     ids = {item.object_id for item in collection.records} - read
     kept = [note for note in earlier if note.partition(": ")[0] in ids]
-    return [*collection.notes, *kept, *new]
+    return [*collection.notices, *kept, *new]
 
 
 def check_collection(collection: Collection) -> tuple[list[LazyRecord], list[str]]:
@@ -193,7 +193,7 @@ def check_collection(collection: Collection) -> tuple[list[LazyRecord], list[str
             problems.append(f"object_id={item.object_id!r} comes twice; every object needs its own.")
         elif not _SAFE_ID.fullmatch(item.object_id) or len(item.object_id.encode()) > MAX_ID:
             problems.append(
-                f"object_id={item.object_id[:200]!r}: no name of a file; it takes letters and digits of any script, . _ + -."
+                f"object_id={item.object_id[:200]!r}: no name of a file; use letters and digits of any script, . _ + -."
             )
         elif item.split not in SPLITS:
             problems.append(f"{item.object_id}: split={item.split!r}, choose one of {', '.join(SPLITS)}.")

@@ -327,7 +327,7 @@ def _faces_gradient(settings: _Settings, faces: _Faces, work, numbers: _Numbers,
     start = jnp.zeros((table.shape[0], 12), table.dtype), jnp.zeros_like(texels)
     shape, texels = worklist.walk(work, settings.canvas, step, start, numbers=64 + 2 * texels.shape[1])
     # Nothing for the inverse lengths of edges: the nearest point of an edge is a minimum.
-    shape = jnp.insert(shape, jnp.array([6, 6, 6]), 0.0, axis=1)
+    shape = jnp.concatenate([shape[:, :6], jnp.zeros_like(shape[:, :3]), shape[:, 6:]], axis=1)
     return _Faces(shape, texels.reshape(coefficients.shape))
 
 

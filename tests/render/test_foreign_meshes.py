@@ -161,12 +161,15 @@ def test_area_is_told_from_rounding(offset):
     assert not have_area(bad, np.array([[0, 1, 2]], np.int32)).any()
 
 
-CAMERAS = {
-    "far": lambda z: PerspectiveCamera(np.eye(3)[None], np.array([[0.0, 0, -z]]), np.full((1, 2), z), np.zeros((1, 2))),
-    "parallel": lambda z: OrthographicCamera(
-        np.eye(3)[None], np.array([[0.0, 0, -z]]), np.ones((1, 2)), np.zeros((1, 2))
-    ),
-}
+def far_away(z):
+    return PerspectiveCamera(np.eye(3)[None], jnp.array([[0.0, 0, -z]]), jnp.full((1, 2), z), np.zeros((1, 2)))
+
+
+def parallel(z):
+    return OrthographicCamera(np.eye(3)[None], jnp.array([[0.0, 0, -z]]), np.ones((1, 2)), np.zeros((1, 2)))
+
+
+CAMERAS = {"far": far_away, "parallel": parallel}
 
 
 @pytest.mark.parametrize("kind", CAMERAS)

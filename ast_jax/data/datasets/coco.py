@@ -47,7 +47,7 @@ def read(options: ReadOptions, *, min_box_side: float = MIN_BOX_SIDE) -> Collect
       ValueError: no annotation file, one that is not COCO's format, or an unknown category.
     """
     files = _annotation_files(Path(options.source), options.variant)
-    records, problems, notes, names, category = [], [], [], (), options.category
+    records, problems, notices, names, category = [], [], [], (), options.category
     for path in files:
         content = _checked(path)
         kind = _find_category(path, content["categories"], options.category)
@@ -58,11 +58,11 @@ def read(options: ReadOptions, *, min_box_side: float = MIN_BOX_SIDE) -> Collect
         if len(malformed) > MAX_NAMED:
             problems.append(f"{path}: {len(malformed)} annotations are malformed; the first {MAX_NAMED} are named.")
         for reason, count in counts.items():
-            (notes if reason in BY_DESIGN else problems).append(f"{path}: {count} instances {reason} left out.")
+            (notices if reason in BY_DESIGN else problems).append(f"{path}: {count} instances {reason} left out.")
     sizes = {"image_size": options.image_size or 128, "min_box_side": min_box_side}
     settings = {"source": "coco", "padding": PADDING, **sizes}
     return Collection(
-        category, "unknown", tuple(records), names, problems=tuple(problems), notes=tuple(notes), settings=settings
+        category, "unknown", tuple(records), names, problems=tuple(problems), notices=tuple(notices), settings=settings
     )
 
 

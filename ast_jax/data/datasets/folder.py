@@ -74,7 +74,7 @@ def read(options: ReadOptions) -> Collection:
         records=tuple(records),
         keypoint_names=keypoints.names,
         problems=tuple(f"{name}: in none of train.txt, val.txt and test.txt." for name in unlisted),
-        notes=(*listing.notes, *renamed),
+        notices=(*listing.notices, *renamed),
         settings={"source": "folder", "image_size": size, "padding": PADDING},
     )
 
@@ -86,12 +86,12 @@ class Listing:
     Args:
       pictures: in order of their names.
       masks: picture -> its mask, where it has one.
-      notes: what was left out, counted and named.
+      notices: what was left out, counted and named.
     """
 
     pictures: list[Path]
     masks: dict[Path, Path]
-    notes: tuple[str, ...]
+    notices: tuple[str, ...]
 
 
 def find_pictures(root: Path) -> Listing:
@@ -120,12 +120,12 @@ def find_pictures(root: Path) -> Listing:
     found = {picture: masks[place] for picture in pictures for place in _mask_places(picture, root) if place in masks}
     left_out = set(entries) - set(files) - {root / name for name in ANNOTATION_FILES}
     spare = [path for path in (*beside, *in_folders) if path not in set(found.values())]
-    notes = (
+    notices = (
         *_counted("left out, not a picture that is read", sorted(left_out), root),
         *_counted("left out, a mask without a picture", spare, root),
         *_counted("taken as a picture, for it is the mask of none", sorted({*named} - {*beside}), root),
     )
-    return Listing(pictures, found, notes)
+    return Listing(pictures, found, notices)
 
 
 def _without_ending(stem: str) -> str:

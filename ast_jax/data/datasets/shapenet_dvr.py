@@ -57,7 +57,7 @@ def read(options: ReadOptions) -> Collection:
     check_variant(options.variant)
     root = find_tree(source_folder(options.source), ("NMR_Dataset", "shapenet_nmr", "data/NMR_Dataset"))
     present = {identifier for identifier in CLASSES if (root / identifier).is_dir()}
-    classes, notes = choose_classes(options.category, present, root)
+    classes, notices = choose_classes(options.category, present, root)
     load, files = partial(_load, options=options), ("cameras.npz", "pointcloud.npz")
     if options.checking:
         files += picture_names(root, classes, ("image", "mask"))
@@ -68,7 +68,7 @@ def read(options: ReadOptions) -> Collection:
         "perspective",
         records,
         problems=missing,
-        notes=notes,
+        notices=notices,
         settings=settings,
     )
 

@@ -47,7 +47,7 @@ def read(options: ReadOptions) -> Collection:
     """
     folder = _find_folder(source_folder(options.source))
     files = {match.groups(): path for path in sorted(folder.iterdir()) if (match := _FILE.fullmatch(path.name))}
-    classes, notes = choose_classes(options.category, {identifier for identifier, _ in files}, folder)
+    classes, notices = choose_classes(options.category, {identifier for identifier, _ in files}, folder)
     records, problems = [], []
     for identifier in classes:
         for split in SPLITS:
@@ -65,7 +65,7 @@ def read(options: ReadOptions) -> Collection:
         camera="perspective",
         records=tuple(records),
         problems=tuple(problems),
-        notes=notes,
+        notices=notices,
         settings={"source": "shapenet_nmr", "image_size": options.image_size or 64, "voxel_cube": VOXEL_CUBE},
     )
 

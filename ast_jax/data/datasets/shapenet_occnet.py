@@ -67,7 +67,7 @@ def read(options: ReadOptions) -> Collection:
     check_variant(options.variant)
     root = find_tree(source_folder(options.source), ("ShapeNet", "data/ShapeNet"))
     present = {identifier for identifier in CLASSES if (root / identifier).is_dir()}
-    classes, notes = choose_classes(options.category, present, root)
+    classes, notices = choose_classes(options.category, present, root)
     load, files = partial(_load, options=options), ("points.npz", "pointcloud.npz", "model.binvox")
     if options.checking:
         files += picture_names(root, classes, ("img_choy2016",))  # cameras.npz lies there, too
@@ -79,7 +79,7 @@ def read(options: ReadOptions) -> Collection:
         "perspective",
         records,
         problems=missing,
-        notes=notes,
+        notices=notices,
         settings=settings,
     )
 

@@ -141,7 +141,7 @@ def test_what_is_left_out_is_counted(tmp_path):
     ]
     found = read(write(tmp_path, items))
     assert [item.provenance["annotation"] for item in found.records] == [1]
-    assert [note.split(": ")[1] for note in found.notes] == [
+    assert [note.split(": ")[1] for note in found.notices] == [
         "1 instances crowds left out.",
         "1 instances too small left out.",
     ]
@@ -157,7 +157,7 @@ def test_what_is_left_out_by_design_stops_nothing(tmp_path):
     write(tmp_path / "source", [annotation(1), annotation(2, iscrowd=1)])
     assert not check_download(read(tmp_path / "source")).problems
     index = prepare_records(read(tmp_path / "source", image_size=16), tmp_path / "out", on_error="raise")
-    assert index["skipped"] == [] and "1 instances crowds left out." in index["notes"][0]
+    assert index["skipped"] == [] and "1 instances crowds left out." in index["notices"][0]
 
 
 def test_objects_that_show_no_key_point_are_named(tmp_path):

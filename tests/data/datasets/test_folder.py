@@ -263,7 +263,7 @@ def test_what_is_left_out_is_counted_and_named(tmp_path):
     (tmp_path / "gone.jpg").symlink_to("nowhere")
     found = read(tmp_path)
     assert [item.provenance["files"] for item in found.records] == [["a.png"], ["b.png"], ["gas-mask.png"], ["Ж.png"]]
-    assert set(found.notes) >= {
+    assert set(found.notices) >= {
         "2 x .heic left out, not a picture that is read: c.heic, d.heic.",
         "1 x .bak left out, not a picture that is read: train.tiff.bak.",
         "1 x .jpg left out, not a picture that is read: gone.jpg.",
@@ -283,7 +283,7 @@ def test_names_that_repeat_or_have_no_ascii_letters_stop_nothing(tmp_path):
     check_collection(found)
     assert len({item.object_id.casefold() for item in found.records}) == 8
     assert all(len(item.object_id.encode()) < 200 for item in found.records)
-    assert any("is taken" in note for note in found.notes)
+    assert any("is taken" in note for note in found.notices)
     (tmp_path / "train.txt").write_text("a.bmp\n犬\n")
     listed = [item for item in read(tmp_path).records if item.split == "train"]
     assert [item.provenance["files"] for item in listed] == [["a.bmp"], ["犬.png"]]
@@ -297,6 +297,6 @@ def test_notices_of_pictures_stay_in_the_index(tmp_path):
     save(whole, tmp_path / "in/a.png")
     for _ in range(2):  # the second time it is not read again
         index = prepare_records(read(tmp_path / "in", image_size=24), tmp_path / "out")
-        assert index["notes"] == ["a: a.png: 1 stray part of the mask, 1 px, is left out"]
+        assert index["notices"] == ["a: a.png: 1 stray part of the mask, 1 px, is left out"]
     record = load_object(tmp_path / "out", "a")
     assert record.box_share[0] == pytest.approx(20 / 24) and (record.images[..., 3] > 127).sum() == 200

@@ -44,7 +44,7 @@ def test_listing(folder):
     everything = read(folder, "all")
     assert everything.category == "all" and len(everything.records) == 5
     # 11 classes, and the two further splits of the sofas
-    assert len(everything.notes) == 11 and "class airplane (02691156) is not there" in everything.notes[0]
+    assert len(everything.notices) == 11 and "class airplane (02691156) is not there" in everything.notices[0]
     assert len(everything.problems) == 2 and "04256520_val_images.npz" in everything.problems[0]
 
 

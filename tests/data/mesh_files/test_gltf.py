@@ -597,10 +597,10 @@ def test_one_face_of_many_rows_costs_one_face(load):
 
 def test_a_deep_chain_of_nodes(load):
     glb = Glb()
-    glb.tree["nodes"] = [{"children": [k + 1], "translation": [1, 0, 0]} for k in range(20_000)] + [{"mesh": 0}]
+    glb.tree["nodes"] = [{"children": [k + 1], "translation": [1, 0, 0]} for k in range(5_000)] + [{"mesh": 0}]
     start = time.process_time()
-    assert load(glb).vertices[0, 0] == 20_000
-    assert time.process_time() - start < 20
+    assert load(glb).vertices[0, 0] == 5_000
+    assert time.process_time() - start < 10
 
 
 MALFORMED = {
