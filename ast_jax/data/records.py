@@ -193,7 +193,7 @@ def check_collection(collection: Collection) -> tuple[list[LazyRecord], list[str
             problems.append(f"object_id={item.object_id!r} comes twice; every object needs its own.")
         elif not _SAFE_ID.fullmatch(item.object_id) or len(item.object_id.encode()) > MAX_ID:
             problems.append(
-                f"object_id={item.object_id[:200]!r}: no name of a file; take letters and digits of any script, . _ + -."
+                f"object_id={item.object_id[:200]!r}: no name of a file; use letters and digits of any script, . _ + -."
             )
         elif item.split not in SPLITS:
             problems.append(f"{item.object_id}: split={item.split!r}, choose one of {', '.join(SPLITS)}.")
