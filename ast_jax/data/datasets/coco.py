@@ -178,10 +178,10 @@ def _load(path: Path, image: dict, item: dict, num_keypoints: int, size: int) ->
     where = f"{path}: annotation {item['id']}"
     picture = _find_picture(path, image["file_name"])
     rgb = read_rgb(picture, as_stored=True)
-    size = (image.get("height"), image.get("width"))
-    if rgb.shape[:2] != size:
+    declared = (image.get("height"), image.get("width"))
+    if rgb.shape[:2] != declared:
         rgb = read_rgb(picture)  # some tools draw on the picture as its EXIF data turn it
-    if rgb.shape[:2] != size:
+    if rgb.shape[:2] != declared:
         raise ValueError(f"{picture}: {rgb.shape[1]} x {rgb.shape[0]} px, {path.name} says otherwise.")
     try:
         mask = segmentation_mask(item["segmentation"], rgb.shape[:2])
