@@ -23,11 +23,14 @@ def inside(root: str | Path, relative: str | Path) -> Path:
     path = PureWindowsPath(text)  # knows both kinds of slashes, and drives
     if path.is_absolute() or path.drive or path.root or ".." in path.parts:
         raise ValueError(f"{root}: refused, {text!r} leads outside of it.")
-    if not path.parts or "\0" in text or any(len(_encoded(part)) > MAX_NAME for part in path.parts):
+    if not path.parts or "\0" in text or not all(0 < _length(part) <= MAX_NAME for part in path.parts):
         raise ValueError(f"{root}: {text[:80]!r} cannot name a file.")
     return Path(root) / text
 
 
-def _encoded(part: str) -> bytes:
-    """As the file system gets it; a ValueError (UnicodeEncodeError) for half a character."""
-    return part.encode("utf-8", "surrogateescape")
+def _length(part: str) -> int:
+    """Bytes that the file system gets; 0 where there is half a character in it."""
+    try:
+        return len(part.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        return 0
