@@ -9,7 +9,7 @@ import trimesh
 
 from ast_jax.data.meshes import load_mesh
 from ast_jax.data.pmd import read_pmd
-from tests.data.mutations import feed
+from tests.data.mutations import feed, memory_folder
 
 AC3D = """AC3Db
 MATERIAL "m" rgb 1 0 0 amb 1 1 1 emis 0 0 0 spec 0 0 0 shi 1 trans 0
@@ -72,9 +72,10 @@ SUFFIXES = [".obj", ".ply", ".ascii.ply", ".off", ".stl", ".ascii.stl", ".dae", 
     "examples", [pytest.param(300, id="300"), pytest.param(20_000, marks=pytest.mark.slow, id="20000")]
 )
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_mutated_meshes_are_read_or_refused(tmp_path, suffix, examples):
+def test_mutated_meshes_are_read_or_refused(suffix, examples):
     if suffix == ".dae":
         pytest.importorskip("collada")
-    path = write(tmp_path, suffix)
-    read = (lambda: read_pmd(path.read_bytes(), str(path))) if suffix == ".pmd" else (lambda: load_mesh(path))
-    assert feed([path], read, examples) > examples // 20
+    with memory_folder() as folder:
+        path = write(folder, suffix)
+        read = (lambda: read_pmd(path.read_bytes(), str(path))) if suffix == ".pmd" else (lambda: load_mesh(path))
+        assert feed([path], read, examples) > examples // 20

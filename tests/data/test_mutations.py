@@ -34,11 +34,17 @@ from ast_jax.npz import NpzRows, load_npz
 from ast_jax.weights import read_pickle, read_torch
 from tests.data.conftest import random_record
 from tests.data.datasets import cub_writer, shapenet_writer
-from tests.data.mutations import feed, mutate, mutate_json
+from tests.data.mutations import feed, memory_folder, mutate, mutate_json
 from tests.torch_files import Global, Storage, TensorCall, torch_pickle, write_state_dict
 
 CHAIR = "03001627"
 Case = tuple[list[Path], Callable[[], object]]
+
+
+@pytest.fixture
+def folder():
+    with memory_folder() as path:
+        yield path
 
 
 def zip_of(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -397,8 +403,8 @@ BARE = [cub, cmr_cache, shapenet_dvr, shapenet_occnet, shapenet_nmr, coco]
     "examples", [pytest.param(300, id="300"), pytest.param(20_000, marks=pytest.mark.slow, id="20000")]
 )
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-def test_mutated_files_give_results_or_clean_errors(tmp_path, case, examples):
-    files, read = case(tmp_path)
+def test_mutated_files_give_results_or_clean_errors(folder, case, examples):
+    files, read = case(folder)
     refused = feed(files, read, examples, mutate, named=case not in BARE)
     assert refused > examples // 20, "hardly any file was broken: the test would prove nothing"
 
@@ -407,7 +413,7 @@ def test_mutated_files_give_results_or_clean_errors(tmp_path, case, examples):
     "examples", [pytest.param(300, id="300"), pytest.param(20_000, marks=pytest.mark.slow, id="20000")]
 )
 @pytest.mark.parametrize("case", JSON_CASES, ids=lambda case: case.__name__)
-def test_mutated_json_gives_results_or_clean_errors(tmp_path, case, examples):
-    files, read = case(tmp_path)
+def test_mutated_json_gives_results_or_clean_errors(folder, case, examples):
+    files, read = case(folder)
     files = [path for path in files if path.suffix == ".json"]
     feed(files, read, examples, mutate_json, named=case not in BARE)
