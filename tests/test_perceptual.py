@@ -188,7 +188,7 @@ def test_conversion_names_the_files(tmp_path):
 
 
 def test_clear_errors(tmp_path):
-    with pytest.raises(ValueError, match="no perceptual network 'vgg19'"):
+    with pytest.raises(ValueError, match="perceptual network='vgg19': choose one of"):
         load_perceptual("vgg19")
     path = _write(_small_weights("vgg16"), tmp_path / "weights.ckpt")
     with pytest.raises(ValueError, match="not the weights of 'alexnet'"):
