@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
-from ast_jax.writing import replacing, write_bytes
+from ast_jax.writing import write_bytes
 from render import Camera, FaceTexels, Mesh, VertexColours, orbit, render, vertex_normals
 
 Array = jax.Array | np.ndarray
@@ -159,5 +159,4 @@ def write_mp4(path: str | Path, frames: UInt8[np.ndarray, "n h w 3"], seconds: f
     """Write an H.264 video; an odd height or width is cut by one pixel, which the codec demands."""
     height, width = frames.shape[1] // 2 * 2, frames.shape[2] // 2 * 2
     options = dict(fps=len(frames) / seconds, codec="libx264", macro_block_size=1)
-    with replacing(path) as partial:
-        imageio.imwrite(partial, frames[:, :height, :width], extension=".mp4", **options)
+    write_bytes(path, imageio.imwrite("<bytes>", frames[:, :height, :width], extension=".mp4", **options))

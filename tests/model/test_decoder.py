@@ -72,7 +72,7 @@ def test_queries_are_independent_without_self_attention():
 
 
 def test_bad_sizes_are_named():
-    with pytest.raises(ValueError, match="dim=10 .* heads=4"):
+    with pytest.raises(ValueError, match="dim=10 is not a multiple of .*heads=4"):
         Attention(10, 4, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="layers=0"):
         QueryDecoder(8, 2, 0, 2, rngs=nnx.Rngs(0))

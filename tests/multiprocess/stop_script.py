@@ -1,28 +1,32 @@
-"""Steps without end, until a signal comes: ``python -m tests.multiprocess.stop_script PORT INDEX GO_FILE``."""
+"""Steps without end, until a signal comes: ``python -m tests.multiprocess.stop_script --port=P --index=I --go_file=F``."""
 
 import sys
 import time
 from pathlib import Path
 
 import jax
+from absl import flags
 
 from ast_jax.training import cluster, runtime
 from ast_jax.training.preemption import Preempted, StopRequest
 
+_PORT = flags.DEFINE_integer("port", None, "Of the first process.")
+_INDEX = flags.DEFINE_integer("index", None, "Of this process.")
+_GO_FILE = flags.DEFINE_string("go_file", None, "The loop begins when it is there.")
+
 
 def main(argv: list[str]) -> None:
     """Waits for the file, then loops as the training loop does, and takes its time over the last save."""
-    port, index, go_file = argv[1:]
-    cluster.initialize(f"localhost:{port}", 2, int(index))
+    cluster.initialize(f"localhost:{_PORT.value}", 2, _INDEX.value)
     print(f"before the loop, {jax.device_count()} devices", flush=True)
-    while not Path(go_file).exists():
+    while not Path(_GO_FILE.value).exists():
         time.sleep(0.01)
     try:
         with StopRequest() as stop:
             _steps(stop)
     finally:
         # Whoever is done first waits for the other at its exit, where signals may reach it, too.
-        time.sleep(2 if index == "0" else 0)
+        time.sleep(2 if _INDEX.value == 0 else 0)
 
 
 def _steps(stop: StopRequest) -> None:

@@ -8,7 +8,8 @@ from tests.multiprocess import launch
 def _start(tmp_path) -> launch.Processes:
     port = launch.free_port()
     go = str(tmp_path / "go")
-    return launch.Processes([["-m", "tests.multiprocess.stop_script", str(port), str(i), go] for i in range(2)])
+    script = ["-m", "tests.multiprocess.stop_script", f"--port={port}", f"--go_file={go}"]
+    return launch.Processes([[*script, f"--index={i}"] for i in range(2)])
 
 
 def _have_said(processes, text):
