@@ -1,4 +1,4 @@
-"""Steps without end, until a signal comes: ``python -m tests.multiprocess.stop_script --port=P --index=I --go_file=F``."""
+"""Steps without end, until a signal comes; python -m tests.multiprocess.stop_script, with the flags below."""
 
 import sys
 import time
