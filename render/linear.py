@@ -25,18 +25,15 @@ def linear_map(apply: Callable, transpose: Callable, residuals: Tree, vector: Tr
     Returns:
         The result.
     """
-    # Added zeros change nothing, but under `shard_map` all then differs between devices, as it must together.
-    zero = 0 * (jax.tree.leaves(result)[0].reshape(-1)[0] > 0)
-    residuals, vector = jax.tree.map(
-        lambda part: part | (zero > 0) if part.dtype == bool else part + zero.astype(part.dtype), (residuals, vector)
-    )
+    residuals, vector, result = _alike((residuals, vector, result))
     # The solution of x = vector, y - apply(x) = 0: the only linear operation whose transpose jax lets us give. All of
     # its right-hand side must be linear in what is differentiated, those parts of the vector too that are not: by a
     # zero that is.
     first = sum(jnp.sum(part.reshape(-1)[:1]) for part in jax.tree.leaves(vector))
     nothing = jnp.where(jnp.zeros((), bool), first, 0.0)
     vector = jax.tree.map(lambda part: part + nothing.astype(part.dtype), vector)
-    zeros = jax.tree.map(lambda part: jnp.zeros(part.shape, part.dtype) + nothing.astype(part.dtype), result)
+    # Spread from one number, for an array of zeros would be kept for the backward pass.
+    zeros = jax.tree.map(lambda part: jnp.broadcast_to(nothing.astype(part.dtype), part.shape), result)
 
     def solve(_, right):
         x, y = right
@@ -49,13 +46,43 @@ def linear_map(apply: Callable, transpose: Callable, residuals: Tree, vector: Tr
     return jax.lax.custom_linear_solve(lambda x: x, (vector, zeros), solve, solve_transposed)[1]
 
 
-@jax.custom_jvp
+def _alike(tree: Tree) -> Tree:
+    """All arrays as ones that differ between the devices of a `shard_map`, where some do, as they must together."""
+    axes = frozenset().union(*map(_varying, jax.tree.leaves(tree)))
+
+    def vary(leaf):
+        missing = tuple(sorted(axes - _varying(leaf)))
+        return jax.lax.pcast(leaf, missing, to="varying") if missing else leaf
+
+    return jax.tree.map(vary, tree)
+
+
+def _varying(leaf: jax.Array) -> frozenset:
+    """The axes of devices along which an array differs."""
+    return jax.typeof(leaf).manual_axis_type.varying
+
+
 def without_second_derivatives(tree: Tree) -> Tree:
-    """The same; an error where a derivative of it is asked for."""
-    return tree
+    """The same; an error where a derivative of any part of it is asked for.
+
+    One number of each part is watched, and the smallest part waits for it: a copy of all would be kept for the backward
+    pass beside what it is a copy of.
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    moving = [k for k, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    smallest = min(moving, key=lambda k: leaves[k].size)
+    watched = _watched(sum(jnp.sum(leaves[k].reshape(-1)[:1]).astype(jnp.float32) for k in moving))
+    leaf = leaves[smallest]
+    leaves[smallest] = jnp.where(jnp.zeros((), bool), watched.astype(leaf.dtype), leaf)
+    return jax.tree.unflatten(structure, leaves)
 
 
-@without_second_derivatives.defjvp
+@jax.custom_jvp
+def _watched(number: jax.Array) -> jax.Array:
+    return number
+
+
+@_watched.defjvp
 def _refuse(primals, tangents):
     raise NotImplementedError(
         "soft borders have no second derivatives (jax.hessian, or the gradient of a gradient): take first ones, with"
