@@ -29,7 +29,7 @@ def test_terms_of_weight_zero_are_not_computed():
 
 
 def test_wrong_stages_are_named():
-    with pytest.raises(ValueError, match="only"):
+    with pytest.raises(ValueError, match="did you mean .shape."):
         make_stages(_config(stages=(("shapes", 3),)))
     with pytest.raises(ValueError, match="0 or more"):
         make_stages(_config(stages=(("shape", -3),)))
