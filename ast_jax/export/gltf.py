@@ -170,7 +170,7 @@ def _smooth_normals(mesh: trimesh.Trimesh) -> np.ndarray:
 
 
 def _material(image: np.ndarray | None) -> trimesh.visual.material.PBRMaterial:
-    texture = None if image is None else Image.open(io.BytesIO(_encode_png(image)))
+    texture = None if image is None else Image.open(io.BytesIO(_encode_png(image)), formats=("PNG",))
     return trimesh.visual.material.PBRMaterial(
         name="texels", baseColorTexture=texture, metallicFactor=0.0, roughnessFactor=1.0, doubleSided=True
     )
