@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import zipfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from ast_jax.limits import check_memory, check_zip
 
 SUFFIX = ".npy"
+HEADER = re.compile(rb"\{'descr': '([^']+)', 'fortran_order': (True|False), 'shape': \(([\d, ]*)\), \}\s*")
 
 
 def load_npz(
@@ -48,9 +50,9 @@ def load_npz(
 
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> np.ndarray:
     with archive.open(info) as file:
-        read_header(file, info, path)
-    with archive.open(info) as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
+        shape, fortran, dtype = read_header(file, info, path)
+        data = bytearray(file.read(math.prod(shape) * dtype.itemsize))
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
 
 
 def read_header(file, info: zipfile.ZipInfo, path: Path) -> tuple[tuple[int, ...], bool, np.dtype]:
@@ -64,9 +66,7 @@ def read_header(file, info: zipfile.ZipInfo, path: Path) -> tuple[tuple[int, ...
     Raises:
       ValueError: no array, pickled objects, or a size that lies.
     """
-    version = np.lib.format.read_magic(file)
-    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = header(file)
+    shape, fortran, dtype = _parse_header(file)
     name = info.filename.removesuffix(SUFFIX)
     if dtype.hasobject:
         raise ValueError(f"{path}: array {name!r} holds pickled objects: refused.")
@@ -77,6 +77,24 @@ def read_header(file, info: zipfile.ZipInfo, path: Path) -> tuple[tuple[int, ...
     if needed > there or math.prod(max(size, 1) for size in shape) > max(there, 2**16):
         raise ValueError(f"{path}: array {name!r} should have shape {shape}, {needed} bytes; the file has {there}.")
     return shape, fortran, dtype
+
+
+def _parse_header(file) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether in Fortran's order, and type.
+
+    Headers as `numpy.save` writes them for numbers are read here, all others by numpy: its parser is Python's `ast`,
+    which before Python 3.11.10 and 3.12.5 fails now and then where another thread uses it too.
+    Source: https://github.com/python/cpython/issues/106905
+    """
+    version = np.lib.format.read_magic(file)
+    width = 2 if version == (1, 0) else 4
+    start = file.tell()
+    plain = HEADER.fullmatch(file.read(int.from_bytes(file.read(width), "little")))
+    if plain is None:
+        file.seek(start)
+        return (np.lib.format.read_array_header_1_0 if width == 2 else np.lib.format.read_array_header_2_0)(file)
+    kind, fortran, shape = (part.decode("latin-1") for part in plain.groups())
+    return tuple(int(size) for size in shape.split(",") if size.strip()), fortran == "True", np.dtype(kind)
 
 
 class NpzRows:
