@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from ml_collections import ConfigDict
@@ -41,7 +42,11 @@ def make_model(config: ConfigDict, *, abstract: bool = False) -> tuple[Any, dict
     """
 
     def make() -> Model:
-        return Model(config.model, rngs=nnx.Rngs(config.seed))
+        rngs = nnx.Rngs(config.seed)
+        # Counted in numpy: flax asks a traced count for its sharding at every parameter, and jax refuses with a
+        # history of the whole trace, which takes the square of the model's size.
+        rngs.default.count.set_value(np.zeros((), np.uint32))
+        return Model(config.model, rngs=rngs)
 
     graphdef, params = nnx.split(nnx.eval_shape(make) if abstract else make())
     return graphdef, nnx.to_pure_dict(params)
