@@ -11,9 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
-
 # Of one file of a few kilobytes: seconds, and bytes of address space beside what the process has.
 MOST_SECONDS, MOST_MEMORY = 20.0, 2**30
 # Written over numbers in binary files.
@@ -54,8 +51,6 @@ _VALUES = [
 ]
 
 Change = tuple[int, int, int]
-# One number each: to draw every change by itself takes hypothesis longer than most readers take for the file.
-_seeds = st.integers(0, 2**63)
 
 
 @contextmanager
@@ -67,6 +62,20 @@ def memory_folder() -> Iterator[Path]:
 
 class Hang(BaseException):
     """Not an Exception: readers catch those."""
+
+
+def try_each(check: Callable[[int], None], examples: int) -> None:
+    """Calls a check with so many seeds of mutations, always the same; what it raises says which seed it was.
+
+    A loop, for hypothesis takes longer to draw and to keep a number than most readers take for their file.
+    """
+    rng = random.Random(0)
+    for seed in (rng.randrange(2**63) for _ in range(examples)):
+        try:
+            check(seed)
+        except BaseException as error:
+            error.add_note(f"It was the mutation with the seed {seed}.")
+            raise
 
 
 def _changes(seed: int) -> list[Change]:
@@ -167,15 +176,6 @@ def feed(files: list[Path], read: Callable[[], object], examples: int, change=mu
     good = {path: path.read_bytes() for path in files}
     refused, broken = 0, files[0]
 
-    @settings(
-        max_examples=examples,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        suppress_health_check=list(HealthCheck),
-        phases=[Phase.generate],
-    )
-    @given(_seeds)
     def run(seed: int) -> None:
         nonlocal refused, broken
         path = files[seed % len(files)]
@@ -198,6 +198,6 @@ def feed(files: list[Path], read: Callable[[], object], examples: int, change=mu
 
     read()
     with bounds():
-        run()
+        try_each(run, examples)
     broken.write_bytes(good[broken])
     return refused

@@ -20,7 +20,8 @@ from ast_jax.data.pipeline import (
     photo_input,
 )
 from ast_jax.data.store import object_path, save_index, save_object
-from render import OrthographicCamera, orbit, rasterize
+from render import OrthographicCamera, orbit
+from tests.data.datasets.seen import face_ids
 
 PLAIN = {"image_size": 12, "render_size": 16}
 BUSY = {**PLAIN, "num_target_views": 3, "augment": {"flip": True, "crop": 0.1, "colour": 0.3}}
@@ -137,16 +138,16 @@ def test_mirrored_object_and_camera_render_the_mirror_image():
     vertices = rng.uniform(-0.5, 0.5, (1, 12, 3)).astype(np.float32)
     faces = rng.permutation(12).reshape(4, 3).astype(np.int32)
     flipped, _ = mirrored_views(camera, np.zeros((1, 1, 0, 3), np.float32), [Draw((0,), mirror=True)], np.arange(0))
-    picture = face_ids(camera, vertices, faces)
-    mirror = face_ids(flipped, vertices * np.float32([-1, 1, 1]), faces)
+    picture = draw(camera, vertices, faces)
+    mirror = draw(flipped, vertices * np.float32([-1, 1, 1]), faces)
     assert (picture >= 0).sum() > 100
     np.testing.assert_array_equal(mirror, picture[:, :, ::-1])
     assert np.linalg.det(flipped.rotation[0, 0]) == pytest.approx(1, abs=1e-5)
 
 
-def face_ids(camera, vertices, faces):
+def draw(camera, vertices, faces):
     camera = jax.tree.map(lambda leaf: jnp.asarray(leaf[:, 0]), camera)
-    return np.asarray(rasterize(camera.project(jnp.asarray(vertices)), faces, (31, 40)).face_id)
+    return face_ids(camera.project(jnp.asarray(vertices)), faces, (31, 40))
 
 
 def test_colours_change_alike_in_all_pictures_and_only_on_the_object(plain):

@@ -1,5 +1,6 @@
 """PCK by hand and against loops over pictures and key points, in each of its three meanings."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -141,7 +142,8 @@ def test_visible_vertices_of_two_squares_one_behind_the_other():
     corners = np.array([[0, 1, 2], [0, 2, 3]])
     faces = np.concatenate([corners, corners + 4]).astype(np.int32)
     depth = np.array([[1.0] * 4 + [2.0] * 4, [2.0] * 4 + [1.0] * 4])
-    face_id = np.asarray(rasterize(np.stack([clip, clip]), faces, (16, 16), vertex_depth=depth).face_id)
+    draw = jax.jit(lambda clip, depth: rasterize(clip, faces, (16, 16), vertex_depth=depth).face_id)
+    face_id = np.asarray(draw(np.stack([clip, clip]), depth))
     visible = visible_vertices(face_id, faces, 9)
     np.testing.assert_array_equal(visible[0], [True] * 4 + [False] * 5)
     np.testing.assert_array_equal(visible[1], [True] * 8 + [False])

@@ -4,8 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ast_jax.data.store import ObjectRecord
-from render import OrthographicCamera, rasterize
+from render import OrthographicCamera
 from tests.data.datasets.cub_writer import KEYPOINTS, bird_mesh
+from tests.data.datasets.seen import face_ids
 
 
 def camera_of(record: ObjectRecord) -> OrthographicCamera:
@@ -17,7 +18,7 @@ def silhouette(record: ObjectRecord) -> np.ndarray:
     """The bird's mesh as the record's camera and our renderer see it."""
     vertices, faces = bird_mesh()
     clip = camera_of(record).project(jnp.asarray(vertices[None], jnp.float32))
-    return np.asarray(rasterize(clip, faces.astype(np.int32), record.images.shape[1:3]).face_id)[0] >= 0
+    return face_ids(clip, faces, record.images.shape[1:3])[0] >= 0
 
 
 def assert_camera_sees_the_mask(record: ObjectRecord) -> None:

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from ast_jax.data.meshes import load_mesh
 from ast_jax.data.pmd import read_pmd
+from tests.data.mutations import memory_folder, try_each
 
 OBJ = b"""mtllib m.mtl
 v 0 0 0 1 0 0
@@ -191,16 +190,10 @@ def test_the_files_themselves_are_right(tmp_path, name):
         assert len(load_mesh(tmp_path / name).faces) >= 1
 
 
+@pytest.mark.parametrize(
+    "examples", [pytest.param(300, id="300"), pytest.param(20_000, marks=pytest.mark.slow, id="20000")]
+)
 @pytest.mark.parametrize("name", FILES)
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
-@given(seed=st.integers(0, 1 << 40))
-def test_mutations(tmp_path_factory, name, seed):
-    check(tmp_path_factory.getbasetemp(), name, mutated(FILES[name], seed))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", FILES)
-@settings(max_examples=20_000, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-@given(seed=st.integers(0, 1 << 40))
-def test_many_mutations(tmp_path_factory, name, seed):
-    check(tmp_path_factory.getbasetemp(), name, mutated(FILES[name], seed))
+def test_mutations(name, examples):
+    with memory_folder() as folder:
+        try_each(lambda seed: check(folder, name, mutated(FILES[name], seed)), examples)
