@@ -13,6 +13,8 @@ from pathlib import Path
 from ast_jax.training.outcome import EXIT_CODE
 
 ROOT = Path(__file__).resolve().parents[2]
+# Processes side by side share a cache of compiled programs: the fewer they write, the less one reads half-written.
+_ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5"}
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Processes:
                         cwd=ROOT,
                         stdout=file,
                         stderr=subprocess.STDOUT,
-                        env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
+                        env={**os.environ, **_ENVIRONMENT, **environment},
                     )  # fmt: skip
                 )
         return self
