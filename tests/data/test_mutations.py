@@ -4,7 +4,6 @@ A case writes good files into a folder and says how to read them. Formats that a
 their mutated insides, too: else no mutation would come past the checksum.
 """
 
-import io
 import json
 import pickle
 import shutil
@@ -32,6 +31,7 @@ from ast_jax.data.store import load_index, load_object, object_path, save_index,
 from ast_jax.data.sweethome import CATALOGUE, load_furniture, read_catalogue
 from ast_jax.npz import NpzRows, load_npz
 from ast_jax.weights import read_pickle, read_torch
+from tests.data.archive_writer import deb_of, npy_of, tar_of, written, zip_of
 from tests.data.conftest import random_record
 from tests.data.datasets import cub_writer, shapenet_writer
 from tests.data.mutations import feed, memory_folder, mutate, mutate_json
@@ -45,47 +45,6 @@ Case = tuple[list[Path], Callable[[], object]]
 def folder():
     with memory_folder() as path:
         yield path
-
-
-def zip_of(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", method) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return buffer.getvalue()
-
-
-def tar_of(members: dict[str, bytes], mode: str = "w", form: int = tarfile.GNU_FORMAT) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=mode, format=form) as archive:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.type = tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
-            info.size, info.pax_headers = len(content), {"comment": "one", "mtime": "1.5"}
-            archive.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
-
-
-def deb_of(members: dict[str, bytes], mode: str = "w") -> bytes:
-    parts = {"debian-binary": b"2.0\n", f"data.tar{mode[1:].replace(':', '.')}": tar_of(members, mode)}
-    content = b"!<arch>\n"
-    for name, part in parts.items():
-        content += (
-            f"{name:<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{len(part):<10}`\n".encode() + part + b"\n" * (len(part) % 2)
-        )
-    return content
-
-
-def written(path: Path, content: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return path
-
-
-def npy_of(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array)
-    return buffer.getvalue()
 
 
 TREE = {"data/a.txt": b"one" * 40, "b/": b"", "b/" + "long" * 40: b"two", "c.bin": bytes(range(256))}
@@ -399,9 +358,7 @@ JSON_CASES = [index, texts, own_annotations, coco, run_lengths]
 BARE = [cub, cmr_cache, shapenet_dvr, shapenet_occnet, shapenet_nmr, coco]
 
 
-@pytest.mark.parametrize(
-    "examples", [pytest.param(300, id="300"), pytest.param(20_000, marks=pytest.mark.slow, id="20000")]
-)
+@EXAMPLES
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_mutated_files_give_results_or_clean_errors(folder, case, examples):
     files, read = case(folder)
@@ -409,9 +366,7 @@ def test_mutated_files_give_results_or_clean_errors(folder, case, examples):
     assert refused > examples // 20, "hardly any file was broken: the test would prove nothing"
 
 
-@pytest.mark.parametrize(
-    "examples", [pytest.param(300, id="300"), pytest.param(20_000, marks=pytest.mark.slow, id="20000")]
-)
+@EXAMPLES
 @pytest.mark.parametrize("case", JSON_CASES, ids=lambda case: case.__name__)
 def test_mutated_json_gives_results_or_clean_errors(folder, case, examples):
     files, read = case(folder)
