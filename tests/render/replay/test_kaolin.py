@@ -8,6 +8,8 @@ and each face counts only in its box grown by `boxlen`. Neither is a rule of `re
 and their boxes are cut here.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -56,17 +58,22 @@ GRADIENTS = {
 }
 
 
+draw = jax.jit(rasterize, static_argnums=2, static_argnames="cull_backfaces")
+
+
+@functools.cache
 def hard_mask():
     """Pixels that any of the three triangles covers, `[2, h, w]`."""
     clip = jnp.asarray(np.concatenate([CORNERS, np.zeros((2, 3, 3, 1)), np.ones((2, 3, 3, 1))], axis=-1))
     faces = np.arange(9, dtype=np.int32).reshape(3, 3)
-    return np.asarray(rasterize(clip.reshape(2, 9, 4), faces, (HEIGHT, WIDTH)).face_id) >= 0
+    return np.asarray(draw(clip.reshape(2, 9, 4), faces, (HEIGHT, WIDTH)).face_id) >= 0
 
 
 def soft_mask(chances, boxlen):
     """Joins the soft masks of single faces, `[2, 3, h, w]`, each within its box."""
     low, high = CORNERS.min(2)[..., None, None] - boxlen, CORNERS.max(2)[..., None, None] + boxlen
-    boxed = (X >= low[:, :, 0]) & (X < high[:, :, 0]) & (Y >= low[:, :, 1]) & (Y < high[:, :, 1])
+    x, y = X[None, None], Y[None, None]
+    boxed = (x >= low[:, :, 0]) & (x < high[:, :, 0]) & (y >= low[:, :, 1]) & (y < high[:, :, 1])
     clear = 1 - jnp.where(boxed, chances, 0.0)
     return 1 - clear[:, 0] * clear[:, 1] * clear[:, 2]
 
@@ -77,16 +84,21 @@ def iou_loss(mask, wanted):
     return 1 - (both / ((mask + wanted).sum((1, 2)) - both + 1e-10)).mean()
 
 
+@functools.partial(jax.jit, static_argnums=4)
+@functools.partial(jax.value_and_grad, has_aux=True)
+def mask_and_gradient(corners, wanted, sigma_inverse, boxlen, chances_of):
+    """Loss, mask, and gradient of the corners; compiled once for all widths."""
+    mask = soft_mask(chances_of(corners, sigma_inverse), boxlen)
+    return iou_loss(mask, wanted), mask
+
+
 def compare(chances_of, sigma_inverse, boxlen, dtype, atol):
     hard = hard_mask()
     assert hard.sum() == 528
     shifted = np.pad(hard, ((0, 0), (0, 0), (0, 5)))[..., 5:]
-
-    def loss(corners):
-        mask = soft_mask(chances_of(corners, sigma_inverse), boxlen)
-        return iou_loss(mask, jnp.asarray(shifted, dtype)), mask
-
-    (value, mask), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(jnp.asarray(CORNERS, dtype))
+    (value, mask), gradient = mask_and_gradient(
+        jnp.asarray(CORNERS, dtype), jnp.asarray(shifted, dtype), jnp.asarray(sigma_inverse, dtype), boxlen, chances_of
+    )
     assert (np.asarray(mask)[hard] == 1).all()
     found = mask.sum(), value, np.abs(gradient).sum(), np.abs(gradient).max()
     np.testing.assert_allclose(found, KEPT[sigma_inverse, boxlen], rtol=atol)
@@ -100,6 +112,15 @@ def chances_by_distance(corners, sigma_inverse):
     return jnp.exp(-jnp.maximum(distance, 0.0) * sigma_inverse).reshape(2, 3, HEIGHT, WIDTH)
 
 
+def chances_by_coverage(corners, sigma_inverse):
+    # Kaolin's pixels, 2/31 wide and 2/35 high, are a part of the square ones of an image of 31 * 35 rows and columns.
+    side, flat = HEIGHT * WIDTH, corners.reshape(6, 3, 2)
+    rest = [jnp.zeros((6, 3, 1), flat.dtype), jnp.ones((6, 3, 1), flat.dtype)]
+    options = dict(falloff="exponential", cutoff=1e-9)
+    alpha = soft_coverage(jnp.concatenate([flat, *rest], axis=-1), ONE, (side, side), 1 / sigma_inverse, **options)
+    return alpha[:, WIDTH // 2 :: WIDTH, HEIGHT // 2 :: HEIGHT].reshape(2, 3, HEIGHT, WIDTH)
+
+
 @pytest.mark.parametrize("sigma_inverse, boxlen", KEPT)
 def test_distances_give_the_soft_mask_of_kaolin(float64, sigma_inverse, boxlen):
     compare(chances_by_distance, sigma_inverse, boxlen, np.float64, 1e-7)
@@ -108,18 +129,7 @@ def test_distances_give_the_soft_mask_of_kaolin(float64, sigma_inverse, boxlen):
 @pytest.mark.parametrize("dtype, atol", [(np.float64, 1e-7), (np.float32, 1e-4)])
 @pytest.mark.parametrize("sigma_inverse, boxlen", KEPT)
 def test_soft_coverage_gives_the_soft_mask_of_kaolin(float64, sigma_inverse, boxlen, dtype, atol):
-    # Kaolin's pixels, 2/31 wide and 2/35 high, are a part of the square ones of an image of 31 * 35 rows and columns.
-    side = HEIGHT * WIDTH
-
-    def chances(corners, sigma_inverse):
-        flat = corners.reshape(6, 3, 2)
-        clip = jnp.concatenate([flat, jnp.zeros((6, 3, 1), dtype), jnp.ones((6, 3, 1), dtype)], axis=-1)
-        options = dict(falloff="exponential", cutoff=1e-9)
-        alpha = soft_coverage(clip, ONE, (side, side), 1 / sigma_inverse, **options)
-        alpha = alpha[:, WIDTH // 2 :: WIDTH, HEIGHT // 2 :: HEIGHT]
-        return alpha.reshape(2, 3, HEIGHT, WIDTH)
-
-    compare(chances, sigma_inverse, boxlen, dtype, atol)
+    compare(chances_by_coverage, sigma_inverse, boxlen, dtype, atol)
 
 
 def test_mask_iou():
@@ -151,7 +161,7 @@ def test_faces_of_a_folded_square(float64):
     projection = np.broadcast_to([[1.25], [2.5], [-1.0]], (2, 3, 1))
     camera = from_kaolin(np.stack([np.eye(3)] * 2), np.array([[0.0, 0, 4]] * 2), projection)
     faces = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
-    face_id = np.asarray(rasterize(camera.project(points), faces, (256, 512), cull_backfaces=True).face_id)
+    face_id = np.asarray(draw(camera.project(points), faces, (256, 512), cull_backfaces=True).face_id)
     for image, counts, rows in zip(face_id, FACE_PIXELS, FACE_ROWS):
         assert all(abs((image == face).sum() - count) <= 32 for face, count in enumerate(counts))
         for row, found in rows.items():

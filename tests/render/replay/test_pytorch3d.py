@@ -355,13 +355,15 @@ def test_gradient_of_a_product_of_sigmoids(float64):
     """tests/test_blending.py, sigmoid_blend_naive_loop_backward: g (-1 / sigma) p_k (1 - alpha) for the distance of a
     face. Here faces are cut off left of x = a, so that distances to the middle of the one pixel are a^2 and -a^2."""
     sigma, incoming, faces = 1e-3, 1.7, np.arange(6, dtype=np.int32).reshape(2, 3)
+
+    @jax.jit
+    @jax.value_and_grad
+    def coverage(clip):
+        return soft_coverage(clip.reshape(1, 6, 4), faces, (1, 1), sigma, cutoff=1e-6).sum()
+
     for offsets in ([0.02, -0.03], [0.05, 0.01], [-0.01, -0.04]):
         corners = np.array([[[a, -9, 0, 1], [a, 9, 0, 1], [a + 9, 0, 0, 1]] for a in offsets])
-
-        def coverage(clip):
-            return soft_coverage(clip.reshape(1, 6, 4), faces, (1, 1), sigma, cutoff=1e-6).sum()
-
-        alpha, gradient = jax.value_and_grad(coverage)(jnp.asarray(corners))
+        alpha, gradient = coverage(jnp.asarray(corners))
         distance = np.abs(offsets) * np.array(offsets)
         p = 1 / (1 + np.exp(distance / sigma))
         np.testing.assert_allclose(alpha, 1 - np.prod(1 - p), rtol=1e-12)
