@@ -11,7 +11,10 @@ from scipy import ndimage
 from ast_jax.data.images import TURNS, Picture, colour_and_alpha, read_picture
 from ast_jax.data.masks import border_of, filled, is_cut_out, mask_of, over_border, without_strays
 
-HOW_TO = "give --mask FILE (white object on black), or a picture whose alpha channel is the mask"
+HOW_TO = (
+    "give its mask, white object on black (--mask FILE, or NAME_mask.png in a folder), or a picture whose alpha "
+    "channel is the mask"
+)
 # A pixel this far from the background's colour (largest difference of a channel, of 1) may be object: well
 # above the noise of JPEG at its usual quality.
 PLAIN_TOLERANCE = 0.08
@@ -70,10 +73,11 @@ def load_photo(image_path: str | Path, mask_path: str | Path | None = None) -> P
         if alpha is not None and alpha.min() < 1:
             notices = ("its alpha channel is opaque nearly everywhere, so it is not taken as the mask",)
         try:
-            mask = plain_background_mask(rgb).astype(np.float32)
+            found, others = plain_background_mask(rgb)
         except ValueError as error:
             alone = "no mask (its alpha channel is opaque nearly everywhere)" if notices else "no mask"
             raise ValueError(f"{image_path}: {alone}, and {error}; {HOW_TO}.") from error
+        mask, notices = found.astype(np.float32), (*notices, *others)
     mask, strays = without_strays(mask)
     return Photo(rgb, mask, found_by, (*picture.notices, *notices, *strays))
 
@@ -102,11 +106,11 @@ def _read_fitting_mask(
             *notices,
             "mask: drawn before the EXIF turn of the picture, and turned with it",
         )
-    sizes = " but ".join(f"{w} x {h} px" for h, w in (mask.shape, upright))
-    raise ValueError(f"{path}: the mask is {sizes} the picture {image_path}; make the sizes equal.")
+    own, others = (f"{w} x {h} px" for h, w in (mask.shape, upright))
+    raise ValueError(f"{path}: the mask has {own}, the picture {image_path} has {others}; make the sizes equal.")
 
 
-def plain_background_mask(rgb: Float[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "h w"]:
+def plain_background_mask(rgb: Float[np.ndarray, "h w 3"]) -> tuple[Bool[np.ndarray, "h w"], tuple[str, ...]]:
     """The one object before a background of one colour.
 
     What differs from the median colour of the border, holes filled, largest connected part.
@@ -115,7 +119,7 @@ def plain_background_mask(rgb: Float[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "
       rgb: in [0, 1].
 
     Returns:
-      True on the object.
+      True on the object, and a notice of what else stands out.
 
     Raises:
       ValueError: the border is not of one colour, or what stands out is not clearly one object.
@@ -133,7 +137,7 @@ def plain_background_mask(rgb: Float[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "
     others = ((distance > PLAIN_TOLERANCE * 2) & ~mask).sum()
     if others > 0.3 * mask.sum():
         raise ValueError("several things stand out from the background")
-    return mask
+    return mask, (f"smaller things beside the object, {others} px, are left out",) if others else ()
 
 
 def _largest_part(foreground: np.ndarray) -> np.ndarray:

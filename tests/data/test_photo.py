@@ -107,7 +107,7 @@ def test_mask_files(tmp_path, kind):
 
 def test_bad_masks(tmp_path):
     photo = save(on_plain_ground(), tmp_path / "photo.png")
-    with pytest.raises(ValueError, match=r"30 x 20 px but 60 x 40 px the picture .*photo.png"):
+    with pytest.raises(ValueError, match=r"has 30 x 20 px, the picture .*photo.png has 60 x 40 px"):
         load_photo(photo, save(disc(20, 30).astype(np.uint8) * 255, tmp_path / "small.png"))
     with pytest.raises(ValueError, match=r"black.png.*mask is empty"):
         load_photo(photo, save(np.zeros((HEIGHT, WIDTH), np.uint8), tmp_path / "black.png"))
@@ -185,7 +185,9 @@ def test_holes_of_the_ground_colour_are_filled_and_specks_dropped():
     picture = on_plain_ground().astype(np.float32) / 255
     picture[18:22, 28:32] = 250 / 255
     picture[2, 3] = 0.0
-    np.testing.assert_array_equal(plain_background_mask(picture), disc())
+    mask, notices = plain_background_mask(picture)
+    np.testing.assert_array_equal(mask, disc())
+    assert notices == ("smaller things beside the object, 1 px, are left out",)
 
 
 def test_a_picture_of_one_pixel(tmp_path):

@@ -55,6 +55,9 @@ class Effects:
             )
             return Material(), ""
         source = shader.find("emission" if shader.tag == "constant" else "diffuse")
+        light = shader.find("emission") if shader.tag != "constant" else None
+        if light is not None and (light.find("texture") is not None or max(_colour(light)) > 0):
+            self.notices.append(f"material {key!r}: the light that it emits is left out")
         opacity = self._opacity(key, shader)
         texture = source.find("texture") if source is not None else None
         if texture is not None:

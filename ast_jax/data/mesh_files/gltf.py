@@ -87,7 +87,7 @@ def _load(path: Path, root: Path) -> SourceMesh:
             vertices, faces = _placed(document, scene, primitives, primitive, draw)
             parts.append(_painted(document, primitives, materials, primitive, weights, vertices, faces))
     if not parts:
-        raise ValueError("no faces in the scene that it shows.")
+        raise ValueError("; ".join(["no faces in the scene that it shows", *document.notices]) + ".")
     mesh = _joined(path.stem, parts)
     if not np.isfinite(mesh.vertices).all():
         raise ValueError("a vertex has a coordinate that is not finite (NaN or infinity).")

@@ -186,6 +186,7 @@ def _decode_data_uri(uri: str) -> bytes:
     body = urllib.parse.unquote_to_bytes(body)
     if not head.lower().endswith(";base64"):
         return body
+    body = b"".join(body.split())
     try:
         return base64.b64decode(body + b"=" * (-len(body) % 4), validate=True)
     except binascii.Error as error:

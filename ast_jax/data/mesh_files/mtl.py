@@ -87,7 +87,7 @@ class MaterialReader:
         """The material of this name; grey, with a notice, where there is none."""
         entry = self.entries.get(name)
         if entry is None:
-            entry = next((e for n, e in self.entries.items() if n.casefold() == name.casefold()), None)
+            entry = next((e for n, e in self.entries.items() if _folded(n) == _folded(name)), None)
         if entry is None:
             self.notices.append(f"material {name!r} is in no library: grey")
             return Appearance(Material(), Material())
@@ -96,6 +96,8 @@ class MaterialReader:
         colour = self._colour(name, entry.get("kd", ""))
         if image is None and "map_ka" in entry and "map_kd" not in entry:
             self.notices.append(f"material {name!r}: map_Ka without map_Kd is left out")
+        if "map_ke" in entry or any(word.strip("+-0.") for word in entry.get("ke", "").split("#")[0].split()):
+            self.notices.append(f"material {name!r}: the light that it emits (Ke) is left out")
         flat = Material(colour, None, _opacity(entry))
         image = image[..., :3] if image is not None else None
         if mask is not None:
@@ -164,6 +166,11 @@ def parse_texture(text: str) -> tuple[dict, str]:
             word, _, rest = rest.partition(" ")
             options[key], rest = word.lower(), rest.lstrip()
     return options, rest.strip()
+
+
+def _folded(name: str) -> str:
+    """A name in any case, without a comment behind it, whatever its blanks are."""
+    return " ".join(re.split(r"\s#", name)[0].split()).casefold()
 
 
 def _pair(numbers: tuple[float, ...], default: float) -> tuple[float, float]:

@@ -19,7 +19,8 @@ from ast_jax.data.source_mesh import WHITE, Material, SourceMesh
 
 # Say nothing about what a surface looks like.
 _SILENT = set(
-    "vn vp g s o mg end lod bevel c_interp d_interp shadow_obj trace_obj scmp csh vd step parm deg bmat".split()
+    "vn vp g s o mg end lod bevel c_interp d_interp shadow_obj trace_obj scmp csh vd step parm deg bmat"
+    " trim hole scrv sp con ctech stech res".split()
 )
 _LEFT_OUT = {
     "l": "lines",
@@ -27,8 +28,13 @@ _LEFT_OUT = {
     "curv": "curves",
     "curv2": "curves",
     "surf": "free-form surfaces",
+    "bsp": "free-form surfaces",
+    "bzp": "free-form surfaces",
+    "cdc": "curves",
+    "cdp": "free-form surfaces",
     "cstype": "free-form types",
     "usemap": "texture statements (usemap)",
+    "maplib": "texture statements (maplib)",
 }
 _CONTINUED = re.compile(r"^((?![ \t]*#).*)\\[ \t]*\n", re.MULTILINE)
 _ABSENT = np.iinfo(np.int64).min

@@ -14,7 +14,8 @@ from jaxtyping import Float
 from ast_jax.data.mesh_files.polygon_mesh import Polygons, decode_text, polygon_mesh
 from ast_jax.data.source_mesh import GREY, WHITE, Material, SourceMesh
 
-_HEADER = re.compile(r"\s*(ST)?(C)?(N)?(4)?(n)?OFF\b|\s*(ST)?(C)?(N)?(4)?(n)?OFF(?=\d)")
+# In any order: MeshLab writes NCOFF, against the manual, and then colours before normals.
+_HEADER = re.compile(r"\s*((?:ST|C|N|4|n)*)OFF(?:\b|(?=\d))")
 
 
 def load_off(path: Path) -> SourceMesh:
@@ -29,8 +30,8 @@ def load_off(path: Path) -> SourceMesh:
         raise ValueError(f"{name}: binary OFF cannot be read; export it as ASCII, or as PLY.")
     text = decode_text(content, name)
     lines = [line for line in (line.split("#")[0].strip() for line in text.split("\n")) if line]
-    texture, colour, normal, homogeneous, dimensions = _kind(name, lines)
-    if dimensions:
+    prefixes = _prefixes(name, lines)
+    if "n" in prefixes:
         raise ValueError(f"{name}: nOFF, of any number of dimensions, cannot be read; export it as OFF.")
     try:
         num_vertices, num_faces = (int(word) for word in lines.pop(0).split()[:2])
@@ -39,27 +40,28 @@ def load_off(path: Path) -> SourceMesh:
     if min(num_vertices, num_faces) < 0 or num_vertices + num_faces > len(lines):
         raise ValueError(f"{name}: cut short, {len(lines)} lines for {num_vertices} vertices and {num_faces} faces.")
     rows = [line.split() for line in lines[:num_vertices]]
-    width = 4 if homogeneous else 3
+    width = 4 if "4" in prefixes else 3
     vertices = _numbers(name, [row[:width] for row in rows], width)
-    if homogeneous:
+    if width == 4:
         vertices = vertices[:, :3] / np.where(vertices[:, 3:] == 0, np.nan, vertices[:, 3:])
-    first, last = width + 3 * normal, -2 if texture else None
-    of_vertex = _colours(name, [row[first:last] for row in rows])
+    columns = slice(width + 3 * ("N" in prefixes), -2 if "ST" in prefixes else None)
+    if "NC" in prefixes:
+        columns = slice(width, width + 4)
+    of_vertex = _colours(name, [row[columns] for row in rows])
     return _mesh(name, vertices, of_vertex, [line.split() for line in lines[num_vertices : num_vertices + num_faces]])
 
 
-def _kind(name: str, lines: list[str]) -> tuple[bool, bool, bool, bool, bool]:
-    """Which prefixes the header has; takes it away. The word itself may be missing, says the format."""
+def _prefixes(name: str, lines: list[str]) -> str:
+    """What stands before OFF in the header; takes that away. The word itself may be missing, says the format."""
     found = _HEADER.match(lines[0]) if lines else None
     if found is None and not (lines and re.match(r"\d+\s+\d+", lines[0])):
         raise ValueError(f"{name}: not an OFF file, it must begin with OFF.")
     if found is None:
-        return False, False, False, False, False
+        return ""
     lines[0] = lines[0][found.end() :].strip()
     if not lines[0]:
         lines.pop(0)
-    groups = [bool(group) for group in found.groups()]
-    return tuple(a or b for a, b in zip(groups[:5], groups[5:]))
+    return found[1]
 
 
 def _numbers(name: str, rows: list[list[str]], width: int) -> Float[np.ndarray, "n k"]:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ast_jax.data.mesh_files.polygon_mesh import Polygons, decode_text, polygon_mesh
-from ast_jax.data.source_mesh import WHITE, Material, SourceMesh
+from ast_jax.data.source_mesh import GREY, WHITE, Material, SourceMesh
 
 _HEADER_SIZE = 84
 _FACET = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("colour", "<u2")])
@@ -25,7 +25,7 @@ def load_stl(path: Path) -> SourceMesh:
       ValueError: malformed, cut short, or no faces; the message names the file.
     """
     name = str(path)
-    content = path.read_bytes()
+    content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
     count = int.from_bytes(content[80:_HEADER_SIZE], "little") if len(content) >= _HEADER_SIZE else 0
     size = _HEADER_SIZE + count * _FACET.itemsize
     # Many binary files begin with "solid" too: the size decides.
@@ -54,10 +54,11 @@ def _facet_colours(header: bytes, bits: np.ndarray) -> Float[np.ndarray, "f 3"] 
     begin = header.find(b"COLOR=")
     if 0 <= begin <= len(header) - 10:
         whole = np.frombuffer(header[begin + 6 : begin + 9], np.uint8) / 255.0
-        return np.where((bits >> 15 == 0)[:, None] & (bits > 0)[:, None], channels, whole)
-    if not (bits >> 15).all() or not len(bits):
-        return None
-    return channels[:, ::-1]
+        # 0 is black, unless all are 0: then nothing was written there.
+        has_own = (bits >> 15 == 0) & bool((bits & 0x7FFF).any())
+        return np.where(has_own[:, None], channels, whole)
+    has_own = bits >> 15 == 1
+    return np.where(has_own[:, None], channels[:, ::-1], GREY) if has_own.any() else None
 
 
 def _mesh(name: str, corners: Float[np.ndarray, "f 3 3"], colours: np.ndarray | None) -> SourceMesh:

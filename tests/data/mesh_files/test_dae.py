@@ -163,6 +163,12 @@ def test_transparency(tmp_path, shader, opacity):
     np.testing.assert_allclose(mesh.materials[0].opacity, opacity, atol=1e-5)
 
 
+def test_emitted_light_is_told(tmp_path):
+    for light, told in (("0 0 0 1", False), ("0 0.5 0 1", True)):
+        shader = COLOUR + f"<emission><color>{light}</color></emission>"
+        assert [("emits" in n) for n in load_mesh(write(tmp_path, QUAD, shader=shader)).notices] == [True] * told
+
+
 def test_what_is_left_out_is_told(tmp_path):
     mesh = load_mesh(write(tmp_path, QUAD + faces("lines", "<p>0 1</p>"), node="<skew>0 1 0 0 0 1 0</skew>"))
     assert {line.split(" are")[0] for line in mesh.notices} == {

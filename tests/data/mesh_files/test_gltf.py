@@ -209,6 +209,10 @@ def test_points_and_lines_are_counted(load):
     mesh = load(glb)
     assert len(mesh.faces) == 1
     assert [("points" in n, "(2 times)" in n) for n in mesh.notices] == [(True, False), (False, True), (False, False)]
+    glb.tree["meshes"][0]["primitives"] = [{**glb.primitive, "mode": 0}]
+    with pytest.raises(ValueError, match="no faces in the scene that it shows; .*points"):
+        load(glb)
+    glb.tree["meshes"][0]["primitives"] = [glb.primitive]
     glb.primitive["mode"] = 7
     with pytest.raises(ValueError, match=r"a\.glb: meshes\[0\] has a primitive of mode 7"):
         load(glb)
@@ -505,7 +509,7 @@ def test_uris(tmp_path, uri):
 @pytest.mark.parametrize("kind", [";base64", ""])
 def test_data_uris(tmp_path, kind):
     def encoded(content: bytes) -> str:
-        body = base64.b64encode(content).decode() if kind else "".join(f"%{byte:02x}" for byte in content)
+        body = base64.encodebytes(content).decode() if kind else "".join(f"%{byte:02x}" for byte in content)
         return f"data:application/octet-stream{kind},{body}"
 
     glb = Glb(TEXCOORD_0=LEFT).material(PICTURE)

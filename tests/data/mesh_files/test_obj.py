@@ -175,7 +175,9 @@ def test_what_is_missing_or_unknown_is_told(tmp_path):
     assert colours(mesh) == [GREEN] * 2 and "bad.png" in mesh.notices[0]
     mesh = load_mesh(write(tmp_path, TEXTURED.replace("m.mtl", "no.mtl")))
     assert any("no.mtl" in line for line in mesh.notices) and any("'m'" in line for line in mesh.notices)
-    mesh = load_mesh(write(tmp_path, SQUARE + "l 1 2\nl 2 3\np 1\nsurf 0 1 0 1 1 2 3 4\nf 1 2 3\nf 1 1 2\n"))
+    mesh = load_mesh(
+        write(tmp_path, SQUARE + "l 1 2\nl 2 3\np 1\nsurf 0 1 0 1 1 2 3 4\ntrim 0 1 1\nsp 1\nf 1 2 3\nf 1 1 2\n")
+    )
     expected = {
         "2 lines are left out",
         "1 points are left out",
@@ -195,6 +197,23 @@ def test_several_libraries_with_spaces_in_their_names(tmp_path, lines):
     (tmp_path / "b b.mtl").write_text("newmtl b\nKd 0 0 1\n")
     mesh = load_mesh(write(tmp_path, f"{lines}{SQUARE}usemtl my a\nf 1 2 3\nusemtl b\nf 1 3 4\n"))
     assert colours(mesh) == [RED, BLUE] and not mesh.notices
+
+
+def test_names_of_materials_with_comments_and_blanks(tmp_path):
+    mesh = load_mesh(
+        write(tmp_path, TEXTURED.replace("usemtl m", "usemtl red  Brick # wall"), "newmtl Red brick # 1\nKd 1 0 0\n")
+    )
+    assert colours(mesh) == [RED] * 2 and not mesh.notices
+    mesh = load_mesh(
+        write(tmp_path, TEXTURED.replace("usemtl m", "usemtl m #2"), "newmtl m\nKd 0 1 0\nnewmtl m #2\nKd 1 0 0\n")
+    )
+    assert colours(mesh) == [RED] * 2  # as it stands, where there is one
+
+
+def test_emitted_light_is_told(tmp_path):
+    for text, told in (("Ke 0 0.0 0 # none", False), ("Ke 1 0 0", True), ("map_Ke red.png", True)):
+        notices = load_mesh(write(tmp_path, TEXTURED, f"newmtl m\nKd 0 0 0\n{text}\n")).notices
+        assert [("emits" in line) for line in notices] == [True] * told
 
 
 def test_one_material_and_no_usemtl(tmp_path):

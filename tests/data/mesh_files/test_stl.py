@@ -23,6 +23,7 @@ def load(folder, content: bytes):
     "content",
     [
         f"solid a\n{FACET}endsolid a\n".encode(),
+        f"\ufeffsolid a\n{FACET}endsolid a\n".encode(),
         f"  SOLID\n{FACET.upper()}ENDSOLID\n".encode().replace(b"\n", b"\r\n"),
         binary(b"made by hand", [0]),
         binary(b"solid made by hand", [0]),
@@ -45,6 +46,12 @@ def test_colours_of_facets(tmp_path):
     np.testing.assert_array_equal(viscam.corner_colours[:, 0], [(1, 0, 0), (0, 0, 1)])
     magics = load(tmp_path, binary(b"COLOR=" + bytes((0, 255, 0, 255)), [31, 31 << 10, 0x8000]))
     np.testing.assert_array_equal(magics.corner_colours[:, 0], [(1, 0, 0), (0, 0, 1), (0, 1, 0)])
+    some = load(tmp_path, binary(b"", [0x8000 | 31 << 10, 0]))
+    np.testing.assert_allclose(some.corner_colours[:, 0], [(1, 0, 0), (0.7, 0.7, 0.7)])
+    black = load(tmp_path, binary(b"COLOR=" + bytes((0, 255, 0, 255)), [31, 0]))
+    np.testing.assert_array_equal(black.corner_colours[:, 0], [(1, 0, 0), (0, 0, 0)])
+    whole = load(tmp_path, binary(b"COLOR=" + bytes((0, 255, 0, 255)), [0, 0]))
+    np.testing.assert_array_equal(whole.corner_colours[:, 0], [(0, 1, 0), (0, 1, 0)])
 
 
 @pytest.mark.parametrize(
