@@ -26,7 +26,10 @@ NO_TEXTURE = ("", "empty_texture_no_mapping")
 
 @dataclass(frozen=True)
 class Part:
-    """One OBJECT of the file, its vertices in world space and its polygons cut into triangles."""
+    """One OBJECT of the file, its vertices in world space and its polygons cut into triangles.
+
+    Lines, and polygons without area (``flat``), are counted.
+    """
 
     name: str
     texture: str
@@ -34,6 +37,8 @@ class Part:
     faces: Int[np.ndarray, "f 3"]
     corner_uv: Float[np.ndarray, "f 3 2"]
     face_material: Int[np.ndarray, " f"]
+    lines: int = 0
+    flat: int = 0
 
 
 def load_ac3d(
@@ -66,7 +71,7 @@ def load_ac3d(
     table = {key: k for k, key in enumerate(dict.fromkeys(keys))}
     if any(not 0 <= m < len(colours) for _, m in table):
         raise ValueError(f"{path}: a surface names a MATERIAL that the file does not have.")
-    images, notices = {}, []
+    images, notices = {}, _left_out(parts)
     for texture in dict.fromkeys(t for t, _ in table):
         images[texture] = _find_texture(texture, path, texture_folders, notices)
     starts = np.cumsum([0] + [len(part.vertices) for part in parts])
@@ -82,6 +87,11 @@ def load_ac3d(
         corner_uv=np.concatenate([p.corner_uv for p in parts]).astype(np.float32) if has_image else None,
         notices=tuple(notices),
     )
+
+
+def _left_out(parts: list[Part]) -> list[str]:
+    counts = {"lines": sum(part.lines for part in parts), "polygons without area": sum(part.flat for part in parts)}
+    return [f"{count} {kind} are left out" for kind, count in counts.items() if count]
 
 
 def read_parts(path: Path) -> tuple[list[tuple[tuple[float, float, float], float]], list[Part]]:
@@ -174,7 +184,7 @@ def _read_object(
 
 
 def _read_surface(stream: Iterator[str]) -> list[tuple[int, list[tuple]]]:
-    """One SURF block as polygons: (material, corners as (vertex, u, v)); lines give none, a strip its triangles."""
+    """One SURF block as polygons: (material, corners as (vertex, u, v)); a line has none, a strip its triangles."""
     flags, material = 0, 0
     for line in stream:
         key, _, rest = line.strip().partition(" ")
@@ -190,7 +200,7 @@ def _read_surface(stream: Iterator[str]) -> list[tuple[int, list[tuple]]]:
             if flags & 15 == TRIANGLE_STRIP:
                 triangles = strip_triangles(np.arange(len(corners)))
                 return [(material, [corners[k] for k in triangle]) for triangle in triangles]
-            return []
+            return [(material, [])]
     raise ValueError("a SURF without refs")
 
 
@@ -216,6 +226,8 @@ def _make_part(
         faces=named[triangle].astype(np.int32),
         corner_uv=corners[triangle, 1:] * scale + offset,
         face_material=np.array([material for material, _ in polygons], np.int64)[owner],
+        lines=int((sizes == 0).sum()),
+        flat=int((sizes > 0).sum()) - len(np.unique(owner)),
     )
 
 
@@ -229,4 +241,8 @@ def _find_texture(name: str, path: Path, folders: Sequence[Path], notices: list[
     if found is None:
         notices.append(f"texture {name!r} is missing")
         return None
-    return read_image(found, as_stored=True)
+    try:
+        return read_image(found, as_stored=True)
+    except ValueError as error:
+        notices.append(f"texture {name!r} cannot be read ({error})")
+        return None

@@ -53,7 +53,11 @@ def test_materials_as_blocks(tmp_path):
     assert material.colour == (1, 0, 0) and material.opacity == 0.5
 
 
-def test_a_missing_texture_is_told(tmp_path):
+def test_textures_that_are_missing_or_broken_are_told(tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"%!PS-Adobe-3.0 EPSF\n")
+    path = write(tmp_path, HEADER + "kids 1\n" + poly('texture "bad.png"\n', [surface("0x0", CORNERS)]))
+    mesh = load_ac3d(path)
+    assert mesh.materials[0].colour == (0.25, 0.5, 0.75) and "bad.png" in mesh.notices[0]
     path = write(tmp_path, HEADER + "kids 1\n" + poly('texture "gone.png"\n', [surface("0x0", CORNERS)]))
     assert "gone.png" in load_ac3d(path).notices[0]
 
@@ -61,8 +65,10 @@ def test_a_missing_texture_is_told(tmp_path):
 def test_strip_keeps_one_winding_and_lines_give_no_face(tmp_path):
     strip = "0 0 0\n1 0 0\n3 0 0\n2 0 0\n"
     surfaces = [surface("0x14", strip), surface("0x2", CORNERS), surface("0x11", CORNERS)]
+    surfaces.append(surface("0x20", "0 0 0\n1 0 0\n0 0 0\n"))
     mesh = load_ac3d(write(tmp_path, HEADER + "kids 1\n" + poly("", surfaces), "strip.acc"))
     np.testing.assert_array_equal(mesh.faces, [[0, 1, 3], [3, 1, 2]])
+    assert mesh.notices == ("2 lines are left out", "1 polygons without area are left out")
     corners = mesh.vertices[mesh.faces]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     np.testing.assert_array_equal(normals, [[0, 0, 1], [0, 0, 1]])
