@@ -237,9 +237,11 @@ def _prepare_one(item: SourceMesh | LazyMesh, root: Path, painter: _Painter) -> 
         mesh = item.load() if isinstance(item, LazyMesh) else item
     except OSError as error:
         raise ValueError(f"cannot be read ({error})") from error
-    notices = {"notices": list(mesh.notices)} if mesh.notices else {}
     check_vertices(mesh.object_id, mesh.vertices)
     opaque = drop_transparent(mesh)
+    notices = list(mesh.notices)
+    if hidden := len(mesh.faces) - len(opaque.faces):
+        notices.append(f"{hidden} of {len(mesh.faces)} faces are transparent and left out")
     body = normalise(mesh, like=opaque) if painter.settings.enclosed else normalise(opaque)
     mesh = normalise(opaque)
     record = painter.record(mesh, body)
@@ -250,7 +252,7 @@ def _prepare_one(item: SourceMesh | LazyMesh, root: Path, painter: _Painter) -> 
         "faces": len(mesh.faces),
         "textured": mesh.corner_uv is not None or mesh.corner_colours is not None,
         **mesh.provenance,
-        **notices,
+        **({"notices": notices} if notices else {}),
     }
 
 

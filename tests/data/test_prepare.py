@@ -167,13 +167,18 @@ def test_one_bad_object_stops_no_other_whatever_it_raises(tmp_path):
 
 def test_notices_reach_the_index_and_are_printed_also_on_the_next_run(tmp_path, capsys):
     mesh = box("a").replace(notices=("texture 'x.png' is missing",))
+    glass = box("b").replace(materials=(Material(), Material(opacity=0.1)), face_material=np.arange(12) // 10)
     for _ in range(2):
-        index = prepare_objects([mesh, box("b")], tmp_path, notices=["2 .fbx files are left out"], **SMALL)
-        assert index["notices"] == ["2 .fbx files are left out", "a: texture 'x.png' is missing"]
+        index = prepare_objects([mesh, glass], tmp_path, notices=["2 .fbx files are left out"], **SMALL)
+        assert index["notices"] == [
+            "2 .fbx files are left out",
+            "a: texture 'x.png' is missing",
+            "b: 2 of 12 faces are transparent and left out",
+        ]
     assert load_index(tmp_path)["notices"] == index["notices"]
     print_index(index, str(tmp_path))
     printed = capsys.readouterr().out
-    assert "2 notices\n  2 .fbx files" in printed and "a: texture 'x.png'" in printed and "0 skipped" in printed
+    assert "3 notices\n  2 .fbx files" in printed and "a: texture 'x.png'" in printed and "0 skipped" in printed
 
 
 def test_what_a_crash_cut_short_is_made_again(tmp_path):
