@@ -119,7 +119,7 @@ def _blend_and_save(settings: _Settings, faces: _Faces, floats, others, crossing
     transparency, nearest = _nearest_and_coverage(settings, table, work, numbers, canvas.flatten(behind.nearness))
     weight, *colour = _weighted_sums(settings, table, faces.coefficients, work, numbers, nearest)
     weight, depth = canvas.unflatten(weight), canvas.unflatten(nearest)
-    rest = jnp.exp((behind.nearness - depth) / numbers.gamma)
+    rest = _rest(behind, depth, numbers)
     total = weight + rest
     colour = jnp.stack([canvas.unflatten(channel) for channel in colour], axis=-1)
     rgb = (colour + rest[..., None] * behind.rgb) / total[..., None]
@@ -235,7 +235,7 @@ def _blend_tangent(settings: _Settings, saved, tangent):
     )  # fmt: skip
     sums = _moving_sums(settings, faces, tangent[0], work, numbers, settings.canvas.flatten(nearest))
     clear, weight, *colour = (settings.canvas.unflatten(part) for part in sums)
-    rest = jnp.exp((behind.nearness - nearest) / numbers.gamma)
+    rest = _rest(behind, nearest, numbers)
     to_rest = rest * behind_moves.nearness / numbers.gamma
     change = jnp.stack(colour, axis=-1) + rest[..., None] * behind_moves.rgb + to_rest[..., None] * behind.rgb
     return (change - (weight + to_rest)[..., None] * rgb) / total[..., None], transparency * clear / numbers.sigma
@@ -288,7 +288,7 @@ def _blend_gradient(settings: _Settings, saved, cotangent):
     behind, to_scene = jax.vjp(
         lambda floats: _behind(join_floats(settings.structure, floats, others), crossing, numbers), floats
     )
-    rest = jnp.exp((behind.nearness - nearest) / numbers.gamma)
+    rest = _rest(behind, nearest, numbers)
     to_rest = jnp.sum(to_colour * behind.rgb, axis=-1) + to_weight
     (scene_gradient,) = to_scene(_Behind(to_colour * rest[..., None], to_rest * rest / numbers.gamma))
     incoming = _Incoming(to_transparency * transparency / numbers.sigma, nearest, to_weight, _channels(to_colour))
@@ -365,6 +365,15 @@ def _face_weight(p, nearness, nearest, settings: _Settings, numbers: _Numbers) -
     # the cut-off; smaller numbers would turn denormal, slow on many CPUs.
     exponent = jnp.clip((nearness - nearest) / numbers.gamma, -60.0, 0.0)
     return jnp.where(p > settings.cutoff, p * jnp.exp(exponent), 0.0)
+
+
+def _rest(behind: _Behind, nearest: jax.Array, numbers: _Numbers) -> jax.Array:
+    """The weight of what soft faces are blended with; at most one, for it is among what is compared for the nearest.
+
+    The backward pass computes it anew, where it may differ from the one that was compared by a rounding: of a depth far
+    beyond `far` that is many gammas, and their exponential infinite.
+    """
+    return jnp.exp(jnp.minimum((behind.nearness - nearest) / numbers.gamma, 0.0))
 
 
 def _channels(image: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
