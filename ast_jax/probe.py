@@ -23,7 +23,14 @@ _NOTE = (
 )
 # What a picture is to each branch: tokens of both decoders, the vector of the coarse shape and of the cameras, the maps
 # that texture queries compare themselves with, and the picture whose colours they gather.
-EVIDENCE = {"tokens": "tokens", "summary": "summary", "features": "maps", "image": "gathered picture"}
+EVIDENCE = {
+    "tokens": "tokens",
+    "summary": "summary",
+    "features": "maps",
+    "image": "gathered picture",
+    "coverage": "coverage",
+}
+CHANNELS = {"image": slice(0, 3), "coverage": slice(3, 4)}
 
 
 def probe(checkpoint: str | Path) -> list[Path]:
@@ -65,10 +72,13 @@ def make_probe(model: Model) -> PredictWith:
     @functools.partial(jax.jit, static_argnames="exchanged")
     def predict(params, image, other, exchanged):
         merged = nnx.merge(graphdef, params)
-        encoding = merged.encoder(image)
+        encoding, shown = merged.encoder(image[..., :3]), image
         if exchanged in encoding._fields:
-            encoding = encoding._replace(**{exchanged: getattr(merged.encoder(other), exchanged)})
-        return to_predicted(merged, merged.answer(other if exchanged == "image" else image, encoding))
+            encoding = encoding._replace(**{exchanged: getattr(merged.encoder(other[..., :3]), exchanged)})
+        if exchanged in CHANNELS:
+            channels = CHANNELS[exchanged]
+            shown = image.at[..., channels].set(other[..., channels])
+        return to_predicted(merged, merged.answer(shown, encoding))
 
     return lambda image, other, label: predict(params, jnp.asarray(image), jnp.asarray(other), keys.get(label, label))
 
@@ -76,5 +86,9 @@ def make_probe(model: Model) -> PredictWith:
 def _live_evidence(model: Model) -> set[str]:
     """What some branch of this model takes in at all."""
     gathers = model.texture is not None and model.texture.gather is not None
-    reads_tokens = model.shape.decoder is not None or (model.texture is not None and model.texture.decoder is not None)
-    return {"summary"} | ({"tokens"} if reads_tokens else set()) | ({"features", "image"} if gathers else set())
+    draws = model.shape.synthesis is not None
+    learned = draws and model.shape.synthesis.network is not None
+    decoders = [branch.decoder for branch in (model.shape, model.texture) if branch is not None]
+    live = {"summary": True, "tokens": any(decoder is not None for decoder in decoders), "image": gathers}
+    live |= {"features": gathers or learned, "coverage": draws}
+    return {name for name, is_live in live.items() if is_live}

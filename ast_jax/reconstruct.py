@@ -32,11 +32,10 @@ from ast_jax.export import (
 )
 from ast_jax.fit import Refinement, estimate_camera, mask_overlap, refine
 from ast_jax.model import Prediction
-from ast_jax.model.camera import most_probable
 from ast_jax.output_folder import OutputFolder, unique_names
 from render import PerspectiveCamera
 
-Predict = Callable[[Float[np.ndarray, "1 h w 3"]], Prediction]
+Predict = Callable[[Float[np.ndarray, "1 h w c"]], Prediction]
 
 _DISPLAY_SIZE = 256  # px, side of each picture that is written
 _FIT_SIZE = 64  # px, side of the picture that camera and refinement see
@@ -120,8 +119,14 @@ def reconstruct(
     vertices, faces = prediction.vertices[0], prediction.faces
     texels = None if prediction.texels is None else prediction.texels[0]
     picture, small_mask = crop(_FIT_SIZE)
+    start = None if prediction.camera is None else prediction.input_camera
     found = estimate_camera(
-        vertices, faces, small_mask, texels=texels, picture=picture, start=_most_probable_camera(prediction)
+        vertices,
+        faces,
+        small_mask,
+        texels=texels,
+        picture=picture,
+        start=start,
     )
     camera, mask_iou, refinement = found.camera, found.iou, None
     if refine_steps > 0:
@@ -142,15 +147,6 @@ def reconstruct(
         mask_iou=mask_iou,
         refinement=refinement,
     )
-
-
-def _most_probable_camera(prediction: Prediction) -> PerspectiveCamera | None:
-    """The model's own camera with leading axis 1, where it has one."""
-    if prediction.camera is None:
-        return None
-    if prediction.camera_logits is None:
-        return jax.tree.map(lambda leaf: leaf[0, :1], prediction.camera)
-    return most_probable(prediction.camera, prediction.camera_logits)
 
 
 def overlay(result: Reconstruction) -> UInt8[np.ndarray, "h w4 3"]:

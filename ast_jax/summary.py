@@ -25,7 +25,6 @@ from ast_jax.evaluation.retrieval import evaluate_retrieval
 from ast_jax.evaluation.run import evaluate
 from ast_jax.evaluation.summary import COLUMNS, Evaluation, format_table, summarize
 from ast_jax.model import Model, Prediction
-from ast_jax.model.camera import most_probable
 from ast_jax.training.checkpoint import find_run, load_model
 from ast_jax.training.metrics import read_metrics
 from ast_jax.writing import replacing, write_bytes, write_text
@@ -79,14 +78,12 @@ def make_predictor(model: Model) -> Callable:
 
 def to_predicted(model: Model, prediction: Prediction) -> Predicted:
     """What evaluation asks of a prediction; of several cameras the most probable one."""
-    camera, mean = prediction.camera, model.shape.mean_vertices()
-    if camera is not None:
-        camera = most_probable(camera, prediction.camera_logits)
+    mean, seen = model.shape.mean_vertices(), prediction.input_camera
     return Predicted(
         prediction.vertices,
         prediction.texels,
-        camera,
-        prediction.rotation,
+        None if prediction.camera is None else seen,
+        None if seen is None else seen.rotation,
         prediction.keypoints_world,
         mean if mean is None else jax.numpy.broadcast_to(mean, prediction.vertices.shape),
     )
@@ -159,7 +156,7 @@ def _object_row(source: DataSource, index: int, predict: Callable, faces, ours: 
     ]
     row = export.ObjectRow(
         name=source.ids[index],
-        picture=_to_bytes(batch.image[0]),
+        picture=_to_bytes(batch.image[0, ..., :3]),
         glb=export.encode_glb(vertices, faces, texels=texels),
         views=pairs,
         metrics={

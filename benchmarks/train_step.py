@@ -77,7 +77,7 @@ def _parts(program: Program, batch: Batch, phase: str, *, with_colour: bool) -> 
     config, params = program.config, jax.tree.map(jnp.copy, program.first_state.params)
 
     def encoder_loss(params):
-        encoding = nnx.merge(program.graphdef, params).encoder(batch.image)
+        encoding = nnx.merge(program.graphdef, params).encoder(batch.image[..., :3])
         return sum(leaf.sum() for leaf in jax.tree.leaves(encoding))
 
     def model_loss(params):

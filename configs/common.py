@@ -75,7 +75,7 @@ def base_config() -> ConfigDict:
     config.sharding = ConfigDict(dict(rules=rules, fully_sharded=False))
     # bfloat16 computes encoder and decoders in it; what gives positions and colours stays float32, so do losses,
     # renderer, parameters and optimizer.
-    keep = r"heads?\b|mean|coarse|gather|camera|keypoints"
+    keep = r"heads?\b|mean|coarse|synthesis|gather|camera|keypoints"
     config.precision = ConfigDict(dict(compute="float32", keep_float32=keep))
     config.recompute = False  # what lies within blocks and decoder layers, again in the backward pass: less is kept
     config.render = ConfigDict(dict(blending="softmax", sigma=1e-4, sigma_start=1e-4, gamma=1e-4))
@@ -136,6 +136,10 @@ def model_config() -> ConfigDict:
         condition_on_global=True,
         self_attention=True,
         deep_supervision=True,
+        synthesis="none",
+        synthesis_steps=4,
+        synthesis_level=2,
+        synthesis_size=32,
     )
     texture = dict(
         kind="transformer",
@@ -181,6 +185,12 @@ def sweep_shape() -> Iterator[dict]:
     """The Shape Transformer against the baseline of CMR and DIB-R."""
     for kind in ("transformer", "mlp"):
         yield {"model.shape.kind": kind}
+
+
+def sweep_synthesis() -> Iterator[dict]:
+    """Steps of analysis by synthesis after the coarse shape of an MLP: none, unlearned ones, learned ones."""
+    for kind in ("none", "fit", "learned"):
+        yield {"model.shape.kind": "mlp", "model.shape.synthesis": kind}
 
 
 def sweep_texture() -> Iterator[dict]:

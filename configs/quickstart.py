@@ -7,7 +7,15 @@ Data: made on first use (ast_jax/data/synthetic.py), train and held-out objects 
 from ml_collections import ConfigDict
 
 from configs import common
-from configs.common import sweep_layers, sweep_learning_rate, sweep_queries, sweep_seed, sweep_shape, sweep_texture  # noqa: F401
+from configs.common import (  # noqa: F401
+    sweep_layers,
+    sweep_learning_rate,
+    sweep_queries,
+    sweep_seed,
+    sweep_shape,
+    sweep_synthesis,
+    sweep_texture,
+)
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
@@ -29,7 +37,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.optimizer.group_scale.texture = 8.0
     # Where the picture was taken from is learned along, so that texture queries know where to look.
     config.model.camera.predict = True
-    losses = dict(iou=1.0, keypoint=5.0, camera=1.0, laplacian=0.02, normal=0.01)
+    losses = dict(iou=1.0, intermediate_iou=0.0, keypoint=5.0, camera=1.0, laplacian=0.02, normal=0.01)
     config.stage.shape.losses = ConfigDict(losses)
     config.stage.joint.losses = ConfigDict(losses | dict(l1=1.0))
     # The colour of the nearest face trains the texture several times faster than the softmax over all faces does.

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from ast_jax.data.augment import Draw
-from ast_jax.data.crop import Box, crop_camera, crop_keypoints, crop_rgb, crop_rgba, premultiply
+from ast_jax.data.crop import Background, Box, composite, crop_camera, crop_keypoints, crop_rgb, crop_rgba, premultiply
 from ast_jax.data.frames import jittered_square
 from render import PerspectiveCamera
 
@@ -19,6 +19,14 @@ def cut_inputs(
     if masked:
         return crop_rgba(premultiplied(stored), boxes, size)
     return crop_rgb(stored[..., :3].astype(np.float32) / 255, boxes, size)
+
+
+def shown_pictures(
+    premultiplied: Float[np.ndarray, "b h w 4"], background: Background, *, masked: bool
+) -> Float[np.ndarray, "b h w c"]:
+    """Pictures over the background, with the coverage as a fourth channel where they are cut out."""
+    rgb = composite(premultiplied, background)
+    return np.concatenate([rgb, np.clip(premultiplied[..., 3:], 0.0, 1.0)], axis=-1) if masked else rgb
 
 
 def input_box(whole: Box, annotated: np.ndarray | None, draw: Draw) -> Box:

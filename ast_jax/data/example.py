@@ -18,7 +18,9 @@ class Batch:
     """``b`` pictures with ``s`` supervising views each; ``p`` key points, which may be none.
 
     Args:
-      image: what the model sees; RGB in [0, 1] over the background colour, cropped to the object.
+      image: what the model sees, cropped to the object, in [0, 1]: RGB over the background colour, and a fourth channel
+        with the object's coverage where the input is cut out; the photograph's own RGB where it is not.
+      input_camera: the camera of that picture; meaningless where the source knows none.
       target_images: the supervising views in their own frame, RGB in [0, 1] over the same background.
       target_masks: their masks in [0, 1].
       camera: the cameras of the supervising views, leading axes ``[b, s]``; meaningless where the source knows none.
@@ -26,7 +28,8 @@ class Batch:
       index: the number of each sample in its data set.
     """
 
-    image: Float[Array, "b h w 3"]
+    image: Float[Array, "b h w c"]
+    input_camera: PerspectiveCamera | OrthographicCamera
     target_images: Float[Array, "b s i j 3"]
     target_masks: Float[Array, "b s i j"]
     camera: PerspectiveCamera | OrthographicCamera

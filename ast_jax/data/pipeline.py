@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grain
+import jax
 import numpy as np
 from absl import logging
 from jaxtyping import Float, UInt8
@@ -26,8 +27,8 @@ from ast_jax.data.augment import (
     mirrored_views,
     recoloured,
 )
-from ast_jax.data.batch_crops import crop_first_view, cut_inputs, input_box, premultiplied
-from ast_jax.data.crop import Box, area_downsample, composite, crop_to_mask, object_box
+from ast_jax.data.batch_crops import crop_first_view, cut_inputs, input_box, premultiplied, shown_pictures
+from ast_jax.data.crop import Box, area_downsample, composite, crop_camera, crop_to_mask, object_box
 from ast_jax.data.example import Batch
 from ast_jax.data.store import SPLITS, ObjectRecord, load_arrays, load_index, load_object, object_path
 from render import OrthographicCamera, PerspectiveCamera
@@ -334,26 +335,9 @@ def evaluation_batch(source: DataSource, object_index: int, view_indices: list[i
     return make_batch(source, [Draw(views=(sample,)) for sample in samples], source.config)
 
 
-def input_image(rgba: UInt8[np.ndarray, "h w 4"], config: ConfigDict | dict) -> Float[np.ndarray, "i i 3"]:
-    """What the model sees of a stored picture.
-
-    Args:
-      rgba: straight colour, and alpha as the mask.
-      config: as for ``DataSource``.
-
-    Returns:
-      RGB in [0, 1], cropped to the object, over the background or, with ``input_masked=False``, over its own.
-
-    Raises:
-      ValueError: the alpha channel shows no object.
-    """
-    picture = rgba.astype(np.float32) / 255
-    return photo_input(picture[..., :3], picture[..., 3], config)
-
-
 def photo_input(
     rgb: Float[np.ndarray, "h w 3"], mask: Float[np.ndarray, "mask_h mask_w"], config: ConfigDict | dict
-) -> Float[np.ndarray, "i i 3"]:
+) -> Float[np.ndarray, "i i c"]:
     """What the model sees of a photograph and its mask, as ``load_photo`` gives them.
 
     Args:
@@ -362,14 +346,16 @@ def photo_input(
       config: as for ``DataSource``.
 
     Returns:
-      RGB in [0, 1], cropped to the object, over the background or, with ``input_masked=False``, over its own.
+      As ``Batch.image``: cropped to the object, RGB over the background and the coverage or, with
+      ``input_masked=False``, RGB alone, over its own.
 
     Raises:
       ValueError: the mask is empty, or of another size than the picture.
     """
     full = checked_config(config)
     options = dict(padding=full["crop_padding"], background=full["background"], masked=full["input_masked"])
-    return crop_to_mask(rgb, mask, full["image_size"], **options)[0]
+    square, coverage = crop_to_mask(rgb, mask, full["image_size"], **options)
+    return np.concatenate([square, coverage[..., None]], axis=-1) if full["input_masked"] else square
 
 
 def make_batch(source: DataSource, draws: list[Draw], config: dict) -> Batch:
@@ -392,16 +378,20 @@ def make_batch(source: DataSource, draws: list[Draw], config: dict) -> Batch:
     boxes = [input_box(whole[k], None if annotated is None else annotated[k], draw) for k, draw in zip(firsts, draws)]
     masked = config["input_masked"] or source.cut_out
     inputs = cut_inputs(source.images[views[:, 0]], boxes, config["image_size"], masked=masked)
+    seen = crop_camera(jax.tree.map(lambda x: x[:, 0], camera), boxes, source.images.shape[1:3])
     if config["input_crop"] == "frame" and any(box != whole[k] for k, box in zip(firsts, boxes)):
         targets, camera, keypoints = crop_first_view(targets, camera, keypoints, boxes, source.images.shape[1])
     inputs = mirrored_pictures(recoloured(inputs, draws), draws)
     targets = mirrored_pictures(recoloured(targets, draws), draws)
+    camera = jax.tree.map(lambda one, rest: np.concatenate([one[:, None], rest], 1), seen, camera)
     camera, keypoints = mirrored_views(camera, keypoints, draws, source.mirror_order)
+    camera = camera_of(source.camera_kind, *jax.tree.leaves(camera))
     return Batch(
-        image=composite(inputs, config["background"]),
+        image=shown_pictures(inputs, config["background"], masked=masked),
+        input_camera=jax.tree.map(lambda x: x[:, 0], camera),
         target_images=composite(targets, config["background"]),
         target_masks=np.ascontiguousarray(targets[..., 3]),
-        camera=camera_of(source.camera_kind, camera.rotation, camera.translation, camera.focal, camera.principal),
+        camera=jax.tree.map(lambda x: x[:, 1:], camera),
         keypoints_ndc=keypoints,
         index=views[:, 0].astype(np.int32),
     )

@@ -38,7 +38,7 @@ class Predicted:
         return jax.tree.map(lambda leaf: leaf[which], self)
 
 
-# Pictures [b, h, w, 3] in [0, 1] -> answers.
+# Pictures as `Batch.image` has them -> answers.
 Predict = Callable[[np.ndarray], Predicted]
 
 

@@ -1,11 +1,17 @@
 """Terms on predicted cameras."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from render import OrthographicCamera, PerspectiveCamera
+
 Array = jax.Array | np.ndarray
+
+_HALF_SIDE = 0.25  # of the cube whose corners are compared, world units: about as large as an object
 
 
 def uniform_pose_loss(probs: Float[Array, "b k"]) -> Float[jax.Array, ""]:
@@ -38,3 +44,25 @@ def camera_rotation_loss(rotation: Float[Array, "b 3 3"], target: Float[Array, "
     Source: Huynh, Metrics for 3D rotations, JMIV 2009, squared Phi_5 up to scale.
     """
     return (3.0 - jnp.sum(rotation * target, axis=(1, 2))) / 4.0
+
+
+def camera_place_loss(
+    camera: PerspectiveCamera, target: PerspectiveCamera | OrthographicCamera
+) -> Float[jax.Array, " b"]:
+    """How far apart two cameras put the corners of a cube in the picture, their rotations left out.
+
+    ``mean_p |x_p - x'_p|^2``, both seen with the rotation of ``target``: scale and place are learned whether or not
+    the rotation is right already.
+
+    Args:
+      camera: predicted, leading axis ``[b]``.
+      target: the true ones.
+
+    Returns:
+      one value >= 0 per image, squared NDC.
+    """
+    corners = np.stack(np.meshgrid(*[(-_HALF_SIDE, _HALF_SIDE)] * 3), -1).reshape(1, 8, 3).astype(np.float32)
+    points = jnp.broadcast_to(corners, (len(target.rotation), 8, 3))
+    places = [c.project(points) for c in (dataclasses.replace(camera, rotation=target.rotation), target)]
+    first, second = (clip[..., :2] / clip[..., 3:] for clip in places)
+    return jnp.square(first - second).sum(-1).mean(-1)

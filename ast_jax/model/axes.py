@@ -18,6 +18,8 @@ _KEY = "axes"
 # f(array, names) -> array, placed on the devices.
 Place = Callable[[Any, tuple[str, ...]], Any]
 _place: ContextVar[Place | None] = ContextVar("place", default=None)
+# f(function) -> function of arrays that lead with the batch, for the devices' shares of it.
+_split: ContextVar[Callable | None] = ContextVar("split", default=None)
 _recompute: ContextVar[bool] = ContextVar("recompute", default=False)
 
 
@@ -46,13 +48,25 @@ def axes_of_parameters(model: nnx.Module) -> dict:
 
 
 @contextlib.contextmanager
-def placing(place: Place) -> Iterator[None]:
-    """While a function is traced in here, its activations are placed by ``place``."""
-    token = _place.set(place)
+def placing(place: Place, split: Callable | None = None) -> Iterator[None]:
+    """While a function is traced in here, its activations are placed by ``place``.
+
+    Args:
+      place: see `constrain`.
+      split: see `each_share`.
+    """
+    tokens = _place.set(place), _split.set(split)
     try:
         yield
     finally:
-        _place.reset(token)
+        _place.reset(tokens[0])
+        _split.reset(tokens[1])
+
+
+def each_share(function: Callable) -> Callable:
+    """The same function of arrays that lead with the batch, computed for each device's share by that device alone."""
+    split = _split.get()
+    return function if split is None else split(function)
 
 
 def constrain(x: Any, *axes: str) -> Any:

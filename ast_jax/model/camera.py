@@ -24,6 +24,8 @@ _ROLL_BIN_DEG = 60.0
 _BIN_FRACTION = 0.52  # candidates may turn by a little more than half a bin, so that together they cover everything
 _TRANSLATION_RANGE = 0.3
 _DEFAULT_ROTATION = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+# An object of radius 0.4 at that distance then fills a crop with a margin of a tenth, as `ast_jax.data.crop` cuts it.
+_FIRST_FOCAL = _DISTANCE / 0.4 / 1.2
 
 
 def rotation_from_angles(
@@ -92,26 +94,37 @@ class CandidateCameras(nnx.Module):
         return _camera(rotation, middle[None, None] + shift), self.logits(summary)
 
 
-class RotationRegressor(nnx.Module):
-    """The rotation of the view that the model sees, regressed; at first that of a camera in front."""
+class CameraRegressor(nnx.Module):
+    """The camera of the picture that the model sees, regressed; at first one in front.
+
+    Rotation from six numbers; ``focal = first * exp(s)`` on both axes and the principal point say how large and where
+    the object is in the crop. The distance is fixed: in a crop it shows only as perspective.
+
+    Args:
+      dim: embedding size d of the summary.
+    """
 
     def __init__(self, dim: int, *, rngs: nnx.Rngs):
-        self.mlp = Mlp((dim, dim, 6), zero_last=True, rngs=rngs)
+        self.mlp = Mlp((dim, dim, 9), zero_last=True, rngs=rngs)
 
-    def __call__(self, summary: Float[Array, "b d"]) -> Float[Array, "b 3 3"]:
-        return rotation_from_6d(self.mlp(summary) + np.array(_DEFAULT_ROTATION, np.float32)[None])
+    def __call__(self, summary: Float[Array, "b d"]) -> PerspectiveCamera:
+        values = self.mlp(summary)
+        rotation = rotation_from_6d(values[:, :6] + np.array(_DEFAULT_ROTATION, np.float32)[None])
+        translation = jnp.broadcast_to(jnp.array([0, 0, -_DISTANCE], values.dtype), (len(values), 3))
+        focal = _FIRST_FOCAL * jnp.exp(values[:, 6:7]) * jnp.ones((1, 2), values.dtype)
+        return PerspectiveCamera(rotation, translation, focal, values[:, 7:])
 
 
 class CameraOutput(NamedTuple):
-    """Candidates [b, k] with their logits, or one rotation, or nothing."""
+    """Candidates [b, k] with their logits, and the camera [b] of the picture itself; None for what is not predicted."""
 
-    camera: PerspectiveCamera | None = None
+    candidates: PerspectiveCamera | None = None
     logits: Float[Array, "b k"] | None = None
-    rotation: Float[Array, "b 3 3"] | None = None
+    seen: PerspectiveCamera | None = None
 
 
 class CameraBranch(nnx.Module):
-    """Nothing for given cameras unless ``predict`` asks for the rotation; else the candidates.
+    """Nothing for given cameras unless ``predict`` asks for that of the picture; else candidates.
 
     Args:
       config: ``config.model.camera``; see ``ast_jax.model.model``.
@@ -120,13 +133,14 @@ class CameraBranch(nnx.Module):
 
     def __init__(self, config, dim: int, *, rngs: nnx.Rngs):
         is_given = choose("config.model.camera.kind", config.kind, KINDS) == "given"
-        self.regressor = RotationRegressor(dim, rngs=rngs) if is_given and config.predict else None
+        self.regressor = CameraRegressor(dim, rngs=rngs) if is_given and config.predict else None
         self.candidates = None if is_given else CandidateCameras(dim, config.num_candidates, rngs=rngs)
 
     def __call__(self, summary: Float[Array, "b d"]) -> CameraOutput:
         if self.candidates is not None:
-            return CameraOutput(*self.candidates(summary))
-        return CameraOutput() if self.regressor is None else CameraOutput(rotation=self.regressor(summary))
+            candidates, logits = self.candidates(summary)
+            return CameraOutput(candidates, logits, most_probable(candidates, logits))
+        return CameraOutput() if self.regressor is None else CameraOutput(seen=self.regressor(summary))
 
 
 def most_probable(camera: PerspectiveCamera, logits: Float[Array, "b k"]) -> PerspectiveCamera:

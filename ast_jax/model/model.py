@@ -23,6 +23,10 @@
 | shape.condition_on_global | the summary is added to every query | True |
 | shape.self_attention | queries attend to each other | True |
 | shape.deep_supervision | every decoder layer has a head, and its vertices are returned | True |
+| shape.synthesis | steps of analysis by synthesis after that: none, fit (of gradient, unlearned), learned | none |
+| shape.synthesis_steps | how many | 4 |
+| shape.synthesis_size | sides of the silhouettes that are drawn there, px | 32 |
+| shape.synthesis_level | the encoder's map that learned ones read, 0 is the finest | 2 |
 | texture.kind | none, transformer, mlp | transformer |
 | texture.query_level | icosphere level whose faces are queries; shape.level is one query per face | 2 |
 | texture.layers, symmetric, condition_on_global, self_attention | as for shape | 1, False, True, True |
@@ -33,7 +37,7 @@
 | texture.gather_level | the encoder's map whose cells are gathered from, 0 is the finest | 1 |
 | camera.kind | given, or candidates (AST, Unicorn) | given |
 | camera.num_candidates | k | 6 |
-| camera.predict | with given cameras: also regress the rotation of the picture's own view | False |
+| camera.predict | with given cameras: also regress that of the picture | False |
 """
 
 from typing import Any
@@ -43,13 +47,14 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float
 
-from ast_jax.model.camera import CameraBranch, CameraOutput, most_probable
+from ast_jax.model.camera import CameraBranch
 from ast_jax.model.config_check import check_keys
 from ast_jax.model.encoder import Encoding, ImageEncoder
 from ast_jax.model.keypoints import KeypointHead
 from ast_jax.model.layers import Array
 from ast_jax.model.prediction import Prediction
 from ast_jax.model.shape import ShapeBranch
+from ast_jax.model.synthesis import NEEDS as SYNTHESIS_NEEDS
 from ast_jax.model.template import sphere
 from ast_jax.model.texture import KINDS as TEXTURE_KINDS
 from ast_jax.model.texture import TextureBranch
@@ -82,6 +87,10 @@ CONFIG_KEYS = {
         "condition_on_global": bool,
         "self_attention": bool,
         "deep_supervision": bool,
+        "synthesis": str,
+        "synthesis_steps": int,
+        "synthesis_level": int,
+        "synthesis_size": int,
     },
     "texture": {
         "kind": str,
@@ -121,8 +130,8 @@ class Model(nnx.Module):
         decoder = (config.dim, config.heads, config.mlp_ratio)
         self.level, self.radius = config.shape.level, config.shape.radius
         self.encoder = ImageEncoder(config.encoder, config.dim, rngs=rngs)
-        self.shape = ShapeBranch(config.shape, *decoder, rngs=rngs)
         options = dict(channels=tuple(self.encoder.backbone.channels), rngs=rngs)
+        self.shape = ShapeBranch(config.shape, *decoder, **options)
         options["knows_camera"] = config.camera.kind == "candidates" or config.camera.predict
         has_texture = config.texture.kind != "none"
         self.texture = TextureBranch(config.texture, self.level, *decoder, **options) if has_texture else None
@@ -137,7 +146,7 @@ class Model(nnx.Module):
         ball = sphere(self.level)
         return self.radius * ball.vertices, ball.faces
 
-    def __call__(self, image: Float[Array, "b h w 3"], *, return_attention: bool = False) -> Prediction:
+    def __call__(self, image: Float[Array, "b h w c"], *, return_attention: bool = False) -> Prediction:
         """Reconstruct.
 
         Args:
@@ -145,10 +154,10 @@ class Model(nnx.Module):
           return_attention: also return the cross-attention of both decoders; costs nothing otherwise.
         """
         image = jax.numpy.asarray(image)
-        return self.answer(image, self.encoder(image), return_attention=return_attention)
+        return self.answer(image, self.encoder(image[..., :3]), return_attention=return_attention)
 
     def answer(
-        self, image: Float[Array, "b h w 3"], encoding: Encoding, *, return_attention: bool = False
+        self, image: Float[Array, "b h w c"], encoding: Encoding, *, return_attention: bool = False
     ) -> Prediction:
         """Decode; parts of the encoding, or the picture, may be another object's, which tells what a branch reads.
 
@@ -157,26 +166,25 @@ class Model(nnx.Module):
           encoding: what the encoder made of the picture.
           return_attention: as for a call of the model.
         """
-        shape = self.shape(encoding.tokens, encoding.summary, return_attention=return_attention)
-        attention, texels = {"shape": shape.attention}, None
         camera = self.camera(encoding.summary)
+        coverage = image[..., 3] if image.shape[-1] == 4 else None
+        if self.shape.synthesis is not None and (coverage is None or camera.seen is None):
+            raise ValueError(f"config.model.shape.synthesis: {SYNTHESIS_NEEDS}")
+        shape = self.shape(encoding, coverage, camera.seen, return_attention=return_attention)
+        attention, texels = {"shape": shape.attention}, None
         if self.texture is not None:
-            options = dict(rotation=_seen_rotation(camera), return_attention=return_attention)
-            texture = self.texture(image, encoding, shape.vertices, **options)
+            rotation = None if camera.seen is None else camera.seen.rotation
+            options = dict(rotation=rotation, return_attention=return_attention)
+            texture = self.texture(image[..., :3], encoding, shape.vertices, **options)
             texels, attention["texture"] = texture.texels, texture.attention
         return Prediction(
             vertices=shape.vertices,
             faces=sphere(self.level).faces,
             intermediate_vertices=shape.intermediate,
             texels=texels,
-            camera=camera.camera,
+            camera=camera.candidates,
             camera_logits=camera.logits,
-            rotation=camera.rotation,
+            input_camera=camera.seen,
             keypoints_world=None if self.keypoints is None else self.keypoints(shape.vertices),
             attention=attention if return_attention else None,
         )
-
-
-def _seen_rotation(camera: CameraOutput) -> Float[Array, "b 3 3"] | None:
-    """The predicted rotation of the picture's own view, that of the best candidate if there are several."""
-    return camera.rotation if camera.camera is None else most_probable(camera.camera, camera.logits).rotation

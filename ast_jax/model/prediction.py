@@ -24,7 +24,8 @@ class Prediction:
       texels: colours in [0, 1], see ``render.FaceTexels``; None without a texture branch.
       camera: candidates with leading axes [b, k]; None when cameras are given.
       camera_logits: of the candidates' probabilities.
-      rotation: of the view that the model saw, world to view; None unless it is regressed.
+      input_camera: of the picture that the model saw, leading axis [b]: regressed, or the most probable candidate; None
+        where cameras are given and none is regressed.
       keypoints_world: key points on the mesh; None without them.
       attention: {"shape": per layer [b, n, q, l], "texture": the same}; None unless asked for.
     """
@@ -35,7 +36,7 @@ class Prediction:
     texels: Float[Array, "b f t t 3"] | None = None
     camera: PerspectiveCamera | None = None
     camera_logits: Float[Array, "b k"] | None = None
-    rotation: Float[Array, "b 3 3"] | None = None
+    input_camera: PerspectiveCamera | None = None
     keypoints_world: Float[Array, "b p 3"] | None = None
     attention: dict | None = None
 

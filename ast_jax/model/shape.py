@@ -11,9 +11,13 @@ from jaxtyping import Float
 
 from ast_jax.model.axes import constrain, named
 from ast_jax.model.decoder import QueryDecoder
+from ast_jax.model.encoder import Encoding, map_index
 from ast_jax.model.layers import Array, Mlp, QueryEmbedding
+from ast_jax.model.synthesis import KINDS as SYNTHESES
+from ast_jax.model.synthesis import Evidence, ShapeSynthesis
 from ast_jax.model.template import check_levels, interpolation_matrix, sphere, vertex_half
 from ast_jax.near_match import choose
+from render import PerspectiveCamera
 
 # Displacements are this times what the heads say. One Adam step moves every weight by the learning rate, hence the
 # output of a linear map over d normalised features by up to d times as much: with d = 128 and 1e-3 an eighth of the
@@ -117,15 +121,18 @@ class ShapeBranch(nnx.Module):
 
     vertices_i = radius * sphere + mean + coarse(summary) + sum_{j <= i} spread(head_j(queries_j))
 
+    and from there by ``synthesis_steps`` steps of analysis by synthesis, see ``ast_jax.model.synthesis``.
+
     Every term but the template starts at zero. ``kind="mlp"`` stops after the coarse term: the baseline of
     CMR and DIB-R.
 
     Args:
       config: ``config.model.shape``; see ``ast_jax.model.model``.
       dim, heads, mlp_ratio: of the decoder.
+      channels: of the encoder's maps, finest first.
     """
 
-    def __init__(self, config, dim: int, heads: int, mlp_ratio: int, *, rngs: nnx.Rngs):
+    def __init__(self, config, dim: int, heads: int, mlp_ratio: int, *, channels: tuple[int, ...], rngs: nnx.Rngs):
         check_levels(config.query_level, config.level, "shape")
         is_transformer = choose("config.model.shape.kind", config.kind, KINDS) == "transformer"
         self.levels = (config.query_level, config.level, config.symmetric)
@@ -137,6 +144,11 @@ class ShapeBranch(nnx.Module):
         has_coarse = config.coarse or not is_transformer
         sizes = (dim, mlp_ratio * dim, mlp_ratio * dim, 3 * q)
         self.coarse = Mlp(sizes, zero_last=True, last_bias=False, rngs=rngs) if has_coarse else None
+        self.synthesis_level = map_index(config.synthesis_level, len(channels), "shape.synthesis_level")
+        kind = choose("config.model.shape.synthesis", config.synthesis, SYNTHESES)
+        options = (config.synthesis_steps, config.synthesis_size, config.query_level, config.symmetric)
+        options = (kind, *options, channels[self.synthesis_level])
+        self.synthesis = None if kind == "none" else ShapeSynthesis(*options, rngs=rngs)
         if not is_transformer:
             self.embedding = self.decoder = self.heads = None
             return
@@ -153,14 +165,22 @@ class ShapeBranch(nnx.Module):
         return query_layout(*self.levels)
 
     def __call__(
-        self, tokens: Float[Array, "b l d"], summary: Float[Array, "b d"], *, return_attention: bool = False
+        self,
+        encoding: Encoding,
+        coverage: Float[Array, "b h w"] | None = None,
+        camera: PerspectiveCamera | None = None,
+        *,
+        return_attention: bool = False,
     ) -> ShapeOutput:
         """Predict the vertices.
 
         Args:
-          tokens, summary: of the encoder.
+          encoding: of the picture.
+          coverage: of the object in the picture; steps of synthesis need it.
+          camera: the predicted one of the picture; likewise.
           return_attention: also give the attention of every decoder layer.
         """
+        tokens, summary = encoding.tokens, encoding.summary
         b, q = len(summary), len(self.layout.positions)
         displacement = jnp.zeros((b, q, 3), summary.dtype)
         if self.mean is not None:
@@ -174,12 +194,21 @@ class ShapeBranch(nnx.Module):
             for head, output in zip(self.heads, outputs[-len(self.heads) :]):
                 displacement = displacement + _STEP_SCALE * head(output)
                 steps.append(displacement)
+        if self.synthesis is not None:
+            evidence = Evidence(coverage, camera, encoding.features[self.synthesis_level])
+            steps.append(self.synthesis(steps[-1].astype(jnp.float32), self._query_points, evidence)[-1])
         vertices = [self._vertices(step) for step in steps]
         return ShapeOutput(vertices[-1], tuple(vertices[:-1]), attention)
 
     def mean_vertices(self) -> Float[Array, "1 v 3"] | None:
         """Template + mean shape: what every picture's shape starts from; None without a learned mean."""
         return None if self.mean is None else self._vertices(self.mean[...][None])
+
+    def _query_points(self, displacement):
+        """Vertices of the queries' sphere."""
+        level, _, symmetric = self.levels
+        template = (self.radius * sphere(level).vertices).astype(np.float32)
+        return jnp.asarray(template)[None] + spread(query_layout(level, level, symmetric), displacement)
 
     def _vertices(self, displacement):
         template = (self.radius * sphere(self.levels[1]).vertices).astype(np.float32)

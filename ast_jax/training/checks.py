@@ -12,6 +12,7 @@ from ast_jax.losses.perceptual import NETWORKS
 from ast_jax.losses.total import COLOUR_TERMS, TERMS
 from ast_jax.model.config_check import check_keys
 from ast_jax.model.model import CONFIG_KEYS
+from ast_jax.model.synthesis import NEEDS as SYNTHESIS_NEEDS
 from ast_jax.near_match import choose
 from ast_jax.training.optimizer import NAMES, SCHEDULES
 from ast_jax.training.precision import check_precision
@@ -51,7 +52,8 @@ KEYS = {
 }
 _AT_LEAST_1 = (
     "batch_size accumulate_steps log_every checkpoint_every keep_checkpoints evaluation.num_views "
-    "evaluation.num_report_objects evaluation.validation_batches model.dim model.heads model.mlp_ratio"
+    "evaluation.num_report_objects evaluation.validation_batches model.dim model.heads model.mlp_ratio "
+    "model.shape.synthesis_steps model.shape.synthesis_size"
 ).split()
 _AT_LEAST_0 = (
     "seed eval_every optimizer.learning_rate optimizer.final_fraction optimizer.weight_decay optimizer.warmup_steps "
@@ -72,6 +74,7 @@ def check_config(config: ConfigDict, layout: Layout) -> None:
     choose("config.render.blending", config.render.blending, RULES)
     choose("config.perceptual.network", config.perceptual.network, NETWORKS)
     checked_config(config.data)
+    _check_synthesis(config)
     stages = make_stages(config)
     for stage in stages:
         _check_losses(stage, config)
@@ -83,6 +86,14 @@ def check_config(config: ConfigDict, layout: Layout) -> None:
             f"config.batch_size={config.batch_size} must be a positive multiple of {layout.batch_shares} shares of the "
             f"devices times config.accumulate_steps={config.accumulate_steps}."
         )
+
+
+def _check_synthesis(config: ConfigDict) -> None:
+    """Steps of synthesis compare the mesh with the picture's coverage, from the camera of the picture."""
+    model = config.model
+    has_camera = model.camera.predict or model.camera.kind != "given"
+    if model.shape.synthesis != "none" and not (config.data.input_masked and has_camera):
+        raise ValueError(f"config.model.shape.synthesis={model.shape.synthesis}: {SYNTHESIS_NEEDS}")
 
 
 def _check_ranges(config: ConfigDict) -> None:

@@ -15,10 +15,10 @@ _AT_WORK = 2  # the batch of the step, of the host and of the devices
 def batch_bytes(config: ConfigDict, rows: int) -> int:
     """Bytes of ``rows`` samples of a batch: the input, and colour and mask of the supervising views, float32.
 
-    ``rows * 4 * (3 image_size^2 + 4 num_target_views render_size^2)``; cameras and key points do not count.
+    ``rows * 4 * (4 image_size^2 + 4 num_target_views render_size^2)``; cameras and key points do not count.
     """
     data = config.data
-    return rows * _FLOAT * (3 * data.image_size**2 + 4 * data.num_target_views * data.render_size**2)
+    return rows * _FLOAT * (4 * data.image_size**2 + 4 * data.num_target_views * data.render_size**2)
 
 
 def check_batches(config: ConfigDict, rows: int) -> None:

@@ -14,7 +14,6 @@ from PIL import Image
 
 from ast_jax.data.example import Batch
 from ast_jax.model import Prediction
-from ast_jax.model.camera import most_probable
 from render import (
     FaceTexels,
     Mesh,
@@ -57,16 +56,16 @@ def make_preview(graphdef: Any, config: ConfigDict) -> Preview:
       config: the experiment; size, background and blending come from it.
 
     Returns:
-      ``draw(params, image, camera)``, jitted: weights, pictures ``[n, h, w, 3]`` in [0, 1], and their cameras with
+      ``draw(params, image, camera)``, jitted: weights, pictures ``[n, h, w, c]`` in [0, 1], and their cameras with
       leading axis ``[n]``, which do not count where the model proposes cameras itself: then its most probable one does.
     """
     size = (config.data.render_size,) * 2
 
     @jax.jit
-    def draw(params: Any, image: Float[Array, "n i j 3"], camera: Camera) -> Drawn:
+    def draw(params: Any, image: Float[Array, "n i j c"], camera: Camera) -> Drawn:
         prediction = nnx.merge(graphdef, params)(image)
         if prediction.camera is not None:
-            camera = most_probable(prediction.camera, prediction.camera_logits)
+            camera = prediction.input_camera
         rgb, alpha = _render_turned(prediction, camera, size, config)
         views, mask = rgb.reshape(-1, len(_TURNS_RAD), *rgb.shape[1:]), alpha[:: len(_TURNS_RAD)]
         return Drawn(_to_bytes(views), _to_bytes(mask))
@@ -92,7 +91,7 @@ def preview_strips(draw: Preview, params: Any, batch: Batch, *, num_samples: int
     own, *turned = np.moveaxis(drawn.views, 1, 0)
     target, target_mask = few.target_images[:, 0], few.target_masks[:, 0]
     height, width = target_mask.shape[1:]
-    image, target, target_mask = jax.device_get([_to_bytes(x) for x in (few.image, target, target_mask)])
+    image, target, target_mask = jax.device_get([_to_bytes(x) for x in (few.image[..., :3], target, target_mask)])
     seen = np.stack([_resized(picture, width, height) for picture in image])
     columns = [seen, target, own, _grey(drawn.mask), _grey(target_mask), *turned]
     return np.concatenate(columns, axis=2).reshape(-1, len(columns) * width, 3)

@@ -5,6 +5,7 @@ first rule that matches counts.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -159,6 +160,18 @@ class Layout:
         spec = self.spec(axes, x.shape)
         self.placed[f"{','.join(axes)} {x.shape}"] = str(tuple(spec))
         return jax.lax.with_sharding_constraint(x, jax.NamedSharding(self.mesh, spec))
+
+    def split(self, function: Callable) -> Callable:
+        """A function of arrays that lead with the batch, for each device's share; for ``placing`` of the model."""
+        if self.mesh.size == 1:
+            return function
+
+        def on_shares(*arrays):
+            over = jax.P(self.render_axes(len(jax.tree.leaves(arrays)[0])))
+            mapped = jax.shard_map(function, mesh=self.mesh, in_specs=over, out_specs=over, check_vma=False)
+            return mapped(*arrays)
+
+        return on_shares
 
     def _mesh_axes(self, name: str) -> list[str]:
         for pattern, axes in self.rules:

@@ -32,7 +32,8 @@ def _load(name: str, arg: str | None) -> ConfigDict:
 def trace_vertices(config: ConfigDict) -> jax.ShapeDtypeStruct:
     """What the model makes of two pictures; nothing is computed."""
     graphdef, params = make_model(config, abstract=True)
-    images = jax.ShapeDtypeStruct((2, config.data.image_size, config.data.image_size, 3), np.float32)
+    channels = 4 if config.data.input_masked else 3
+    images = jax.ShapeDtypeStruct((2, config.data.image_size, config.data.image_size, channels), np.float32)
     return jax.eval_shape(lambda params, images: nnx.merge(graphdef, params)(images).vertices, params, images)
 
 

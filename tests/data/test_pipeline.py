@@ -14,7 +14,6 @@ from ast_jax.data.pipeline import (
     DataSource,
     checked_config,
     evaluation_batch,
-    input_image,
     make_batch,
     make_batches,
     photo_input,
@@ -48,7 +47,7 @@ def assert_same(first, second):
 
 def test_shapes_and_ranges(busy):
     (batch,) = take(busy, 1)
-    assert batch.image.shape == (8, 12, 12, 3)
+    assert batch.image.shape == (8, 12, 12, 4)
     assert batch.target_images.shape == (8, 3, 16, 16, 3)
     assert batch.target_masks.shape == (8, 3, 16, 16)
     assert batch.camera.rotation.shape == (8, 3, 3, 3) and batch.camera.focal.shape == (8, 3, 2)
@@ -66,7 +65,7 @@ def test_samples_are_what_is_stored(plain):
         expected = rgba[..., :3] * rgba[..., 3:] + 1 - rgba[..., 3:]
         np.testing.assert_allclose(batch.target_images[row, 0], expected, atol=1e-6)
         np.testing.assert_allclose(batch.target_masks[row, 0], rgba[..., 3], atol=1e-6)
-        np.testing.assert_allclose(batch.image[row], input_image(record.images[view], PLAIN), atol=1e-6)
+        np.testing.assert_allclose(batch.image[row], photo_input(rgba[..., :3], rgba[..., 3], PLAIN), atol=1e-6)
         np.testing.assert_array_equal(batch.camera.rotation[row, 0], record.rotation[view])
         np.testing.assert_array_equal(batch.camera.translation[row, 0], record.translation[view])
         np.testing.assert_array_equal(batch.camera.focal[row, 0], record.focal[view])
@@ -266,8 +265,10 @@ def test_frame_crops_move_picture_camera_and_key_points_together(tmp_path, recor
     still = make_batch(source, [Draw((1,))], source.config)
     moved = make_batch(source, [Draw((1,), jitter=(0.1, -0.05, 1.2))], source.config)
     assert isinstance(still.camera, OrthographicCamera)
-    np.testing.assert_array_equal(still.image, still.target_images[:, 0])
-    np.testing.assert_array_equal(moved.image, moved.target_images[:, 0])
+    for batch in (still, moved):
+        np.testing.assert_array_equal(batch.image[..., :3], batch.target_images[:, 0])
+        np.testing.assert_array_equal(batch.image[..., 3], batch.target_masks[:, 0])
+        assert_same(batch.input_camera, jax.tree.map(lambda x: x[:, 0], batch.camera))
     points = np.random.default_rng(0).normal(size=(1, 7, 3)).astype(np.float32)
     before, after = (
         np.asarray(jax.tree.map(lambda x: x[:, 0], batch.camera).project(points))[0, :, :2] for batch in (still, moved)
@@ -310,7 +311,7 @@ def test_sides_of_the_box_move_independently_and_everything_follows(boxed):
     expected = (still.keypoints_ndc[0, 0, :, :2] - centre) * 16 / side
     np.testing.assert_allclose(moved.keypoints_ndc[0, 0, :, :2], expected, atol=1e-5)
     np.testing.assert_allclose(moved.camera.scale, still.camera.scale * 16 / side, rtol=1e-5)
-    np.testing.assert_array_equal(moved.image, moved.target_images[:, 0])
+    np.testing.assert_array_equal(moved.image[..., :3], moved.target_images[:, 0])
 
 
 def test_sides_of_the_box_are_drawn_evenly_up_to_the_limit():
@@ -324,7 +325,7 @@ def test_sides_of_the_box_are_drawn_evenly_up_to_the_limit():
 
 
 def test_data_without_annotated_boxes_say_so(boxed, dataset_root):
-    assert take(boxed, 1, boxed.config)[0].image.shape == (8, 16, 16, 3)
+    assert take(boxed, 1, boxed.config)[0].image.shape == (8, 16, 16, 4)
     source = DataSource(dataset_root, "train", boxed.config)
     with pytest.raises(ValueError, match="augment.box=0.05: .* has no annotated boxes; set it to 0, or delete"):
         take(source, 1, boxed.config)
@@ -373,11 +374,11 @@ def test_unmasked_input_repeats_the_border_beyond_the_stored_square(tmp_path, re
 def test_photographs_are_fed_like_unmasked_training_pictures(dataset_root):
     config = {**UNMASKED, "input_crop": "object"}
     source = DataSource(dataset_root, "train", config)
-    np.testing.assert_allclose(
-        input_image(source.images[0], config), make_batch(source, [Draw((0,))], source.config).image[0], atol=1e-6
-    )
     rgb, mask = source.images[0, ..., :3] / 255, source.images[0, ..., 3] / 255
-    assert not np.allclose(photo_input(rgb, mask, config), photo_input(rgb, mask, {**config, "input_masked": True}))
+    fed = make_batch(source, [Draw((0,))], source.config).image[0]
+    np.testing.assert_allclose(photo_input(rgb, mask, config), fed, atol=1e-6)
+    cut = photo_input(rgb, mask, {**config, "input_masked": True})
+    assert cut.shape == (16, 16, 4) and not np.allclose(photo_input(rgb, mask, config), cut[..., :3])
 
 
 def test_runs_from_before_the_switch_were_masked():

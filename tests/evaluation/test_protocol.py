@@ -88,7 +88,7 @@ def test_true_shapes_get_full_marks(sources):
         return Predicted(vertices, np.full((len(image), 12, 2, 2, 3), 0.3, np.float32))
 
     result = _evaluate(sources[1], predict)
-    assert result.object_ids == ("bar", "cube") and seen_shapes == [(CHUNK, 24, 24, 3)]
+    assert result.object_ids == ("bar", "cube") and seen_shapes == [(CHUNK, 24, 24, 4)]
     np.testing.assert_array_equal(result.metrics["iou_3d"], 1.0)
     np.testing.assert_array_equal(result.metrics["mask_iou_seen"], 1.0)
     np.testing.assert_array_equal(result.metrics["mask_iou_unseen"], 1.0)

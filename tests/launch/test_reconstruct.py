@@ -37,7 +37,7 @@ class KnowsOneObject(nnx.Module):
         self.colour = nnx.Param(jnp.asarray(TEXELS, jnp.float32) * 0.8)
 
     def __call__(self, image):
-        assert image.shape[1:] == (32, 32, 3)
+        assert image.shape[1:] == (32, 32, 4)
         return Prediction(jnp.asarray(VERTICES)[None], FACES, texels=self.colour[...][None])
 
 
@@ -282,5 +282,5 @@ def test_a_model_that_saw_photographs_is_fed_the_photograph(masked):
         return Prediction(jnp.asarray(VERTICES)[None], FACES, texels=jnp.asarray(TEXELS, jnp.float32)[None])
 
     result = reconstruction.reconstruct(predict, rgb, mask, {**CONFIG.data, "input_masked": masked})
-    assert (fed[0][0, 0, 0] == 1).all() == masked  # a corner: white paper, or what the photograph shows there
+    assert (fed[0][0, 0, 0, :3] == 1).all() == masked  # a corner: white paper, or what the photograph shows there
     assert (result.picture[0, 0] == 1).all()

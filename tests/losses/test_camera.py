@@ -1,11 +1,14 @@
 """Camera terms at hand-made values."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from ast_jax.losses.camera import camera_rotation_loss, uniform_pose_loss
+from ast_jax.losses.camera import camera_place_loss, camera_rotation_loss, uniform_pose_loss
+from render import orbit
 
 
 def test_uniform_pose_by_hand():
@@ -27,3 +30,16 @@ def test_rotation_loss_is_half_of_one_minus_cosine_of_the_angle():
 def test_rotation_gradient_is_finite_at_the_minimum():
     eye = jnp.eye(3)[None]
     assert np.all(np.isfinite(jax.grad(lambda r: camera_rotation_loss(r, eye).sum())(eye)))
+
+
+def test_place_loss_by_plain_arithmetic():
+    """Seen from the front at distance 3, corners at depth 3 -+ 0.25: a shift moves all of them by itself."""
+    true = orbit(3.0, np.array([0.0]), np.array([0.0]), np.radians(30.0))
+    shifted = dataclasses.replace(true, principal=true.principal + jnp.array([[0.3, -0.4]]))
+    np.testing.assert_allclose(camera_place_loss(shifted, true), 0.25, rtol=1e-5)
+    larger = dataclasses.replace(true, focal=true.focal * 1.1)
+    focal = 1 / np.tan(np.radians(15.0))
+    expected = np.mean([2 * (0.1 * focal * 0.25 / depth) ** 2 for depth in (2.75, 3.25)])
+    np.testing.assert_allclose(camera_place_loss(larger, true), expected, rtol=1e-4)
+    turned = dataclasses.replace(true, rotation=orbit(3.0, np.array([0.5]), np.array([2.0]), 0.5).rotation)
+    np.testing.assert_allclose(camera_place_loss(turned, true), 0.0, atol=1e-12)

@@ -35,6 +35,10 @@ TINY = dict(
         condition_on_global=True,
         self_attention=True,
         deep_supervision=True,
+        synthesis="none",
+        synthesis_steps=2,
+        synthesis_level=1,
+        synthesis_size=16,
     ),
     texture=dict(
         kind="transformer",
@@ -60,7 +64,8 @@ def tiny_config(**overrides) -> ConfigDict:
     return config
 
 
-IMAGES = np.random.default_rng(0).uniform(size=(2, 32, 32, 3)).astype(np.float32)
+IMAGES = np.random.default_rng(0).uniform(size=(2, 32, 32, 4)).astype(np.float32)
+IMAGES[:, :8, :, 3] = IMAGES[:, :, 24:, 3] = 0
 
 VARIANTS = {
     "free": {},
@@ -74,6 +79,16 @@ VARIANTS = {
     "baseline": {
         "shape.kind": "mlp",
         "texture.kind": "mlp",
+        "camera.kind": "given",
+        "camera.predict": True,
+        "encoder.token_levels": (),
+    },
+    "synthesis": {
+        "shape.kind": "mlp",
+        "shape.synthesis": "learned",
+        "shape.symmetric": True,
+        "texture.kind": "mlp",
+        "texture.symmetric": True,
         "camera.kind": "given",
         "camera.predict": True,
         "encoder.token_levels": (),
@@ -128,7 +143,7 @@ def test_the_first_prediction_is_the_template():
     # Each query's faces have one colour, a mean of the picture's.
     by_query = np.asarray(prediction.texels).reshape(2, 80, -1, 3)
     np.testing.assert_array_equal(by_query, np.broadcast_to(by_query[:, :, :1], by_query.shape))
-    np.testing.assert_allclose(by_query[:, :, 0].mean(1), IMAGES.mean((1, 2)), atol=0.05)
+    np.testing.assert_allclose(by_query[:, :, 0].mean(1), IMAGES[..., :3].mean((1, 2)), atol=0.05)
     # A uniform choice among the vertices of a sphere about the origin.
     np.testing.assert_allclose(prediction.keypoints_world, np.zeros((2, 3, 3)), atol=1e-6)
 
@@ -140,7 +155,7 @@ def test_shapes():
     assert prediction.texels.shape == (2, 320, 3, 3, 3)
     assert prediction.camera.rotation.shape == (2, 6, 3, 3) and prediction.camera_logits.shape == (2, 6)
     assert prediction.keypoints_world.shape == (2, 3, 3)
-    assert prediction.attention is None and prediction.rotation is None
+    assert prediction.attention is None and prediction.input_camera.rotation.shape == (2, 3, 3)
 
 
 def test_attention_on_request_changes_nothing_else():
@@ -185,12 +200,13 @@ def test_baseline_has_neither_decoder_nor_attention():
     prediction = _try("baseline").with_attention
     assert prediction.intermediate_vertices == () and prediction.camera is None
     assert prediction.attention == {"shape": None, "texture": None}
-    rotation = np.asarray(prediction.rotation)
+    rotation = np.asarray(prediction.input_camera.rotation)
     np.testing.assert_allclose(rotation @ rotation.swapaxes(1, 2), np.stack([np.eye(3)] * 2), atol=1e-5)
 
 
-def test_symmetric_prediction_is_exactly_symmetric():
-    prediction, ball = _try("symmetric").prediction, sphere(2)
+@pytest.mark.parametrize("variant", ["symmetric", "synthesis"])
+def test_symmetric_prediction_is_exactly_symmetric(variant):
+    prediction, ball = _try(variant).prediction, sphere(2)
     vertices = np.asarray(prediction.vertices)
     mirrored = vertices[:, ball.mirror_vertex] * np.array([-1, 1, 1], np.float32)
     np.testing.assert_array_equal(mirrored, vertices)

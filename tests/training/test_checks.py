@@ -73,6 +73,8 @@ def test_what_ships_passes(module):
         ("stage.joint.trainable", ("shpae",), "config.stage.joint.trainable='shpae': .*did you mean 'shape'"),
         ("perceptual.network", "alexnt", "config.perceptual.network='alexnt': .*did you mean 'alexnet'"),
         ("evaluation.num_views", 0, "config.evaluation.num_views=0"),
+        ("model.shape.synthesis_steps", 0, "config.model.shape.synthesis_steps=0"),
+        ("model.shape.synthesis", "fit", "config.model.shape.synthesis=fit: .*config.model.camera.predict=True"),
     ],
 )
 def test_a_wrong_value_is_named(config, key, value, says):
@@ -100,13 +102,13 @@ def test_what_the_data_set_does_not_have_is_named(config, data_root):
 
 
 def test_more_memory_than_there_is(config, monkeypatch):
-    """A batch: 8 samples of (3 * 4096^2 + 4 * 2 views * 32^2) numbers of 4 bytes, 1.61 GB."""
+    """A batch: 8 samples of (4 * 4096^2 + 4 * 2 views * 32^2) numbers of 4 bytes, 2.15 GB."""
     config.data.image_size, config.data.num_threads = 4096, 1
-    assert memory.batch_bytes(config, 8) == 8 * 4 * (3 * 4096**2 + 4 * 2 * 32**2)
+    assert memory.batch_bytes(config, 8) == 8 * 4 * (4 * 4096**2 + 4 * 2 * 32**2)
     monkeypatch.setattr(memory, "available_memory", lambda: int(17e9))
     memory.check_batches(config, 8)
     config.data.num_threads = 4
-    with pytest.raises(ValueError, match=r"take up to 29.0 GB, and 17.0 GB .*config.data.image_size=4096"):
+    with pytest.raises(ValueError, match=r"take up to 38.7 GB, and 17.0 GB .*config.data.image_size=4096"):
         memory.check_batches(config, 8)
 
     cpu = jax.devices("cpu")[0]

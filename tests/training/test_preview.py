@@ -11,6 +11,7 @@ from flax import nnx
 
 from ast_jax.data.example import Batch
 from ast_jax.model import Prediction
+from ast_jax.model.camera import most_probable
 from ast_jax.training.preview import PANELS, make_preview, preview_strips, turn_camera
 from ast_jax.training.state import make_model
 from configs import common
@@ -41,7 +42,9 @@ class _Bodies(nnx.Module):
         one = jnp.ones((*rotation.shape[:2], 2), jnp.float32)
         middle = jnp.broadcast_to(jnp.array([0.0, 0.0, -3.0]), rotation.shape[:-1])
         camera = PerspectiveCamera(rotation, middle, 3 * one, 0 * one)
-        return Prediction(self.vertices[...], FACES, camera=camera, camera_logits=self.logits[...])
+        options = dict(camera=camera, camera_logits=self.logits[...])
+        best = most_probable(camera, self.logits[...])
+        return Prediction(self.vertices[...], FACES, input_camera=best, **options)
 
 
 def _config():
@@ -63,7 +66,8 @@ def _batch(orthographic: bool = False, input_size: int = SIZE) -> Batch:
         rng.uniform(0, 1, shape).astype(np.float32) for shape in ((3, input_size, input_size, 3), (3, 2, SIZE, SIZE, 3))
     ]
     mask = (rng.uniform(0, 1, (3, 2, SIZE, SIZE)) > 0.5).astype(np.float32)
-    return Batch(*pictures, mask, camera, np.zeros((3, 2, 0, 3), np.float32), np.arange(3))
+    seen, none = jax.tree.map(lambda x: x[:, 0], camera), np.zeros((3, 2, 0, 3), np.float32)
+    return Batch(pictures[0], seen, pictures[1], mask, camera, none, np.arange(3))
 
 
 def _panels(model, config, batch) -> dict[str, np.ndarray]:

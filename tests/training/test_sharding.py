@@ -9,6 +9,8 @@ import pytest
 
 from ast_jax.data.pipeline import DataSource, make_batches
 from ast_jax.losses.views import ViewSettings, render_views
+from ast_jax.model.axes import placing
+from ast_jax.model.synthesis import Evidence, synthesize
 from ast_jax.training.collectives import count_by_kind, find_collectives
 from ast_jax.training.program import make_program
 from ast_jax.training.sharding import Layout, local_rows, make_layout, make_mesh
@@ -137,6 +139,28 @@ def test_collectives_of_a_step(wide, sizes):
     if sizes == (8, 1):
         assert sum(count.values()) == count["all-reduce"], count
     assert sum(count.values()) < 250, count
+
+
+def test_steps_of_synthesis_send_nothing():
+    """Every device compares its share of the pictures, and finds what one device does."""
+    layout = _layout(rules=(("render_batch", "data,model"),))
+    vertices, faces = icosphere(1)
+    points = (0.3 * vertices[None] * np.linspace(0.8, 1.2, 8)[:, None, None]).astype(np.float32)
+    camera = orbit(2.7, np.zeros(8, np.float32), np.arange(8, dtype=np.float32), np.full(8, 0.5, np.float32))
+    evidence = Evidence(np.ones((8, 16, 16), np.float32), camera, np.zeros((8, 1, 1, 1), np.float32))
+
+    def gradient(points, evidence):
+        return synthesize(points, faces, evidence, 1e-3).gradient
+
+    def shared_gradient(points, evidence):
+        with placing(layout.place, layout.split):
+            return gradient(points, evidence)
+
+    shared = jax.NamedSharding(layout.mesh, jax.P(("data", "model")))
+    compiled = jax.jit(shared_gradient, in_shardings=shared, out_shardings=shared).lower(points, evidence).compile()
+    assert find_collectives(compiled.as_text(), 8) == []
+    found = compiled(*jax.device_put((points, evidence), shared))
+    np.testing.assert_allclose(found, jax.jit(gradient)(points, evidence), atol=1e-6)
 
 
 def test_the_rasterizer_of_a_step_sends_nothing():
