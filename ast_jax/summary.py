@@ -96,6 +96,7 @@ def evaluate_run(model: Model, config: ConfigDict) -> dict[str, Evaluation]:
     template_vertices, faces = model.template
     views = config.evaluation.num_views
     shape_kind = {"transformer": "Shape Transformer", "mlp": "MLP on the global feature"}[config.model.shape.kind]
+    shape_kind += {"none": "", "fit": " + fit", "learned": " + learned steps"}[config.model.shape.synthesis]
     template = constant_predictor(template_vertices.astype(np.float32))
     if source.truth(0).occupancy is None:
         return {shape_kind: evaluate(_picture_protocol(source), make_predictor(model), faces, source)}
