@@ -15,10 +15,11 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from ast_jax.data.crop import crop_to_mask
+from ast_jax.data.data_config import checked_config
 from ast_jax.data.names import printable
 from ast_jax.data.photo import load_photo
 from ast_jax.data.photo_list import list_photos
-from ast_jax.data.pipeline import checked_config, photo_input
+from ast_jax.data.pipeline import photo_input
 from ast_jax.export import (
     Gallery,
     ObjectRow,
@@ -31,8 +32,8 @@ from ast_jax.export import (
     report_page,
 )
 from ast_jax.fit import Refinement, estimate_camera, mask_overlap, refine
-from ast_jax.model import Prediction
 from ast_jax.output_folder import OutputFolder, unique_names
+from ast_jax.prediction import Prediction
 from render import PerspectiveCamera
 
 Predict = Callable[[Float[np.ndarray, "1 h w c"]], Prediction]

@@ -24,7 +24,8 @@ from ast_jax.evaluation.protocols import PROTOCOLS, Protocol
 from ast_jax.evaluation.retrieval import evaluate_retrieval
 from ast_jax.evaluation.run import evaluate
 from ast_jax.evaluation.summary import COLUMNS, Evaluation, format_table, summarize
-from ast_jax.model import Model, Prediction
+from ast_jax.model import Model
+from ast_jax.prediction import Prediction
 from ast_jax.training.checkpoint import find_run, load_model
 from ast_jax.training.metrics import read_metrics
 from ast_jax.writing import replacing, write_bytes, write_text

@@ -24,7 +24,7 @@ from ml_collections import ConfigDict, config_flags
 from ast_jax.data.example import Batch
 from ast_jax.data.pipeline import DataSource, make_batches
 from ast_jax.losses.views import ViewSettings, render_views
-from ast_jax.model import Prediction
+from ast_jax.prediction import Prediction
 from ast_jax.training.program import Program, make_program
 from ast_jax.training.sharding import make_layout
 from benchmarks.noise import noise_batch

@@ -7,15 +7,9 @@ Data: made on first use (ast_jax/data/synthetic.py), train and held-out objects 
 from ml_collections import ConfigDict
 
 from configs import common
-from configs.common import (  # noqa: F401
-    sweep_layers,
-    sweep_learning_rate,
-    sweep_queries,
-    sweep_seed,
-    sweep_shape,
-    sweep_synthesis,
-    sweep_texture,
-)
+from configs.common import sweep_layers, sweep_learning_rate, sweep_queries, sweep_seed, sweep_shape, sweep_texture  # noqa: F401
+
+sweep_synthesis = common.sweep_synthesis
 
 
 def get_config(arg: str | None = None) -> ConfigDict:

@@ -12,6 +12,20 @@ Tree = TypeVar("Tree")
 Backend = Literal["xla", "nvdiffrast"]
 
 
+class StaticArray:
+    """A numpy array that compares and hashes by content, as the static half of a pytree must."""
+
+    def __init__(self, array: np.ndarray):
+        self.array = array
+        self._key = (array.shape, array.dtype.str, array.tobytes())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, StaticArray) and (self.array is other.array or self._key == other._key)
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+
 def is_concrete(value: object) -> bool:
     """True when the numbers of an argument are known here while tracing, so that they can be checked."""
     # What is spread over several hosts is known to none of them.

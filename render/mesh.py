@@ -7,24 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from render.arrays import Array, check_faces, check_floats, check_mask, is_integer, to_float
+from render.arrays import Array, StaticArray, check_faces, check_floats, check_mask, is_integer, to_float
 
 # The gradient of a normal is as large as 1 / the height of the face; below this height it would not fit into a float32.
 _LEAST_HEIGHT = 1e-30
-
-
-class _StaticArray:
-    """A numpy array that compares and hashes by content, as the static half of a pytree must."""
-
-    def __init__(self, array: np.ndarray):
-        self.array = array
-        self._key = (array.shape, array.dtype.str, array.tobytes())
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _StaticArray) and (self.array is other.array or self._key == other._key)
-
-    def __hash__(self) -> int:
-        return hash(self._key)
 
 
 @jax.tree_util.register_pytree_node_class
@@ -62,7 +48,7 @@ class Mesh:
     def tree_flatten(self):
         """Children and static part; called by jax."""
         if isinstance(self.faces, np.ndarray) and self.faces.ndim == 2:
-            return (self.vertices, None, self.face_mask), _StaticArray(self.faces)
+            return (self.vertices, None, self.face_mask), StaticArray(self.faces)
         return (self.vertices, self.faces, self.face_mask), None
 
     @classmethod

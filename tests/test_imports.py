@@ -24,13 +24,16 @@ GROUND = (
     "ast_jax.command_line",
 )
 
+# What a model answers: a contract on the ground, which imports the renderer's cameras alone.
+PREDICTION = "ast_jax.prediction"
+
 # room -> what it may import of ours, beside itself
 ALLOWED = {
     "render": (),
     "configs": ("configs.common", "ast_jax.near_match"),
-    "ast_jax.model": ("render", "ast_jax.weights"),
+    "ast_jax.model": ("render", "ast_jax.weights", PREDICTION),
     "ast_jax.data": ("render",),
-    "ast_jax.losses": ("render", "ast_jax.data.example", *PERCEPTUAL),
+    "ast_jax.losses": ("render", "ast_jax.data.example", PREDICTION, *PERCEPTUAL),
     "ast_jax.export": ("render",),
     # Of the model only the network with pretrained weights, whose features compare sets of pictures.
     "ast_jax.evaluation": ("render", "ast_jax.data", "ast_jax.model.efficientnet", "ast_jax.weights", *PERCEPTUAL),
@@ -40,6 +43,7 @@ ALLOWED = {
         "ast_jax.losses",
         "ast_jax.data",
         "ast_jax.evaluation",
+        PREDICTION,
         *PERCEPTUAL,
     ),
     # It starts runs as processes, and reads what they leave.
@@ -77,6 +81,10 @@ def test_a_room_imports_only_what_lies_below(room):
         if not any(_within(name, allowed) for allowed in (room, *ALLOWED[room]))
     ]
     assert not wrong
+
+
+def test_the_contract_of_a_model_imports_the_renderer_alone():
+    assert all(_within(name, "render") for name in _imports(ROOT / "ast_jax/prediction.py"))
 
 
 def test_launch_imports_no_tests_and_library_imports_no_launch():

@@ -16,6 +16,7 @@ from ast_jax.losses.mesh import deformation_loss, edge_length_loss, laplacian_lo
 from ast_jax.losses.perceptual import perceptual_loss
 from ast_jax.losses.silhouette import bce_iou_loss, iou_loss, mse_mask_loss
 from ast_jax.losses.views import ViewSettings, project_points, render_views
+from ast_jax.prediction import Prediction
 
 # name -> f(alpha [n, h, w], mask [n, h, w]) -> [n]
 SILHOUETTE_TERMS = {"iou": iou_loss, "mask_mse": mse_mask_loss, "bce_iou": bce_iou_loss}
@@ -63,12 +64,12 @@ class LossInputs:
 
 
 def total_loss(
-    prediction: Any, batch: Batch, weights: dict[str, float], inputs: LossInputs
+    prediction: Prediction, batch: Batch, weights: dict[str, float], inputs: LossInputs
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """Weighted sum over the terms, mean over the batch.
 
     Args:
-      prediction: what the model gave (``ast_jax.model.Prediction``).
+      prediction: what the model gave.
       batch: the supervising views.
       weights: term -> weight.
       inputs: see `LossInputs`.
@@ -93,7 +94,9 @@ def total_loss(
     return loss, {f"loss/{name}": value for name, value in terms.items()}
 
 
-def _view_terms(prediction, batch: Batch, camera, weights, inputs: LossInputs) -> dict[str, Float[Array, " n"]]:
+def _view_terms(
+    prediction: Prediction, batch: Batch, camera, weights, inputs: LossInputs
+) -> dict[str, Float[Array, " n"]]:
     """The terms that compare a rendering with a supervising view; ``camera`` leads with ``[b, s]``."""
     with_colour = any(name in weights for name in (*COLOUR_TERMS, "perceptual"))
     size = batch.target_masks.shape[2:]
@@ -123,7 +126,7 @@ def _view_terms(prediction, batch: Batch, camera, weights, inputs: LossInputs) -
     return terms
 
 
-def _intermediate_iou(prediction, batch: Batch, camera, settings: ViewSettings) -> Float[Array, " b"]:
+def _intermediate_iou(prediction: Prediction, batch: Batch, camera, settings: ViewSettings) -> Float[Array, " b"]:
     """Deep supervision: the shapes of the earlier layers against one view each, which is enough and cheap."""
     one_camera = jax.tree.map(lambda x: x[:, -1:], camera)
     mask = batch.target_masks[:, -1]
@@ -134,7 +137,7 @@ def _intermediate_iou(prediction, batch: Batch, camera, settings: ViewSettings) 
     return sum(losses) / max(len(losses), 1) + jnp.zeros(mask.shape[0])
 
 
-def _mesh_terms(prediction, weights, template_vertices) -> dict[str, Float[Array, ""]]:
+def _mesh_terms(prediction: Prediction, weights, template_vertices) -> dict[str, Float[Array, ""]]:
     """The terms that look at the predicted surface alone."""
     vertices, faces = prediction.vertices, prediction.faces
     terms = {name: f(vertices, faces).mean() for name, f in MESH_TERMS.items() if name in weights}
@@ -143,7 +146,7 @@ def _mesh_terms(prediction, weights, template_vertices) -> dict[str, Float[Array
     return terms
 
 
-def _candidate_terms(prediction, batch: Batch, weights, inputs: LossInputs) -> dict[str, Float[Array, ""]]:
+def _candidate_terms(prediction: Prediction, batch: Batch, weights, inputs: LossInputs) -> dict[str, Float[Array, ""]]:
     """Unknown camera, as in the released AST code and Unicorn: alternate between pose and shape.
 
     The pose phase renders every candidate with the shape held still and weights the losses with the candidates'

@@ -11,6 +11,7 @@ from flax import nnx
 from jaxtyping import Float
 
 from ast_jax.model.axes import constrain, named
+from render.arrays import StaticArray
 
 Array = jax.Array | np.ndarray
 
@@ -19,20 +20,6 @@ _SINE_TEMPERATURE = 10000.0
 # Octaves of template positions: the highest has a period of 1/4, that of neighbours on icosphere level 2.
 NUM_FREQUENCIES = 4
 EMBEDDING_DEVIATION = 0.02  # as the embeddings of BERT and ViT; the template position dominates at first
-
-
-class StaticArray:
-    """A numpy array that compares and hashes by content, so that it can be the static part of a pytree."""
-
-    def __init__(self, array: np.ndarray):
-        self.array = array
-        self._key = (array.shape, array.dtype.str, array.tobytes())
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, StaticArray) and (self.array is other.array or self._key == other._key)
-
-    def __hash__(self) -> int:
-        return hash(self._key)
 
 
 def scaled_normal(gain: float) -> Callable:

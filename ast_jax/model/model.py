@@ -52,13 +52,13 @@ from ast_jax.model.config_check import check_keys
 from ast_jax.model.encoder import Encoding, ImageEncoder
 from ast_jax.model.keypoints import KeypointHead
 from ast_jax.model.layers import Array
-from ast_jax.model.prediction import Prediction
 from ast_jax.model.shape import ShapeBranch
 from ast_jax.model.synthesis import NEEDS as SYNTHESIS_NEEDS
 from ast_jax.model.template import sphere
 from ast_jax.model.texture import KINDS as TEXTURE_KINDS
 from ast_jax.model.texture import TextureBranch
 from ast_jax.near_match import choose
+from ast_jax.prediction import Prediction
 
 CONFIG_KEYS = {
     "dim": int,

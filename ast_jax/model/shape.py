@@ -196,7 +196,7 @@ class ShapeBranch(nnx.Module):
                 steps.append(displacement)
         if self.synthesis is not None:
             evidence = Evidence(coverage, camera, encoding.features[self.synthesis_level])
-            steps.append(self.synthesis(steps[-1].astype(jnp.float32), self._query_points, evidence)[-1])
+            steps.append(self.synthesis(steps[-1].astype(jnp.float32), self._query_points, evidence))
         vertices = [self._vertices(step) for step in steps]
         return ShapeOutput(vertices[-1], tuple(vertices[:-1]), attention)
 

@@ -229,8 +229,8 @@ class ShapeSynthesis(nnx.Module):
 
     def __call__(
         self, displacement: Float[Array, "b m 3"], to_sphere: Callable, evidence: Evidence
-    ) -> Float[Array, "k b m 3"]:
-        """The displacements after every step.
+    ) -> Float[Array, "b m 3"]:
+        """The displacements after the last step.
 
         Args:
           displacement: of the queries; of those with x >= 0 if symmetric.
@@ -252,11 +252,12 @@ class ShapeSynthesis(nnx.Module):
                 downhill = 2 * jax.nn.sigmoid(answer[..., 3:4]) * downhill + moved
                 confidence = jax.nn.sigmoid(answer[..., 4:])
             displacement = displacement + self._fused(downhill, confidence)
-            return (displacement, queries), displacement
+            return (displacement, queries), None
 
         rates, sigmas = (np.geomspace(*ends, self.steps, dtype=np.float32) for ends in (_RATES, _SIGMAS))
         queries = None if self.network is None else self.network.start(len(displacement))
-        return jax.lax.scan(step, (displacement, queries), (jnp.asarray(rates), jnp.asarray(sigmas)))[1]
+        schedule = jnp.asarray(rates), jnp.asarray(sigmas)
+        return jax.lax.scan(step, (displacement, queries), schedule)[0][0]
 
     def _observe(self, points, drawn: Synthesis, camera: PerspectiveCamera, rate) -> tuple[Observation, Array]:
         """What each query sees, and the unlearned step: ``rate`` for the query that moves most."""

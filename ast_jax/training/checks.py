@@ -6,7 +6,8 @@ from typing import Any
 from absl import logging
 from ml_collections import ConfigDict
 
-from ast_jax.data.pipeline import DATA_DEFAULTS, DataSource, checked_config
+from ast_jax.data.data_config import DATA_DEFAULTS, checked_config
+from ast_jax.data.pipeline import DataSource
 from ast_jax.data.store import SPLITS
 from ast_jax.losses.perceptual import NETWORKS
 from ast_jax.losses.total import COLOUR_TERMS, TERMS

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from ast_jax.data.example import Batch
-from ast_jax.model import Prediction
+from ast_jax.prediction import Prediction
 from render import (
     FaceTexels,
     Mesh,

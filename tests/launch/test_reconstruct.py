@@ -20,8 +20,8 @@ import launch.reconstruct
 from ast_jax.data.photo import load_photo
 from ast_jax.data.photo_list import list_photos
 from ast_jax.export import draw_views
-from ast_jax.model import Prediction
 from ast_jax.output_folder import OutputFolder, unique_names
+from ast_jax.prediction import Prediction
 from render import icosphere, orbit
 
 VERTICES, FACES = icosphere(2)

@@ -10,10 +10,11 @@ import pytest
 from flax import nnx
 from ml_collections import ConfigDict
 
-from ast_jax.model import Model, Prediction
+from ast_jax.model import Model
 from ast_jax.model.shape import query_layout, spread
 from ast_jax.model.template import sphere
 from ast_jax.model.texture import mirror_texels
+from ast_jax.prediction import Prediction
 from render import FaceTexels, Mesh, orbit, render
 
 TINY = dict(

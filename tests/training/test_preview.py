@@ -10,8 +10,8 @@ import pytest
 from flax import nnx
 
 from ast_jax.data.example import Batch
-from ast_jax.model import Prediction
 from ast_jax.model.camera import most_probable
+from ast_jax.prediction import Prediction
 from ast_jax.training.preview import PANELS, make_preview, preview_strips, turn_camera
 from ast_jax.training.state import make_model
 from configs import common
