@@ -49,6 +49,8 @@ def check_given(name: str, value: str) -> None:
 
 
 def _first_line(error: BaseException) -> str:
+    if isinstance(error, FileExistsError) and error.filename:
+        return f"{error.filename}: a folder is to be made there, but a file or a link to nothing has the name; move it."
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return lines[0] + (f" [{_MORE}=1 shows the rest]" if len(lines) > 1 else "")
 

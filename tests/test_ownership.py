@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ast_jax import ownership
+from ast_jax.command_line import in_one_line
 from ast_jax.ownership import FILE_NAME, AlreadyOwned, Owner, claim, hand_over, is_owned, owning, release
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -164,3 +165,16 @@ def test_of_many_that_find_a_dead_owner_one_takes_its_place(tmp_path):
     assert sum(results.get(timeout=60) is not None for _ in others) == 1
     for other in others:
         other.join()
+
+
+def test_a_file_or_a_dangling_link_in_the_place_of_a_folder_is_said(tmp_path):
+    (tmp_path / "data").symlink_to(tmp_path / "gone")
+
+    def main(argv):
+        with owning(tmp_path / "data"):
+            raise AssertionError("it was made")
+
+    with pytest.raises(
+        SystemExit, match="error: .*data: a folder is to be made there, but a file or a link"
+    ):
+        in_one_line(main, [])

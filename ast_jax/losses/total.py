@@ -1,10 +1,10 @@
 """The weighted sum of all terms of a stage. A new term is one function in its file and one line in a table here."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ast_jax.data.example import Batch
@@ -16,6 +16,7 @@ from ast_jax.losses.mesh import deformation_loss, edge_length_loss, laplacian_lo
 from ast_jax.losses.perceptual import perceptual_loss
 from ast_jax.losses.silhouette import bce_iou_loss, iou_loss, mse_mask_loss
 from ast_jax.losses.views import ViewSettings, project_points, render_views
+from ast_jax.perceptual import PerceptualNetwork
 from ast_jax.prediction import Prediction
 
 # name -> f(alpha [n, h, w], mask [n, h, w]) -> [n]
@@ -52,15 +53,15 @@ class LossInputs:
       template_vertices: ``[v, 3]``, for the deformation term, or None.
     """
 
-    sigma: Any
+    sigma: float | Float[Array, ""]
     gamma: float = 1e-4
     blending: str = "softmax"
     background: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    perceptual: Any = None
+    perceptual: PerceptualNetwork | None = None
     mesh: jax.sharding.Mesh | None = None
     render_axes: tuple[str, ...] = ()
     phase: str = "shape"
-    template_vertices: Any = None
+    template_vertices: Float[np.ndarray, "v 3"] | None = None
 
 
 def total_loss(
