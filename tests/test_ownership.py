@@ -174,7 +174,5 @@ def test_a_file_or_a_dangling_link_in_the_place_of_a_folder_is_said(tmp_path):
         with owning(tmp_path / "data"):
             raise AssertionError("it was made")
 
-    with pytest.raises(
-        SystemExit, match="error: .*data: a folder is to be made there, but a file or a link"
-    ):
+    with pytest.raises(SystemExit, match="error: .*data: a folder is to be made there, but a file or a link"):
         in_one_line(main, [])
