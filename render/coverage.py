@@ -20,7 +20,7 @@ from render.distance import (
     triangle_table,
 )
 from render.linear import linear_map, without_second_derivatives
-from render.rasterize import nearest_faces
+from render.rasterize import nearest_crossing
 from render.screen import ScreenFaces, check_scene, soft_box, to_screen
 from render.worklist import Canvas, Pairs, Pixel
 
@@ -86,7 +86,7 @@ def coverage_of_screen(
     work = soft_work(screen, canvas, sigma_px, cutoff, falloff)
     transparency = canvas.unflatten(_transparency(_Settings(canvas, cutoff, falloff), screen.corners, work, sigma_px))
     # Faces through the plane of the camera have no soft border: they cover their inside.
-    crossing = nearest_faces(screen, screen.crossing, image_size, batch) >= 0
+    crossing = nearest_crossing(screen, image_size, batch) >= 0
     return jnp.where(crossing, 1.0, 1.0 - transparency)
 
 

@@ -12,8 +12,8 @@ from jaxtyping import Bool, Float, Int
 from render import worklist
 from render.arrays import Array, Backend, check_backend, check_layers, to_float
 from render.distance import doubled_areas, relative_corners
-from render.screen import ScreenFaces, centre, check_scene, hard_box, to_screen
-from render.worklist import Canvas, Pairs, Pixel
+from render.screen import ScreenFaces, check_scene, hard_box, to_screen
+from render.worklist import Canvas, Pairs, Pixel, centre
 
 # Face of the batch where there is none: higher than every face, so that the lowest wins.
 NO_FACE = jnp.iinfo(jnp.int32).max
@@ -211,6 +211,23 @@ def nearest_faces(
     canvas, work, table = _prepare(screen, visible, image_size, batch)
     depth_at = functools.partial(_depth_at, edge_rule)
     return within_image(nearest_behind(canvas, work, table, depth_at)[1], canvas, screen)
+
+
+def nearest_crossing(screen: ScreenFaces, image_size: tuple[int, int], batch: int) -> Int[Array, "b h w"]:
+    """The nearest of the faces that pass through the plane of the camera, -1 for none; no gradients.
+
+    They have no soft border: where a pixel is inside they are opaque, and elsewhere they are not.
+    """
+    screen = jax.lax.stop_gradient(screen)
+
+    def none() -> jax.Array:
+        # Made from an argument: under `shard_map` both branches must differ between devices.
+        return jnp.full((batch, *image_size), -1, jnp.int32) + 0 * screen.crossing[0]
+
+    def some() -> jax.Array:
+        return nearest_faces(screen, screen.crossing, image_size, batch)
+
+    return jax.lax.cond(jnp.any(screen.crossing), some, none)
 
 
 def peel_faces(

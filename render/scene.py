@@ -13,7 +13,7 @@ from render.footprint import footprint_at
 from render.interpolate import interpolate
 from render.light import Light, shade, shade_texture
 from render.mesh import Mesh, face_normals, gather_corners, vertex_normals
-from render.rasterize import Fragments, attach, nearest_faces, pixel_grid
+from render.rasterize import Fragments, attach, pixel_grid
 from render.screen import ScreenFaces
 from render.texture import BasisTexture, Texture, UVImage, sample_texture
 from render.worklist import Canvas, make_canvas
@@ -128,23 +128,6 @@ def surface_texture(scene: Scene) -> BasisTexture:
     if scene.light is None:
         return scene.texture
     return shade_texture(scene.light, scene.texture, scene.mesh.faces, *_corner_directions(scene))
-
-
-def nearest_crossing(scene: Scene) -> Int[Array, "b h w"]:
-    """The nearest of the faces that pass through the plane of the camera, -1 for none.
-
-    They have no soft border: where a pixel is inside they are opaque, and elsewhere they are not.
-    """
-    crossing = scene.screen.crossing
-
-    def none() -> jax.Array:
-        # Made from an argument: under `shard_map` both branches must differ between devices.
-        return jnp.full((scene.batch, *scene.image_size), -1, jnp.int32) + 0 * crossing[0]
-
-    def some() -> jax.Array:
-        return nearest_faces(scene.screen, crossing, scene.image_size, scene.batch)
-
-    return jax.lax.cond(jnp.any(crossing), some, none)
 
 
 @jax.checkpoint

@@ -5,6 +5,7 @@ so that it is rounded to as many digits as it has, and what is symmetric stays s
 and a half along an even number of pixels, at whole numbers along an odd one.
 """
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from render.arrays import Array, check_faces, check_image_size, check_mask
-from render.mesh import gather_corners
+from render.worklist import centre, once
 
 # A corner farther from the image than this many half-images leaves float32 no precision for distances in
 # it. The same bound takes out faces that cross or nearly touch the plane of the camera, where x / w has no
@@ -30,6 +31,9 @@ _LEAST_SIZE = 1e-12
 # Faces with a larger clip coordinate or depth are nothing either: the derivative of a depth is as large as the depth
 # over the least total of edge functions, see `render.rasterize`, and would not fit either.
 _LARGEST_SIZE = 1e20
+# What is known of a vertex, a bit each: everything of it is a number, and not too large; it is where faces may be soft;
+# in front of the camera; and not zero.
+_EXISTS, _SOFT, _IN_FRONT, _SOLID = 1, 2, 4, 8
 
 
 class ScreenFaces(NamedTuple):
@@ -59,7 +63,7 @@ def to_screen(
     vertex_depth: jax.Array | None,
     cull_backfaces: bool = False,
 ) -> ScreenFaces:
-    """Gathers the corners of all faces and divides by w where that is safe.
+    """Divides vertices by w where that is safe, and gathers them as corners of faces.
 
     Args:
         vertices_clip: `[b, v, 4]`.
@@ -76,28 +80,29 @@ def to_screen(
         raise ValueError(f"cull_backfaces must be True or False, static, got {cull_backfaces!r}")
     if vertex_depth is None:
         vertex_depth = depth_of_clip(vertices_clip)
-    packed = jnp.concatenate([vertices_clip, vertex_depth[..., None]], axis=-1)
-    corners = gather_corners(packed, faces).reshape(-1, 3, 5)
-    # False where something is not a number.
-    exists = jnp.all(jnp.abs(corners) < _LARGEST_SIZE, axis=(1, 2))
-    corners = jnp.where(exists[:, None, None], corners, 0.0)
+    batch, count, _ = vertices_clip.shape
+    # What can be said of a vertex alone is worked out once for each, not for all the faces around it.
+    anything = (vertices_clip[..., 0] > 0).astype(jnp.int32)
+    vertices = once(anything, lambda: _to_screen(vertices_clip, vertex_depth, image_size))
+    index = _flat_index(faces, batch, count)
+    bits = vertices.bits.at[index].get(mode="fill", fill_value=0)
+    every, some = bits[:, 0] & bits[:, 1] & bits[:, 2], bits[:, 0] | bits[:, 1] | bits[:, 2]
+    exists = there = (every & _EXISTS) > 0
     if face_mask is not None:
         exists &= jnp.asarray(face_mask).reshape(-1)
-    w, depth = corners[..., 3], corners[..., 4]
-    reach = jnp.max(jnp.abs(corners[..., :2]), axis=-1)
-    soft = exists & jnp.all((w > _LEAST_SIZE) & (reach < SOFT_LIMIT * w), axis=-1)
-    crossing = exists & ~soft & jnp.any(w > 0, axis=-1) & jnp.all(jnp.maximum(reach, jnp.abs(w)) > _LEAST_SIZE, axis=-1)
+    soft = exists & ((every & _SOFT) > 0)
+    crossing = exists & ~soft & ((some & _IN_FRONT) > 0) & ((every & _SOLID) > 0)
     seen = (soft | crossing)[:, None]
-    least = jnp.maximum(reach / _FARTHEST, _LEAST_SIZE)
-    w = jnp.where(seen, jnp.where(jnp.abs(w) > least, w, jax.lax.stop_gradient(jnp.where(w < 0, -least, least))), 1.0)
-    points = _pixels(jnp.where(seen[..., None], corners[..., :2], 0.0), w[..., None], image_size).reshape(-1, 6)
+    points = jnp.where(seen, vertices.points.at[index].get(mode="clip").reshape(-1, 6), 0.0)
+    w, depth = (vertices.w_and_depth.at[index].get(mode="clip")[..., column] for column in range(2))
+    w = jnp.where(seen, w, 1.0)
     if cull_backfaces:
         front = _faces_viewer(*jax.lax.stop_gradient((points, w)))
         soft, crossing = soft & front, crossing & front
     return ScreenFaces(
         corners=points,
         inverse_w=jax.lax.stop_gradient(jnp.min(jnp.abs(w), axis=-1, keepdims=True)) / w,
-        depth=depth,
+        depth=jnp.where(there[:, None], depth, 0.0),
         soft=soft,
         crossing=crossing,
     )
@@ -113,17 +118,59 @@ def depth_of_clip(vertices_clip: jax.Array) -> jax.Array:
     return jnp.where(jnp.all(w == 1, axis=-1, keepdims=True), z, w)
 
 
+class _ScreenVertices(NamedTuple):
+    """Vertices of a whole batch, `n = b * v`.
+
+    Attributes:
+        points: `[n, 2]` x, y.
+        w_and_depth: `[n, 2]` w as it was divided by, and view depth.
+        bits: `[n]` sums of `_EXISTS`, `_SOFT`, `_IN_FRONT` and `_SOLID`.
+    """
+
+    points: jax.Array
+    w_and_depth: jax.Array
+    bits: jax.Array
+
+
+def _to_screen(vertices_clip: jax.Array, vertex_depth: jax.Array, image_size: tuple[int, int]) -> _ScreenVertices:
+    """Divides by w where that is safe; everything is finite, and so are gradients through it."""
+    columns = [vertices_clip[..., i] for i in range(4)] + [vertex_depth]
+    # False where something is not a number.
+    exists = functools.reduce(jnp.logical_and, (jnp.abs(column) < _LARGEST_SIZE for column in columns))
+    x, y, _, w, depth = (jnp.where(exists, column, 0.0) for column in columns)
+    reach = jnp.maximum(jnp.abs(x), jnp.abs(y))
+    soft = (w > _LEAST_SIZE) & (reach < SOFT_LIMIT * w)
+    solid = jnp.maximum(reach, jnp.abs(w)) > _LEAST_SIZE
+    flags = {_EXISTS: exists, _SOFT: soft, _IN_FRONT: w > 0, _SOLID: solid}
+    least = jnp.maximum(reach / _FARTHEST, _LEAST_SIZE)
+    w = jnp.where(jnp.abs(w) > least, w, jax.lax.stop_gradient(jnp.where(w < 0, -least, least)))
+    return _ScreenVertices(
+        points=_pixels(jnp.stack([x, y], axis=-1), w[..., None], image_size).reshape(-1, 2),
+        w_and_depth=jnp.stack([w, depth], axis=-1).reshape(-1, 2),
+        bits=sum(jnp.where(flag, bit, 0) for bit, flag in flags.items()).reshape(-1),
+    )
+
+
+def _flat_index(faces: Array, batch: int, count: int) -> jax.Array:
+    """`[b * f, 3]` indices into the vertices of the batch, of which each image has so many; beyond the last for those
+    out of range."""
+    faces = jnp.asarray(faces, jnp.int32)
+    first = count * jnp.arange(batch, dtype=jnp.int32)[:, None, None]
+    index = first + jnp.broadcast_to(faces, (batch, *faces.shape[-2:]))
+    inside = jnp.broadcast_to((faces >= 0) & (faces < count), index.shape)
+    return jnp.where(inside, index, batch * count).reshape(-1, 3)
+
+
 def soft_box(screen: ScreenFaces, radius: jax.Array | float) -> tuple[jax.Array, jax.Array]:
-    """Lower and upper x, y `[m, 2]` of the boxes around soft faces, grown by a radius in pixels."""
-    corners = screen.corners.reshape(-1, 3, 2)
-    return jnp.min(corners, axis=1) - radius, jnp.max(corners, axis=1) + radius
+    """Lower and upper x, y `[2, m]` of the boxes around soft faces, grown by a radius in pixels."""
+    corners = [screen.corners[:, 2 * i : 2 * i + 2].T for i in range(3)]
+    return functools.reduce(jnp.minimum, corners) - radius, functools.reduce(jnp.maximum, corners) + radius
 
 
 def hard_box(screen: ScreenFaces, image_size: tuple[int, int]) -> tuple[jax.Array, jax.Array]:
     """Like `soft_box` with radius 0, but the whole image for faces that cross the plane of the camera."""
     low, high = soft_box(screen, 0.0)
-    corner = jnp.array([centre(image_size)], low.dtype)
-    crossing = screen.crossing[:, None]
+    corner, crossing = jnp.array([centre(image_size)], low.dtype).T, screen.crossing[None]
     return jnp.where(crossing, -corner, low), jnp.where(crossing, corner, high)
 
 
@@ -138,12 +185,6 @@ def check_scene(vertices_clip: jax.Array, faces: Array, image_size: tuple[int, i
         raise ValueError(f"vertices_clip must have shape [b, v, 4], got {vertices_clip.shape}")
     check_faces(faces, vertices_clip.shape[1], vertices_clip.shape[0])
     check_mask("face_mask", face_mask, (vertices_clip.shape[0], faces.shape[-2]))
-
-
-def centre(image_size: tuple[int, int]) -> tuple[float, float]:
-    """Middle of an image as column and row, where pixel centres have whole numbers."""
-    height, width = image_size
-    return 0.5 * (width - 1), 0.5 * (height - 1)
 
 
 @jax.custom_jvp
@@ -172,7 +213,7 @@ def _faces_viewer(points: jax.Array, w: jax.Array) -> jax.Array:
 
 
 def _pixels(xy: jax.Array, w: jax.Array, image_size: tuple[int, int]) -> jax.Array:
-    """Clip x, y `[m, 3, 2]` and w `[m, 3, 1]` to pixels from the middle of the image."""
+    """Clip x, y `[b, v, 2]` and w `[b, v, 1]` to pixels from the middle of the image."""
     half = jnp.array([[[0.5 * image_size[1], -0.5 * image_size[0]]]], xy.dtype)
     # Numbers that were rounded: x and w by whoever made them, then the quotient and the product.
     scaled = jnp.array([[[math.frexp(size)[0] != 0.5 for size in reversed(image_size)]]]).astype(xy.dtype)

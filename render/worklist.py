@@ -19,8 +19,6 @@ from typing import NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 
-from render.screen import centre
-
 Carry = TypeVar("Carry")
 
 # Pixels along a window. Measured on CPU with faces of a few pixels: smaller windows mean more pairs, larger
@@ -141,6 +139,12 @@ class Pixel(NamedTuple):
     y: jax.Array
 
 
+def centre(image_size: tuple[int, int]) -> tuple[float, float]:
+    """Middle of an image as column and row, where pixel centres have whole numbers."""
+    height, width = image_size
+    return 0.5 * (width - 1), 0.5 * (height - 1)
+
+
 def make_canvas(batch: int, image_size: tuple[int, int]) -> Canvas:
     """The canvas for images of a size.
 
@@ -167,35 +171,34 @@ def build(low: jax.Array, high: jax.Array, visible: jax.Array, canvas: Canvas) -
     """Lists the windows of each face.
 
     Args:
-        low: `[b * f, 2]` lower x, y of the box of each face.
-        high: `[b * f, 2]` upper x, y.
+        low: `[2, b * f]` lower x, y of the box of each face.
+        high: `[2, b * f]` upper x, y.
         visible: `[b * f]`; false takes a face out of the list.
         canvas: layout of the images.
 
     Returns:
         The work list; boxes without a pixel centre are not in it.
     """
-    size, middle = (jnp.array([pair], low.dtype) for pair in ((canvas.width, canvas.height), canvas.centre))
+    size, middle = (jnp.array([pair], low.dtype).T for pair in ((canvas.width, canvas.height), canvas.centre))
     first = jnp.clip(jnp.ceil(low + (middle - _SLACK)), 0.0, size)
     last = jnp.clip(jnp.floor(high + (middle + _SLACK)), -1.0, size - 1.0)
     # Boxes that are not a number end here too: every comparison with them is false.
-    visible = visible & jnp.all(last >= first, axis=-1)
-    first = jnp.where(visible[:, None], first, 0.0).astype(jnp.int32)
-    last = jnp.where(visible[:, None], last, 0.0).astype(jnp.int32)
+    visible = visible & jnp.all(last >= first, axis=0)
+    first = jnp.where(visible[None], first, 0.0).astype(jnp.int32)
+    last = jnp.where(visible[None], last, 0.0).astype(jnp.int32)
     windows = (last - first) // canvas.side + 1
-    count = jnp.where(visible, windows[:, 0] * windows[:, 1], 0)
+    count = jnp.where(visible, windows[0] * windows[1], 0)
     end = _count_up(count, canvas.block)
-    image = jnp.arange(low.shape[0], dtype=jnp.int32) // max(low.shape[0] // canvas.batch, 1)
-    row = first[:, 1] + image * canvas.rows
-    return WorkList(jnp.stack([first[:, 0], row, windows[:, 0], end - count], axis=-1), end)
+    image = jnp.arange(len(visible), dtype=jnp.int32) // max(len(visible) // canvas.batch, 1)
+    return WorkList(jnp.stack([first[0], first[1] + image * canvas.rows, windows[0], end - count], axis=-1), end)
 
 
 def touching(low: jax.Array, high: jax.Array, mask: jax.Array, canvas: Canvas) -> jax.Array:
     """Which boxes have a pixel of a mask in them.
 
     Args:
-        low: `[b * f, 2]` lower x, y of the box of each face.
-        high: `[b * f, 2]` upper x, y.
+        low: `[2, b * f]` lower x, y of the box of each face.
+        high: `[2, b * f]` upper x, y.
         mask: `[b, h, w]`.
         canvas: layout of the images.
 
@@ -205,17 +208,17 @@ def touching(low: jax.Array, high: jax.Array, mask: jax.Array, canvas: Canvas) -
     # Pixels of the mask above and to the left of each corner.
     total = jnp.cumsum(jnp.cumsum(mask.astype(jnp.int32), axis=1), axis=2)
     total = jnp.pad(total, ((0, 0), (1, 0), (1, 0)))
-    limit, middle = jnp.array([[canvas.width, canvas.height]], jnp.int32), jnp.array([canvas.centre], low.dtype)
+    limit, middle = jnp.array([[canvas.width], [canvas.height]], jnp.int32), jnp.array([canvas.centre], low.dtype).T
     first = jnp.clip(jnp.ceil(low + (middle - _SLACK)), 0, limit).astype(jnp.int32)
     last = jnp.clip(jnp.floor(high + (middle + _SLACK)) + 1, 0, limit).astype(jnp.int32)
     last = jnp.maximum(first, last)
-    image = jnp.arange(low.shape[0], dtype=jnp.int32) // max(low.shape[0] // canvas.batch, 1)
+    image = jnp.arange(low.shape[1], dtype=jnp.int32) // max(low.shape[1] // canvas.batch, 1)
 
     def before(x, y):
         return total.at[image, y, x].get(mode="promise_in_bounds")
 
-    inside = before(last[:, 0], last[:, 1]) + before(first[:, 0], first[:, 1])
-    return inside > before(first[:, 0], last[:, 1]) + before(last[:, 0], first[:, 1])
+    inside = before(last[0], last[1]) + before(first[0], first[1])
+    return inside > before(first[0], last[1]) + before(last[0], first[1])
 
 
 def walk(

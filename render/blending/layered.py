@@ -42,8 +42,8 @@ from render.fragment_list import (
     sorted_table,
 )
 from render.linear import linear_map, without_second_derivatives
-from render.rasterize import NO_FACE, Fragments, attach, comparable_depth, global_index, is_behind
-from render.scene import Scene, Softness, nearest_crossing, paint, surface_colour
+from render.rasterize import NO_FACE, Fragments, attach, comparable_depth, global_index, is_behind, nearest_crossing
+from render.scene import Scene, Softness, paint, surface_colour
 from render.screen import ScreenFaces
 from render.worklist import Canvas
 
@@ -68,7 +68,8 @@ def blend(
     """
     floats, others, structure = split_floats(scene)
     settings = _Settings(scene.canvas, softness.cutoff, softness.layers, structure)
-    screen, crossing = jax.lax.stop_gradient(scene.screen), nearest_crossing(scene)
+    screen = jax.lax.stop_gradient(scene.screen)
+    crossing = nearest_crossing(screen, scene.image_size, scene.batch)
     # Once: everything looks at these faces.
     opaque, depth = worklist.once(face_id + 1, lambda: _opaque(screen, face_id, crossing, scene.pixels))
     rgb, transparency = _composite(settings, floats, others, opaque, depth, softness.sigma)

@@ -29,8 +29,8 @@ from render.clamped import DEPTH, depth_of, face_table, parts_gradient, place, p
 from render.coverage import reach_in_sigmas, soft_work
 from render.distance import border_position, distance_at, distance_gradient, probability, signed_squared_distance
 from render.linear import linear_map, without_second_derivatives
-from render.rasterize import attach
-from render.scene import Scene, Softness, nearest_crossing, surface_colour, surface_texture
+from render.rasterize import attach, nearest_crossing
+from render.scene import Scene, Softness, surface_colour, surface_texture
 from render.texture import coefficient_gradient, colour_at, face_coefficients, field_gradient, texel_side
 from render.worklist import Canvas, Pairs, Pixel
 
@@ -63,7 +63,8 @@ def blend(
     near, far = (jnp.asarray(depth, screen.depth.dtype) for depth in (scene.near, scene.far))
     numbers = _Numbers(softness.sigma, softness.gamma, near, far)
     faces = _Faces(face_table(screen), face_coefficients(texture, scene.mesh.faces))
-    rgb, transparency = _blend(settings, faces, floats, others, nearest_crossing(scene), work, numbers)
+    crossing = nearest_crossing(screen, scene.image_size, scene.batch)
+    rgb, transparency = _blend(settings, faces, floats, others, crossing, work, numbers)
     return rgb, 1.0 - transparency
 
 
