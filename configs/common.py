@@ -170,13 +170,19 @@ def model_config() -> ConfigDict:
 
 
 def stage_config() -> ConfigDict:
-    """Which losses and which parameter groups are live in each stage; a weight of 0 switches a term off."""
+    """Which losses and which parameter groups are live in each stage; a weight of 0 switches a term off.
+
+    Stage ``coarse`` leaves out the steps of synthesis, which cost more than all the rest: they are worth it on a coarse
+    shape that has been learned.
+    """
     shape = dict(iou=1.0, laplacian=0.1, normal=0.01)
     joint = dict(shape, l1=1.0, perceptual=0.0)
+    groups = ("encoder", "shape", "camera", "keypoints")
     return ConfigDict(
         dict(
-            shape=dict(losses=shape, trainable=("encoder", "shape", "camera", "keypoints")),
-            joint=dict(losses=joint, trainable=("encoder", "shape", "texture", "camera", "keypoints")),
+            coarse=dict(losses=shape, trainable=groups, synthesis=False),
+            shape=dict(losses=shape, trainable=groups, synthesis=True),
+            joint=dict(losses=joint, trainable=(*groups, "texture"), synthesis=True),
         )
     )
 

@@ -32,7 +32,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.stages = (("shape", 40_000), ("joint", 40_000))
     config.evaluation.num_views = 1
     shape = _cmr(config) if options.variant == "cmr" else _ast(config)
-    config.stage.shape.losses = ConfigDict(shape)
+    config.stage.coarse.losses, config.stage.shape.losses = ConfigDict(shape), ConfigDict(shape)
     config.stage.joint.losses = ConfigDict(shape | dict(l1=1.0, perceptual=10.0))
     if options.size == "tiny":
         _make_tiny(config)

@@ -38,7 +38,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     # Where the picture was taken from is learned along, so that texture queries know where to look.
     config.model.camera.predict = True
     losses = dict(iou=1.0, camera=1.0, laplacian=0.02, normal=0.01)
-    config.stage.shape.losses = ConfigDict(losses)
+    config.stage.coarse.losses, config.stage.shape.losses = ConfigDict(losses), ConfigDict(losses)
     # Weights of both colour terms as in the released AST code (configs/cub.yml).
     config.stage.joint.losses = ConfigDict(losses | dict(l1=1.0, perceptual=10.0))
     config.render.blending = "hard"

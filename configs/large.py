@@ -40,7 +40,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.optimizer.ema_decay = 0.9999
     config.render.blending = "hard"
     losses = dict(iou=1.0, camera=1.0, laplacian=0.02, normal=0.01)
-    config.stage.shape.losses = ConfigDict(losses)
+    config.stage.coarse.losses, config.stage.shape.losses = ConfigDict(losses), ConfigDict(losses)
     config.stage.joint.losses = ConfigDict(losses | dict(l1=1.0))
     config.stages = (("shape", 40_000), ("joint", 20_000))
     if options.size == "tiny":

@@ -32,7 +32,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     # Where the picture was taken from is learned along, so that texture queries know where to look.
     config.model.camera.predict = True
     losses = dict(iou=1.0, intermediate_iou=0.0, keypoint=5.0, camera=1.0, laplacian=0.02, normal=0.01)
-    config.stage.shape.losses = ConfigDict(losses)
+    config.stage.coarse.losses, config.stage.shape.losses = ConfigDict(losses), ConfigDict(losses)
     config.stage.joint.losses = ConfigDict(losses | dict(l1=1.0))
     # The colour of the nearest face trains the texture several times faster than the softmax over all faces does.
     config.render.blending = "hard"

@@ -32,6 +32,6 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.optimizer.group_scale.texture = 8.0
     config.render.blending = "hard"
     losses = dict(iou=1.0, camera=1.0, laplacian=0.02, normal=0.01)
-    config.stage.shape.losses = ConfigDict(losses)
+    config.stage.coarse.losses, config.stage.shape.losses = ConfigDict(losses), ConfigDict(losses)
     config.stage.joint.losses = ConfigDict(losses | dict(l1=1.0, perceptual=10.0))
     return config

@@ -146,31 +146,42 @@ class Model(nnx.Module):
         ball = sphere(self.level)
         return self.radius * ball.vertices, ball.faces
 
-    def __call__(self, image: Float[Array, "b h w c"], *, return_attention: bool = False) -> Prediction:
+    def __call__(
+        self, image: Float[Array, "b h w c"], *, synthesis: bool = True, return_attention: bool = False
+    ) -> Prediction:
         """Reconstruct.
 
         Args:
-          image: RGB in [0, 1], cropped to the object.
+          image: RGB in [0, 1], cropped to the object; a fourth channel is its coverage.
+          synthesis: whether the steps of analysis by synthesis are taken, if the model has any.
           return_attention: also return the cross-attention of both decoders; costs nothing otherwise.
         """
         image = jax.numpy.asarray(image)
-        return self.answer(image, self.encoder(image[..., :3]), return_attention=return_attention)
+        options = dict(synthesis=synthesis, return_attention=return_attention)
+        return self.answer(image, self.encoder(image[..., :3]), **options)
 
     def answer(
-        self, image: Float[Array, "b h w c"], encoding: Encoding, *, return_attention: bool = False
+        self,
+        image: Float[Array, "b h w c"],
+        encoding: Encoding,
+        *,
+        synthesis: bool = True,
+        return_attention: bool = False,
     ) -> Prediction:
         """Decode; parts of the encoding, or the picture, may be another object's, which tells what a branch reads.
 
         Args:
           image: whose colours are gathered.
           encoding: what the encoder made of the picture.
-          return_attention: as for a call of the model.
+          synthesis, return_attention: as for a call of the model.
         """
         camera = self.camera(encoding.summary)
         coverage = image[..., 3] if image.shape[-1] == 4 else None
-        if self.shape.synthesis is not None and (coverage is None or camera.seen is None):
+        synthesis = synthesis and self.shape.synthesis is not None
+        if synthesis and (coverage is None or camera.seen is None):
             raise ValueError(f"config.model.shape.synthesis: {SYNTHESIS_NEEDS}")
-        shape = self.shape(encoding, coverage, camera.seen, return_attention=return_attention)
+        evidence = dict(coverage=coverage, camera=camera.seen) if synthesis else {}
+        shape = self.shape(encoding, **evidence, return_attention=return_attention)
         attention, texels = {"shape": shape.attention}, None
         if self.texture is not None:
             rotation = None if camera.seen is None else camera.seen.rotation

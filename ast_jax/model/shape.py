@@ -176,8 +176,8 @@ class ShapeBranch(nnx.Module):
 
         Args:
           encoding: of the picture.
-          coverage: of the object in the picture; steps of synthesis need it.
-          camera: the predicted one of the picture; likewise.
+          coverage: of the object in the picture, which steps of synthesis compare with; None: none are taken.
+          camera: the predicted one of the picture, for them.
           return_attention: also give the attention of every decoder layer.
         """
         tokens, summary = encoding.tokens, encoding.summary
@@ -194,7 +194,7 @@ class ShapeBranch(nnx.Module):
             for head, output in zip(self.heads, outputs[-len(self.heads) :]):
                 displacement = displacement + _STEP_SCALE * head(output)
                 steps.append(displacement)
-        if self.synthesis is not None:
+        if self.synthesis is not None and coverage is not None:
             evidence = Evidence(coverage, camera, encoding.features[self.synthesis_level])
             steps.append(self.synthesis(steps[-1].astype(jnp.float32), self._query_points, evidence))
         vertices = [self._vertices(step) for step in steps]

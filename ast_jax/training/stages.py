@@ -18,6 +18,7 @@ class Stage:
       start, stop: first step, and the step after the last.
       losses: name -> weight, without the terms of weight 0.
       trainable: the parameter groups that move.
+      synthesis: whether the model's steps of analysis by synthesis, if it has any, are taken.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Stage:
     stop: int
     losses: tuple[tuple[str, float], ...]
     trainable: tuple[str, ...]
+    synthesis: bool = True
 
 
 def make_stages(config: ConfigDict) -> tuple[Stage, ...]:
@@ -44,7 +46,9 @@ def make_stages(config: ConfigDict) -> tuple[Stage, ...]:
         for group in description.trainable:
             choose(f"config.stage.{name}.trainable", group, GROUPS)
         losses = tuple((term, float(weight)) for term, weight in sorted(description.losses.items()) if weight)
-        stages.append(Stage(name, start, start + steps, losses, tuple(description.trainable)))
+        # Work directories of before the key existed lack it.
+        synthesis = bool(description.get("synthesis", True))
+        stages.append(Stage(name, start, start + steps, losses, tuple(description.trainable), synthesis))
         start += steps
     return tuple(stages)
 

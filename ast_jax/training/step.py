@@ -90,7 +90,7 @@ def make_loss(
     def predict(params: dict, image):
         model = nnx.merge(graphdef, cast_parameters(params, config.precision))
         with placing(layout.place, layout.split), recomputing(config.recompute):
-            prediction = model(image)
+            prediction = model(image, synthesis=stage.synthesis)
         return jax.tree.map(lambda x: x.astype(jnp.float32), prediction)
 
     shape = config.model.shape

@@ -190,6 +190,14 @@ def test_pictures_of_a_batch_do_not_mix(variant):
     assert np.abs(moved[0] - moved[1]).max() > 1e-4, "the picture has no influence"
 
 
+def test_without_steps_of_synthesis_the_coarse_shape_is_the_answer():
+    trial = _try("synthesis")
+    graph, params = nnx.split(trial.model)
+    coarse = jax.jit(lambda params: _predict(graph, params, IMAGES[..., :3], synthesis=False))(params)
+    assert coarse.intermediate_vertices == ()
+    np.testing.assert_allclose(coarse.vertices, trial.prediction.intermediate_vertices[-1], atol=1e-6)
+
+
 def test_jit_changes_nothing():
     trial = _try("baseline")
     eager = trial.model(IMAGES)

@@ -39,3 +39,8 @@ def test_wrong_stages_are_named():
         make_stages(config)
     with pytest.raises(ValueError, match="behind the last stage"):
         stage_at(make_stages(_config()), 10**9)
+
+
+def test_the_coarse_stage_takes_no_steps_of_synthesis():
+    config = _config(stages=(("coarse", 2), ("shape", 1), ("joint", 1)))
+    assert [stage.synthesis for stage in make_stages(config)] == [False, True, True]
