@@ -1,6 +1,6 @@
 """Every training term: a pure function of predictions and targets, one value per image or mesh."""
 
-from ast_jax.losses.camera import camera_place_loss, camera_rotation_loss, uniform_pose_loss
+from ast_jax.losses.camera import camera_loss, camera_place_loss, camera_rotation_loss, uniform_pose_loss
 from ast_jax.losses.colour import l1_loss, mse_loss
 from ast_jax.losses.keypoint import keypoint_loss
 from ast_jax.losses.mesh import deformation_loss, edge_length_loss, laplacian_loss, normal_consistency_loss
@@ -16,6 +16,7 @@ from ast_jax.losses.silhouette import bce_iou_loss, iou_loss, mse_mask_loss
 __all__ = [
     "PerceptualNetwork",
     "bce_iou_loss",
+    "camera_loss",
     "camera_place_loss",
     "camera_rotation_loss",
     "deformation_loss",

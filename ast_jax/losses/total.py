@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ast_jax.data.example import Batch
-from ast_jax.losses.camera import camera_place_loss, camera_rotation_loss, uniform_pose_loss
+from ast_jax.losses.camera import camera_loss, uniform_pose_loss
 from ast_jax.losses.chamfer2d import silhouette_chamfer_loss
 from ast_jax.losses.colour import l1_loss, mse_loss
 from ast_jax.losses.keypoint import keypoint_loss
@@ -122,8 +122,7 @@ def _view_terms(
     if "intermediate_iou" in weights:
         terms["intermediate_iou"] = _intermediate_iou(prediction, batch, camera, settings)
     if "camera" in weights:
-        seen, true = prediction.input_camera, batch.input_camera
-        terms["camera"] = camera_rotation_loss(seen.rotation, true.rotation) + camera_place_loss(seen, true)
+        terms["camera"] = camera_loss(prediction.input_camera, batch.input_camera)
     return terms
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from ast_jax.losses.camera import camera_place_loss, camera_rotation_loss, uniform_pose_loss
+from ast_jax.losses.camera import camera_loss, camera_place_loss, camera_rotation_loss, uniform_pose_loss
 from render import orbit
 
 
@@ -43,3 +43,18 @@ def test_place_loss_by_plain_arithmetic():
     np.testing.assert_allclose(camera_place_loss(larger, true), expected, rtol=1e-4)
     turned = dataclasses.replace(true, rotation=orbit(3.0, np.array([0.5]), np.array([2.0]), 0.5).rotation)
     np.testing.assert_allclose(camera_place_loss(turned, true), 0.0, atol=1e-12)
+
+
+def test_camera_loss_is_half_the_angle_and_the_distance_but_for_a_hundredth_each():
+    true = orbit(3.0, np.array([0.0]), np.array([0.0]), np.radians(30.0))
+    wrong = orbit(3.0, np.array([0.0]), np.array([0.4]), np.radians(30.0))
+    wrong = dataclasses.replace(wrong, principal=true.principal + jnp.array([[0.3, -0.4]]))
+    expected = np.hypot(np.sin(0.2), 0.01) - 0.01 + np.hypot(0.5, 0.01) - 0.01
+    np.testing.assert_allclose(camera_loss(wrong, true), expected, rtol=1e-5)
+    np.testing.assert_allclose(camera_loss(true, true), 0.0, atol=1e-6)
+
+
+def test_camera_loss_is_smooth_at_the_minimum():
+    true = orbit(3.0, np.array([0.3]), np.array([1.0]), np.radians(30.0))
+    gradient = jax.grad(lambda camera: camera_loss(camera, true).sum())(true)
+    assert all(np.abs(leaf).max() < 50 and np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
