@@ -96,7 +96,7 @@ def make_fit(
       layout: the queries whose displacements move the mesh.
       template: vertices to start from, world space.
       faces: of the mesh.
-      weights: ``laplacian`` and ``normal``, of these terms.
+      weights: ``laplacian`` and ``normal``, of these terms; 0 for one that is missing.
       steps: how many.
 
     Returns:
@@ -109,8 +109,9 @@ def make_fit(
         vertices, views = move(offset), len(targets) // len(offset)
         drawn = soft_coverage(camera.project(jnp.repeat(vertices, views, axis=0)), faces, targets.shape[1:], sigma)
         silhouette = iou_loss(drawn, targets).reshape(-1, views).mean(1)
-        smooth = weights["laplacian"] * laplacian_loss(vertices, faces)
-        return (silhouette + smooth + weights["normal"] * normal_consistency_loss(vertices, faces)).sum()
+        smooth = weights.get("laplacian", 0.0) * laplacian_loss(vertices, faces)
+        smooth = smooth + weights.get("normal", 0.0) * normal_consistency_loss(vertices, faces)
+        return (silhouette + smooth).sum()
 
     @jax.jit
     def fit(camera, masks):

@@ -30,6 +30,15 @@ EVIDENCE = {
     "image": "gathered picture",
     "coverage": "coverage",
 }
+_KEYS = {label: name for name, label in EVIDENCE.items()}
+# Learned part -> what it is there to read, and the score that another object's must cost.
+READERS = {
+    "Shape Transformer": ("tokens", "iou_3d"),
+    "steps of synthesis": ("coverage", "iou_3d"),
+    "learned steps of synthesis": ("maps", "iou_3d"),
+    "Texture Transformer": ("tokens", "psnr_overlap"),
+    "gathering of colours": ("gathered picture", "psnr_overlap"),
+}
 CHANNELS = {"image": slice(0, 3), "coverage": slice(3, 4)}
 
 
@@ -53,11 +62,14 @@ def probe(checkpoint: str | Path) -> list[Path]:
     names = [label for name, label in EVIDENCE.items() if name in _live_evidence(model)]
     rows = evaluate_probe(make_probe(model), names, model.template[1], source, config.evaluation.num_views)
     use = evidence_use(rows)
+    idle = unread(model, use)
     text = f"{format_use(use, rows)}\n\n{_NOTE}\n"
+    if idle:
+        text += f"\nNOT READ, as another object's does as well: {'; '.join(idle)}.\n"
     print(text, flush=True)
     folder = workdir / "evaluation" / "probe"
     folder.mkdir(parents=True, exist_ok=True)
-    numbers = {"use": use, "scores": {name: summarize(row) for name, row in rows.items()}}
+    numbers = {"use": use, "not_read": idle, "scores": {name: summarize(row) for name, row in rows.items()}}
     files = {"metrics.json": json.dumps(numbers, indent=1) + "\n", "table.md": text}
     for name, content in files.items():
         write_text(folder / name, content)
@@ -67,7 +79,6 @@ def probe(checkpoint: str | Path) -> list[Path]:
 def make_probe(model: Model) -> PredictWith:
     """The model, compiled once for each evidence that is exchanged."""
     graphdef, params = nnx.split(model)
-    keys = {label: name for name, label in EVIDENCE.items()}
 
     @functools.partial(jax.jit, static_argnames="exchanged")
     def predict(params, image, other, exchanged):
@@ -80,15 +91,45 @@ def make_probe(model: Model) -> PredictWith:
             shown = image.at[..., channels].set(other[..., channels])
         return to_predicted(merged, merged.answer(shown, encoding))
 
-    return lambda image, other, label: predict(params, jnp.asarray(image), jnp.asarray(other), keys.get(label, label))
+    return lambda image, other, label: predict(params, jnp.asarray(image), jnp.asarray(other), _KEYS.get(label, label))
+
+
+def unread(model: Model, use: dict[str, dict[str, dict[str, float]]]) -> list[str]:
+    """The parts of a model that could be fed with another picture at no cost: the interval of the loss reaches 0.
+
+    Args:
+      model: its structure counts.
+      use: of `evidence_use`.
+
+    Returns:
+      "part (evidence)" of each, in the order of ``READERS``.
+    """
+    idle = []
+    for part in (part for part in READERS if part in _readers(model)):
+        evidence, metric = READERS[part]
+        # Without a score, as without colours, nothing is shown either way.
+        worth = use[evidence].get(metric)
+        if worth is not None and not worth["low"] > 0:
+            idle.append(f"{part} ({evidence})")
+    return idle
+
+
+def _readers(model: Model) -> set[str]:
+    """Which of ``READERS`` this model has."""
+    shape, texture = model.shape, model.texture
+    draws = shape.synthesis is not None
+    has = {
+        "Shape Transformer": shape.decoder is not None,
+        "steps of synthesis": draws,
+        "learned steps of synthesis": draws and shape.synthesis.network is not None,
+        "Texture Transformer": texture is not None and texture.decoder is not None,
+        "gathering of colours": texture is not None and texture.gather is not None,
+    }
+    return {part for part, is_there in has.items() if is_there}
 
 
 def _live_evidence(model: Model) -> set[str]:
     """What some branch of this model takes in at all."""
-    gathers = model.texture is not None and model.texture.gather is not None
-    draws = model.shape.synthesis is not None
-    learned = draws and model.shape.synthesis.network is not None
-    decoders = [branch.decoder for branch in (model.shape, model.texture) if branch is not None]
-    live = {"summary": True, "tokens": any(decoder is not None for decoder in decoders), "image": gathers}
-    live |= {"features": gathers or learned, "coverage": draws}
-    return {name for name, is_live in live.items() if is_live}
+    readers = _readers(model)
+    live = {_KEYS[READERS[part][0]] for part in readers} | {"summary"}
+    return live | ({"features"} if "gathering of colours" in readers else set())
