@@ -109,6 +109,7 @@ def _view_terms(
     terms = {name: f(alpha, masks) for name, f in SILHOUETTE_TERMS.items() if name in weights}
     if with_colour:
         target = _merge(batch.target_images)
+        rgb = where_both_cover(rgb, target, alpha, masks)
         terms |= {name: f(rgb, target) for name, f in COLOUR_TERMS.items() if name in weights}
         if "perceptual" in weights:
             terms["perceptual"] = perceptual_loss(inputs.perceptual, rgb, target)
@@ -124,6 +125,25 @@ def _view_terms(
     if "camera" in weights:
         terms["camera"] = camera_loss(prediction.input_camera, batch.input_camera)
     return terms
+
+
+# AST-DIFF: the paper compares whole pictures. Where the shape is wrong that pulls colours to the background's: they pale.
+def where_both_cover(
+    rgb: Float[Array, "n h w 3"],
+    target: Float[Array, "n h w 3"],
+    alpha: Float[Array, "n h w"],
+    mask: Float[Array, "n h w"],
+) -> Float[Array, "n h w 3"]:
+    """The rendering where it and the object cover the pixel, ``target + alpha mask (rgb - target)``, else the target.
+
+    Args:
+      rgb: rendering, over the background of the target.
+      target: supervising views.
+      alpha: coverage of the rendering; it is the business of the silhouette terms, and gets no gradient here.
+      mask: coverage of the object.
+    """
+    both = jax.lax.stop_gradient(alpha) * mask
+    return target + both[..., None] * (rgb - target)
 
 
 def _intermediate_iou(prediction: Prediction, batch: Batch, camera, settings: ViewSettings) -> Float[Array, " b"]:
