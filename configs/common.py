@@ -187,6 +187,18 @@ def stage_config() -> ConfigDict:
     )
 
 
+def use_learned_steps(config: ConfigDict) -> None:
+    """The coarse shape of an MLP, then learned steps of analysis by synthesis on the picture itself.
+
+    The pictures stay in their frame, which tells the size of the object; in a crop the camera that the steps trust
+    cannot know it.
+    """
+    config.model.shape.kind, config.model.shape.synthesis = "mlp", "learned"
+    config.data.input_crop = "frame"
+    for stage in (config.stage.shape, config.stage.joint):
+        stage.losses.intermediate_iou = 0.5
+
+
 def sweep_shape() -> Iterator[dict]:
     """The Shape Transformer against the baseline of CMR and DIB-R."""
     for kind in ("transformer", "mlp"):
@@ -197,6 +209,12 @@ def sweep_synthesis() -> Iterator[dict]:
     """Steps of analysis by synthesis after the coarse shape of an MLP: none, unlearned ones, learned ones."""
     for kind in ("none", "fit", "learned"):
         yield {"model.shape.kind": "mlp", "model.shape.synthesis": kind}
+
+
+def sweep_steps() -> Iterator[dict]:
+    """How many learned steps of synthesis."""
+    for steps in (1, 2, 4, 8):
+        yield {"model.shape.synthesis": "learned", "model.shape.synthesis_steps": steps}
 
 
 def sweep_texture() -> Iterator[dict]:
@@ -212,9 +230,9 @@ def sweep_queries() -> Iterator[dict]:
 
 
 def sweep_layers() -> Iterator[dict]:
-    """Decoder layers of the Shape Transformer."""
+    """Decoder layers of the paper's Shape Transformer."""
     for layers in (1, 2, 4):
-        yield {"model.shape.layers": layers}
+        yield {"model.shape.kind": "transformer", "model.shape.layers": layers}
 
 
 def sweep_seed() -> Iterator[dict]:

@@ -14,12 +14,12 @@ from configs.common import sweep_layers, sweep_learning_rate, sweep_queries, swe
 
 CATEGORIES = ("aircraft", "animal", "bed", "bird", "cabinet", "car", "chair", "ship", "sofa", "table", "truck")
 
-sweep_synthesis = common.sweep_synthesis
+sweep_steps, sweep_synthesis = common.sweep_steps, common.sweep_synthesis
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
-    """Options behind the colon: the category, ``shape=transformer|mlp``, ``steps=`` of the whole run."""
-    options = common.parse_arg(arg, category=CATEGORIES, shape=("transformer", "mlp"), steps=2400)
+    """Options behind the colon: the category, ``shape=transformer|mlp|steps``, ``steps=`` of the whole run."""
+    options = common.parse_arg(arg, category=CATEGORIES, shape=("transformer", "mlp", "steps"), steps=2400)
     config = common.base_config()
     config.data.root = f"data/freeshapes/{options.category}"
     # Many aircraft are white: grey shows their outline.
@@ -27,7 +27,6 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.data.augment.colour = 0.4
     config.model.encoder.width = 24
     config.model.encoder.token_levels = (-2, -1)
-    config.model.shape.kind = options.shape
     config.model.shape.layers = 1
     config.batch_size = 16
     config.optimizer.weight_decay = 0.05
@@ -42,4 +41,8 @@ def get_config(arg: str | None = None) -> ConfigDict:
     # Weights of both colour terms as in the released AST code (configs/cub.yml).
     config.stage.joint.losses = ConfigDict(losses | dict(l1=1.0, perceptual=10.0))
     config.render.blending = "hard"
+    if options.shape == "steps":
+        common.use_learned_steps(config)
+    else:
+        config.model.shape.kind = options.shape
     return config

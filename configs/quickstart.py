@@ -9,12 +9,12 @@ from ml_collections import ConfigDict
 from configs import common
 from configs.common import sweep_layers, sweep_learning_rate, sweep_queries, sweep_seed, sweep_shape, sweep_texture  # noqa: F401
 
-sweep_synthesis = common.sweep_synthesis
+sweep_steps, sweep_synthesis = common.sweep_steps, common.sweep_synthesis
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
-    """Options behind the colon: ``tiny`` (seconds, for tests)."""
-    options = common.parse_arg(arg, size=("small", "tiny"))
+    """Options behind the colon: ``tiny`` (seconds, for tests); ``shape=transformer|mlp`` instead of learned steps."""
+    options = common.parse_arg(arg, size=("small", "tiny"), shape=("steps", "transformer", "mlp"))
     config = common.base_config()
     config.data.source = "quickstart"
     config.data.root = "data/quickstart"
@@ -22,8 +22,8 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.model.num_keypoints = 11  # as many as the birds have
     config.model.encoder.width = 16
     config.model.encoder.token_levels = (-2, -1)
-    # One decoder layer and four targets per picture and step: of all that was tried, this learns most per second
-    # on two cores (more layers, wider networks and smaller batches learn less).
+    # Of all that was tried, this learns most per second on two cores (more layers, wider networks and smaller batches
+    # learn less).
     config.model.shape.layers = 1
     config.batch_size = 16
     config.stages = (("shape", 2200), ("joint", 400))
@@ -38,6 +38,12 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.render.blending = "hard"
     # Ten minutes hold no programs that only watch: the report at the end shows what was learned.
     config.eval_every = 0
+    if options.shape == "steps":
+        common.use_learned_steps(config)
+        # Photographs get the margin that makes their object as large as half of the birds are in their frames.
+        config.data.crop_padding = 0.25
+    else:
+        config.model.shape.kind = options.shape
     if options.size == "tiny":
         _make_tiny(config)
     return config
@@ -50,6 +56,7 @@ def _make_tiny(config: ConfigDict) -> None:
     config.model.dim, config.model.heads = 16, 2
     config.model.encoder.width = 8
     config.model.shape.query_level = 1
+    config.model.shape.synthesis_steps, config.model.shape.synthesis_size = 2, 16
     config.model.texture.query_level, config.model.texture.texels = 1, 2
     config.batch_size = 8
     config.stages = (("shape", 4), ("joint", 4))

@@ -11,7 +11,7 @@ EVIDENCE = ("tokens", "summary", "maps", "gathered picture", "coverage")
 
 
 def _model(**changes) -> Model:
-    config = get_config("tiny").model
+    config = get_config("tiny,shape=transformer").model
     for key, value in changes.items():
         setattr(config.shape, key, value)
     return nnx.eval_shape(lambda: Model(config, rngs=nnx.Rngs(0)))

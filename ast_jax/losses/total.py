@@ -127,7 +127,7 @@ def _view_terms(
     return terms
 
 
-# AST-DIFF: the paper compares whole pictures. Where the shape is wrong that pulls colours to the background's: they pale.
+# AST-DIFF: the paper compares whole pictures, which pulls colours to the background's where the shape is wrong.
 def where_both_cover(
     rgb: Float[Array, "n h w 3"],
     target: Float[Array, "n h w 3"],

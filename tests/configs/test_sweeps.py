@@ -11,7 +11,7 @@ from tests.configs.test_experiments import FOLDER, VARIANTS, trace_vertices
 
 SWEEPS = ("layers", "learning_rate", "queries", "seed", "shape", "texture")
 # Where the input is cut out and its camera is predicted.
-MORE = {"quickstart": ["synthesis"], "freeshapes": ["synthesis"]}
+MORE = {"quickstart": ["steps", "synthesis"], "freeshapes": ["steps", "synthesis"]}
 # Of each experiment what its sweeps start from, small where that is to be had: tracing the full ``large`` takes long.
 STARTS = [("quickstart", "tiny"), ("cub", "cmr"), ("cub", "ast"), ("shapenet", None), ("freeshapes", "aircraft")]
 STARTS += [("large", "size=tiny")]

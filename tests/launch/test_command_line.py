@@ -10,7 +10,7 @@ import pytest
 from ast_jax.ownership import owning
 from tests.launch.test_train import ROOT
 
-CONFIG = "--config=configs/quickstart.py:tiny"
+CONFIG = "--config=configs/quickstart.py:tiny,shape=mlp"
 # Every case in a fork of one process, before jax knows its devices: the imports are paid for once.
 RUN = """
 import json, os, sys, tempfile

@@ -12,7 +12,8 @@ from tests.launch.test_train import ROOT
 
 def _command(tmp_path, steps: int) -> list[str]:
     return [
-        sys.executable, "-m", "launch.train", "--config=configs/quickstart.py:tiny", f"--workdir={tmp_path / 'run'}",
+        sys.executable, "-m", "launch.train", f"--workdir={tmp_path / 'run'}",
+        "--config=configs/quickstart.py:tiny,shape=mlp",
         "--noreport", f"--config.data.root={tmp_path / 'data'}", f"--config.stages=(('shape', {steps}), ('joint', 0))",
         "--config.log_every=1", "--config.checkpoint_every=100000", "--allow_config_change",
         "--config.optimizer.name=adamw", "--config.model.texture.kind=none",

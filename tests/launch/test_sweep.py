@@ -23,7 +23,7 @@ from configs import quickstart
 
 
 def get_config(arg=None):
-    config = quickstart.get_config("tiny")
+    config = quickstart.get_config("tiny,shape=mlp")
     config.stages = (("shape", 2), ("joint", 0))
     config.stage.shape.losses = dict(iou=1.0)
     config.data.num_target_views = 1
@@ -241,7 +241,7 @@ def test_names_of_folders(config, tmp_path):
         "000-image_size=32,render_size=32", "001-image_size=32,render_size=32,crop=0.0"
     ]  # fmt: skip
     config.write_text("def sweep_kind():\n    yield {'model.shape.kind': 'mlp', 'model.texture.kind': 'a b/../c'}\n")
-    (unit,) = make_sweep(str(config), get_config("tiny"), ["kind"], tmp_path, common={}).units
+    (unit,) = make_sweep(str(config), get_config("tiny,shape=transformer"), ["kind"], tmp_path, common={}).units
     assert unit.folder.name == "000-shape.kind=mlp,texture.kind=a_b_.._c" and unit.folder.parent == tmp_path
 
 

@@ -44,7 +44,10 @@ def test_the_quickstart_from_nothing_to_files(tmp_path):
     assert {Path(name).suffix for name in named} == {".html", ".png", ".glb", ".gif", ".json", ".md"}
     assert all(Path(name).stat().st_size for name in named)
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert all(0 < metrics[name]["iou_3d"]["mean"] < 1 for name in ("Shape Transformer", "template sphere"))
+    assert all(
+        0 < metrics[name]["iou_3d"]["mean"] < 1
+        for name in ("MLP on the global feature + learned steps", "template sphere")
+    )
     _evaluate_on_two_processes(tmp_path / "run")
 
 
@@ -59,7 +62,12 @@ def _evaluate_on_two_processes(workdir):
 @pytest.mark.slow
 def test_a_full_disk_ends_with_one_line_and_loses_nothing(tmp_path):
     """A limit on the size of a file stands in for the full disk: both fail in the middle of writing the weights."""
-    command = ["launch.train", "--config=configs/quickstart.py:tiny", f"--workdir={tmp_path / 'run'}", "--noreport"]
+    command = [
+        "launch.train",
+        "--config=configs/quickstart.py:tiny,shape=mlp",
+        f"--workdir={tmp_path / 'run'}",
+        "--noreport",
+    ]
     command += [f"--config.data.root={tmp_path / 'data'}", "--config.checkpoint_every=2"]
     command += ["--config.optimizer.name=adamw", "--config.model.texture.kind=none"]  # less to compile
     assert _run(*command, "--config.stages=(('shape', 2), ('joint', 0))").returncode == 0

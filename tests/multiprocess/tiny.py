@@ -7,7 +7,7 @@ from configs import quickstart
 
 def get_config() -> ConfigDict:
     """As the quickstart's ``tiny``, and less of it."""
-    config = quickstart.get_config("tiny")
+    config = quickstart.get_config("tiny,shape=transformer")
     config.mesh = (("data", 2), ("model", 2))
     config.model.num_keypoints, config.model.shape.level = 0, 2
     config.model.texture.kind = "none"
