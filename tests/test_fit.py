@@ -25,15 +25,13 @@ def texels_by_place() -> np.ndarray:
     return np.ascontiguousarray(np.broadcast_to(colour[:, None, None], (len(FACES), 2, 2, 3)), np.float32)
 
 
+@jax.jit
+def _draw(mesh, camera, texture):
+    return render(mesh, camera, (SIZE, SIZE), blending="hard", texture=texture, sigma=1e-5)
+
+
 def photograph(vertices: np.ndarray, camera: PerspectiveCamera) -> tuple[np.ndarray, np.ndarray]:
-    drawn = render(
-        Mesh(jnp.asarray(vertices)[None], FACES),
-        camera,
-        (SIZE, SIZE),
-        blending="hard",
-        texture=FaceTexels(jnp.asarray(texels_by_place())[None]),
-        sigma=1e-5,
-    )
+    drawn = _draw(Mesh(jnp.asarray(vertices)[None], FACES), camera, FaceTexels(jnp.asarray(texels_by_place())[None]))
     return np.asarray(drawn.rgb[0]), np.asarray(drawn.face_id[0] >= 0).astype(np.float32)
 
 

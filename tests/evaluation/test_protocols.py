@@ -182,9 +182,14 @@ def test_asts_picture_is_composed_over_white_and_multiplied_by_its_coverage(sour
     """On one bird by hand: layers of the exponential falloff, rounded down to bytes."""
     row = _measured("cub_ast", source, _oracle(source))
     vertices, camera = _shape(2)[None], jax.tree.map(lambda x: x[:1], _camera(2))
-    mesh = Mesh(vertices, FACES[None])
     texels = FaceTexels(np.full((1, len(FACES), 1, 1, 3), 135 / 255, np.float32))
-    picture = render(mesh, camera, (SIZE, SIZE), texture=texels, blending="layered", sigma=1e-4, background=(0.0,) * 3)
+
+    @jax.jit
+    def draw(mesh, camera, texture):
+        options = dict(texture=texture, blending="layered", sigma=1e-4, background=(0.0, 0.0, 0.0))
+        return render(mesh, camera, (SIZE, SIZE), **options)
+
+    picture = draw(Mesh(vertices, FACES[None]), camera, texels)
     alpha = np.asarray(picture.alpha[0], np.float64)[..., None]
     rgb = np.asarray(picture.rgb[0], np.float64)
     expected = np.floor(255 * alpha * (rgb + (1 - alpha)) + 1e-3)
