@@ -267,9 +267,11 @@ def _goes_on(face: int, corner: int, vertices_clip: np.ndarray, faces: np.ndarra
     """Whether a face with the same edge, by where its ends are, is on the other side of it in the image."""
     clip = np.asarray(vertices_clip, np.float64)[:, [0, 1, 3]]
     a, b, c = clip[np.roll(faces[face], -corner)]
-    for other in (clip[np.roll(other, -i)] for other in faces for i in range(3)):
-        same = any((np.stack(ends) == [a, b]).all() for ends in (other[:2], other[1::-1]))
-        if same and np.linalg.det([a, b, c]) * np.linalg.det([a, b, other[2]]) < 0:
+    normal = np.cross(a, b)
+    for i in range(3):
+        start, end, third = (clip[faces[:, (i + k) % 3]] for k in range(3))
+        same = ((start == a) & (end == b)).all(-1) | ((start == b) & (end == a)).all(-1)
+        if (same & ((normal @ c) * (third @ normal) < 0)).any():
             return True
     return False
 

@@ -74,10 +74,12 @@ def test_layered_agrees_with_brute_force(float64, bumpy_meshes, which, layers):
 def test_layered_is_the_hard_picture_inside(bumpy_meshes):
     vertices, faces, rng = bumpy_meshes
     mesh, camera, texture = Mesh(jnp.asarray(vertices, jnp.float32), faces), orbiting(), textures(rng, faces)[0]
+
     # One layer alone, of faces so sharp that no neighbour reaches a pixel centre.
-    pictures = [
-        render(mesh, camera, (32, 32), texture=texture, blending=rule, sigma=1e-9) for rule in ("layered", "hard")
-    ]
+    def sharp(mesh, camera, texture, rule):
+        return render(mesh, camera, (32, 32), texture=texture, blending=rule, sigma=1e-9)
+
+    pictures = [jax.jit(sharp, static_argnums=3)(mesh, camera, texture, rule) for rule in ("layered", "hard")]
     np.testing.assert_allclose(pictures[0].rgb, pictures[1].rgb, atol=1e-4)
 
 
@@ -192,14 +194,13 @@ def test_faces_through_the_camera_plane_are_opaque(float64, rule):
             cutoff=CUTOFF,
         )  # fmt: skip
 
-    picture = draw(Mesh(jnp.asarray(points[None]), faces), camera, texture, rule)
+    def loss(points):
+        picture = draw(Mesh(points[None], faces), camera, texture, rule)
+        return (picture.rgb[0] * weights).sum(), picture
+
+    gradient, picture = jax.jit(jax.grad(loss, has_aux=True))(jnp.asarray(points))
     np.testing.assert_allclose(picture.rgb[0], expected(points, texture), atol=2e-6)
     assert (np.asarray(picture.alpha[0, 8:]) == 1).all()
-
-    def loss(points):
-        return (draw(Mesh(points[None], faces), camera, texture, rule).rgb[0] * weights).sum()
-
-    gradient = np.asarray(jax.grad(loss)(jnp.asarray(points)))
     for place in [(0, 0), (2, 1), (3, 2), (4, 0), (6, 1), (6, 2)]:
         step = np.zeros_like(points)
         step[place] = 1e-6
