@@ -14,8 +14,25 @@ from ast_jax.training.state import make_model, make_state
 from ast_jax.training.step import sigma_at
 
 
-def _steps(config, stage: int, *, devices: int = 1, turns: int = 1):
+@pytest.fixture
+def simple(config):
+    """Shape alone."""
+    config.model.texture.kind = "none"
+    return config
+
+
+_made = {}  # several tests compare with the same steps, which take half a minute to compile
+
+
+def _steps(config, stage: int, *, devices: int = 1, turns: int = 3):
     """Parameters before and after, and the metrics of each step."""
+    key = config.to_json(), stage, devices, turns
+    if key not in _made:
+        _made[key] = _make_steps(config, stage, devices, turns)
+    return _made[key]
+
+
+def _make_steps(config, stage: int, devices: int, turns: int):
     program = make_program(config, make_layout(config, jax.devices()[:devices]))
     source = DataSource(config.data.root, "train", config.data)
     batches = make_batches(source, config.data, batch_size=config.batch_size, seed=0)
@@ -36,7 +53,7 @@ def _still(before, after, group: str) -> list[str]:
 
 def test_shape_stage_moves_shape_and_leaves_texture(config):
     # Two turns: heads that start at zero let no gradient through to what lies before them in the first.
-    before, after, metrics = _steps(config, 0, turns=3)
+    before, after, metrics = _steps(config, 0)
     assert not _still(before, after, "shape") + _still(before, after, "encoder")
     assert len(_still(before, after, "texture")) == len(jax.tree.leaves(before["texture"]))
     assert all(np.isfinite(m["loss"]) and not m["skipped"] for m in metrics)
@@ -45,14 +62,14 @@ def test_shape_stage_moves_shape_and_leaves_texture(config):
 def test_joint_stage_moves_every_parameter(config):
     config.model.num_keypoints = 2
     config.stage.joint.losses.keypoint = 1.0
-    before, after, _ = _steps(config, 1, turns=3)
+    before, after, _ = _steps(config, 1)
     assert not [name for group in before for name in _still(before, after, group)]
 
 
-def test_candidates_alternate_between_pose_and_shape(config):
-    config.model.camera.kind = "candidates"
-    config.stage.shape.losses.uniform_pose = 0.1
-    before, after, metrics = _steps(config, 0, turns=4)
+def test_candidates_alternate_between_pose_and_shape(simple):
+    simple.model.camera.kind = "candidates"
+    simple.stage.shape.losses.uniform_pose = 0.1
+    before, after, metrics = _steps(simple, 0, turns=4)
     assert "loss/uniform_pose" in metrics[0] and "loss/uniform_pose" not in metrics[1]
     assert "loss/laplacian" in metrics[1] and "loss/laplacian" not in metrics[0]
     assert not _still(before, after, "camera") + _still(before, after, "shape")
@@ -61,20 +78,13 @@ def test_candidates_alternate_between_pose_and_shape(config):
 def test_eight_devices_give_the_loss_of_one(config):
     config.model.num_keypoints = 2
     config.stage.joint.losses.keypoint = 1.0
-    one = _steps(config, 1, devices=1, turns=3)[2]
-    eight = _steps(config, 1, devices=8, turns=3)[2]
+    one = _steps(config, 1, devices=1)[2]
+    eight = _steps(config, 1, devices=8)[2]
     np.testing.assert_allclose([m["loss"] for m in eight], [m["loss"] for m in one], rtol=2e-5)
 
 
-@pytest.fixture
-def simple(config):
-    """Shape alone."""
-    config.model.texture.kind = "none"
-    return config
-
-
 def _losses(config) -> list[float]:
-    return [float(m["loss"]) for m in _steps(config, 0, turns=3)[2]]
+    return [float(m["loss"]) for m in _steps(config, 0)[2]]
 
 
 def test_parts_of_a_batch_one_after_the_other_are_the_whole_batch(simple):
@@ -106,7 +116,7 @@ def test_computing_activations_again_keeps_less_and_changes_no_gradient(simple):
 def test_bfloat16_computes_most_products_and_keeps_what_must_be_exact(simple):
     exact = _losses(simple)
     simple.precision.compute = "bfloat16"
-    before, after, metrics = _steps(simple, 0, turns=3)
+    before, after, metrics = _steps(simple, 0)
     np.testing.assert_allclose([m["loss"] for m in metrics], exact, rtol=2e-2)
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(after))
     assert not _still(before, after, "shape") + _still(before, after, "encoder")
