@@ -31,7 +31,7 @@ def test_cub_from_the_archive_to_the_row(cub, tmp_path, variant, protocols):
     command = ["launch.prepare_data", "--dataset=cub", f"--source={cub}", f"--variant={variant}"]
     made = _run(*command, f"--root={data}")
     assert made.returncode == 0 and "14 objects" in made.stdout, made.stderr[-2000:]
-    command = ["launch.train", f"--config=configs/cub.py:{variant},size=tiny", f"--workdir={run}"]
+    command = ["launch.train", f"--config=configs/cub.py:{variant},size=tiny", f"--workdir={run}", "--noreport"]
     command += ["--config.optimizer.name=adamw", "--config.stages=(('joint', 2),)"]  # less to compile
     trained = _run(*command, f"--config.data.root={data}")
     assert trained.returncode == 0, trained.stderr[-2000:]
