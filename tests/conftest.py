@@ -15,11 +15,11 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 # Before numpy is loaded: its matrices here are small, and the threads of two workers wait for each other on two cores.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Tests compile much and compute little: LLVM and the emitters of fused loops would optimise for most of their time.
-# XLA_FLAGS="" brings it back. A process ends at a flag that its jaxlib does not know: the second is one of 0.10.
+# XLA_FLAGS="" brings it back. A process ends at a flag that its jaxlib does not know: the last is one of 0.10.
 os.environ.setdefault(
     "XLA_FLAGS",
-    "--xla_backend_optimization_level=0"
-    + (" --xla_cpu_use_fusion_emitters=false" if version("jaxlib").startswith("0.10.") else ""),
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    + " --xla_cpu_use_fusion_emitters=false" * version("jaxlib").startswith("0.10."),
 )
 
 import jax
