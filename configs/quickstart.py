@@ -40,6 +40,8 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.eval_every = 0
     if options.shape == "steps":
         common.use_learned_steps(config)
+        # A coarse step costs a third of one with synthesis, which pays where the coarse shape is good already.
+        config.stages = (("coarse", 3000), ("shape", 800), ("joint", 400))
         # Photographs get the margin that makes their object as large as half of the birds are in their frames.
         config.data.crop_padding = 0.25
     else:

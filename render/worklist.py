@@ -314,7 +314,7 @@ def once(index: jax.Array, function: Callable[[], Carry]) -> Carry:
     before it decides, so there the barrier is a condition that always holds, which XLA cannot know.
 
     Args:
-        index: any integers that are not negative, of at least one axis.
+        index: any integers that are not negative, of at least one axis; none, where nothing is to be computed.
         function: closes over all it needs.
 
     Returns:
@@ -322,6 +322,8 @@ def once(index: jax.Array, function: Callable[[], Carry]) -> Carry:
     """
     if jax.default_backend() != "cpu":
         return jax.lax.optimization_barrier(function())
+    if not index.size:
+        return function()
     results, first = jax.eval_shape(function), index.reshape(-1)[0]
 
     def never():

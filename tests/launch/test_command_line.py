@@ -72,7 +72,7 @@ def test_train(tmp_path):
         (
             "--config=configs/quickstart.py:siz=tiny",
             run,
-        ): "unknown config option 'siz'; options are size; did you",
+        ): "unknown config option 'siz'; options are size, shape; did you",
         ("--config=configs/quickstrt.py", run): "did you mean 'configs/quickstart.py'?",
         ("--config=configs/cub", run): "did you mean 'configs/cub.py'?",
         ("--config=", run): "--config= is empty",

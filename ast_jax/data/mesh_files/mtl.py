@@ -159,7 +159,7 @@ def parse_texture(text: str) -> tuple[dict, str]:
         if key in _NUMBERS_OF:
             numbers = []
             while len(numbers) < _NUMBERS_OF[key] and (number := _NUMBER.match(rest)):
-                numbers.append(float(number[0]))
+                numbers.append(float(number[0].strip()))  # regular expressions know more blanks than float
                 rest = rest[number.end() :]
             options[key] = tuple(numbers)
         else:

@@ -140,6 +140,7 @@ def test_options_before_the_name():
     assert parse_texture("-s 2 3 -o 0.5 my red.png") == ({"s": (2, 3), "o": (0.5,)}, "my red.png")
     assert parse_texture("-clamp on 1.png") == ({"clamp": "on"}, "1.png")
     assert parse_texture("-mm 0.1 2 a.png") == ({"mm": (0.1, 2)}, "a.png")
+    assert parse_texture("-s 1 2 \x1co 0.5 a.png") == ({"s": (1, 2)}, "o 0.5 a.png")  # no blank to float
     assert parse_texture("-odd.png") == ({}, "-odd.png")
 
 
