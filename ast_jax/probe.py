@@ -105,7 +105,7 @@ def unread(model: Model, use: dict[str, dict[str, dict[str, float]]]) -> list[st
       "part (evidence)" of each, in the order of ``READERS``.
     """
     idle = []
-    for part in (part for part in READERS if part in _readers(model)):
+    for part in _readers(model):
         evidence, metric = READERS[part]
         # Without a score, as without colours, nothing is shown either way.
         worth = use[evidence].get(metric)
@@ -114,8 +114,8 @@ def unread(model: Model, use: dict[str, dict[str, dict[str, float]]]) -> list[st
     return idle
 
 
-def _readers(model: Model) -> set[str]:
-    """Which of ``READERS`` this model has."""
+def _readers(model: Model) -> list[str]:
+    """Which of ``READERS`` this model has, in their order."""
     shape, texture = model.shape, model.texture
     draws = shape.synthesis is not None
     has = {
@@ -125,7 +125,7 @@ def _readers(model: Model) -> set[str]:
         "Texture Transformer": texture is not None and texture.decoder is not None,
         "gathering of colours": texture is not None and texture.gather is not None,
     }
-    return {part for part, is_there in has.items() if is_there}
+    return [part for part in READERS if has[part]]
 
 
 def _live_evidence(model: Model) -> set[str]:

@@ -121,14 +121,7 @@ def reconstruct(
     texels = None if prediction.texels is None else prediction.texels[0]
     picture, small_mask = crop(_FIT_SIZE)
     start = None if prediction.camera is None else prediction.input_camera
-    found = estimate_camera(
-        vertices,
-        faces,
-        small_mask,
-        texels=texels,
-        picture=picture,
-        start=start,
-    )
+    found = estimate_camera(vertices, faces, small_mask, texels=texels, picture=picture, start=start)
     camera, mask_iou, refinement = found.camera, found.iou, None
     if refine_steps > 0:
         options = dict(texels=texels, steps=refine_steps, background=data["background"])

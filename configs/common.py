@@ -180,7 +180,7 @@ def stage_config() -> ConfigDict:
     groups = ("encoder", "shape", "camera", "keypoints")
     return ConfigDict(
         dict(
-            coarse=dict(losses=shape, trainable=groups, synthesis=False),
+            coarse=dict(losses=dict(shape), trainable=groups, synthesis=False),
             shape=dict(losses=shape, trainable=groups, synthesis=True),
             joint=dict(losses=joint, trainable=(*groups, "texture"), synthesis=True),
         )

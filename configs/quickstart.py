@@ -26,7 +26,6 @@ def get_config(arg: str | None = None) -> ConfigDict:
     # learn less).
     config.model.shape.layers = 1
     config.batch_size = 16
-    config.stages = (("shape", 2200), ("joint", 400))
     # The texture starts when the rate has nearly decayed; this brings it back to its peak for the texture alone.
     config.optimizer.group_scale.texture = 8.0
     # Where the picture was taken from is learned along, so that texture queries know where to look.
@@ -46,6 +45,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
         config.data.crop_padding = 0.25
     else:
         config.model.shape.kind = options.shape
+        config.stages = (("shape", 2200), ("joint", 400))
     if options.size == "tiny":
         _make_tiny(config)
     return config

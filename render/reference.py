@@ -267,13 +267,10 @@ def _goes_on(face: int, corner: int, vertices_clip: np.ndarray, faces: np.ndarra
     """Whether a face with the same edge, by where its ends are, is on the other side of it in the image."""
     clip = np.asarray(vertices_clip, np.float64)[:, [0, 1, 3]]
     a, b, c = clip[np.roll(faces[face], -corner)]
+    start, end, third = clip[np.concatenate([np.roll(faces, -i, axis=1) for i in range(3)])].swapaxes(0, 1)
+    same = ((start == a) & (end == b)).all(-1) | ((start == b) & (end == a)).all(-1)
     normal = np.cross(a, b)
-    for i in range(3):
-        start, end, third = (clip[faces[:, (i + k) % 3]] for k in range(3))
-        same = ((start == a) & (end == b)).all(-1) | ((start == b) & (end == a)).all(-1)
-        if (same & ((normal @ c) * (third @ normal) < 0)).any():
-            return True
-    return False
+    return bool((same & ((normal @ c) * (third @ normal) < 0)).any())
 
 
 def softmax(

@@ -44,3 +44,9 @@ def test_wrong_stages_are_named():
 def test_the_coarse_stage_takes_no_steps_of_synthesis():
     config = _config(stages=(("coarse", 2), ("shape", 1), ("joint", 1)))
     assert [stage.synthesis for stage in make_stages(config)] == [False, True, True]
+
+
+def test_losses_of_a_stage_are_its_own():
+    config = common.base_config()
+    config.stage.shape.losses.iou = 0.5
+    assert config.stage.coarse.losses.iou == config.stage.joint.losses.iou == 1.0
