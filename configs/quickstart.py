@@ -1,4 +1,4 @@
-"""Ten minutes on a laptop CPU: make a family of patterned birds, learn their shape and texture, look at the result.
+"""Minutes on a laptop CPU: make a family of patterned birds, learn their shape and texture, look at the result.
 
 Command: python -m launch.train --config=configs/quickstart.py --workdir=runs/quickstart
 Data: made on first use (ast_jax/data/synthetic.py), train and held-out objects apart.
@@ -35,7 +35,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.stage.joint.losses = ConfigDict(losses | dict(l1=1.0))
     # The colour of the nearest face trains the texture several times faster than the softmax over all faces does.
     config.render.blending = "hard"
-    # Ten minutes hold no programs that only watch: the report at the end shows what was learned.
+    # A short run holds no programs that only watch: the report at the end shows what was learned.
     config.eval_every = 0
     if options.shape == "steps":
         common.use_learned_steps(config)
