@@ -165,11 +165,23 @@ def check_layers(layers: int | None) -> None:
         raise ValueError(f"layers must be None or an integer >= 1, got {layers!r}")
 
 
+def check_cull_backfaces(cull_backfaces: bool) -> None:
+    """Raises a ValueError when the option is not static."""
+    if not isinstance(cull_backfaces, bool):
+        raise ValueError(f"cull_backfaces must be True or False, static, got {cull_backfaces!r}")
+
+
 def check_image_size(image_size: tuple[int, int]) -> None:
     """Raises a ValueError when (height, width) is not two positive integers."""
     sides = tuple(image_size) if np.iterable(image_size) else ()
     if len(sides) != 2 or not all(is_integer(side) and side >= 1 for side in sides):
         raise ValueError(f"image_size must be (height, width), two static integers >= 1, got {image_size!r}")
+
+
+def static_size(image_size: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) as integers of Python, which compare and hash, whatever `check_image_size` let through."""
+    height, width = image_size
+    return operator.index(height), operator.index(width)
 
 
 def is_integer(value: object) -> bool:

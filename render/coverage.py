@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from render import worklist
-from render.arrays import Array, check_positive, to_float
+from render.arrays import Array, check_cull_backfaces, check_positive, static_size, to_float
 from render.distance import (
     border_position,
     distance_at,
@@ -70,9 +70,17 @@ def soft_coverage(
     vertices_clip = to_float("vertices_clip", vertices_clip)
     check_scene(vertices_clip, faces, image_size, face_mask)
     check_positive("sigma", sigma)
+    check_cull_backfaces(cull_backfaces)
     reach_in_sigmas(cutoff, falloff)
     if vertices_clip.shape[0] * faces.shape[-2] == 0:
         return jnp.zeros((vertices_clip.shape[0], *image_size), vertices_clip.dtype)
+    size = static_size(image_size)
+    return _soft_coverage(vertices_clip, faces, face_mask, sigma, size, cutoff, falloff, cull_backfaces)
+
+
+# Compiled as a whole, see `render.rasterize`.
+@functools.partial(jax.jit, static_argnums=(4, 5, 6, 7))
+def _soft_coverage(vertices_clip, faces, face_mask, sigma, image_size, cutoff, falloff, cull_backfaces):
     screen = to_screen(vertices_clip, faces, image_size, face_mask, None, cull_backfaces)
     sigma_px = squared_pixels(sigma, image_size, vertices_clip.dtype)
     return coverage_of_screen(screen, image_size, vertices_clip.shape[0], sigma_px, cutoff, falloff)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from render import worklist
-from render.arrays import Array, Backend, check_backend, check_layers, to_float
+from render.arrays import Array, Backend, check_backend, check_cull_backfaces, check_layers, static_size, to_float
 from render.distance import doubled_areas, relative_corners
 from render.screen import ScreenFaces, check_scene, hard_box, to_screen
 from render.worklist import Canvas, Pairs, Pixel, centre
@@ -93,6 +93,7 @@ def rasterize(
     if edge_rule not in ("inclusive", "strict"):
         raise ValueError(f'edge_rule must be "inclusive" or "strict", got {edge_rule!r}')
     check_layers(layers)
+    check_cull_backfaces(cull_backfaces)
     if vertex_depth is not None:
         vertex_depth = to_float("vertex_depth", vertex_depth)
         if vertex_depth.shape != vertices_clip.shape[:2]:
@@ -107,12 +108,21 @@ def rasterize(
         )
     if vertices_clip.shape[0] * faces.shape[-2] == 0:
         return no_fragments(vertices_clip.shape[0], image_size, vertices_clip.dtype, layers)
+    layers = None if layers is None else int(layers)
+    return _rasterize(
+        vertices_clip, faces, face_mask, vertex_depth, static_size(image_size), layers, edge_rule, cull_backfaces
+    )
+
+
+# Compiled as a whole: outside of the caller's own `jax.jit`, a hundred small programs would be, one for each operation.
+@functools.partial(jax.jit, static_argnums=(4, 5, 6, 7))
+def _rasterize(vertices_clip, faces, face_mask, vertex_depth, image_size, layers, edge_rule, cull_backfaces):
     screen = to_screen(vertices_clip, faces, image_size, face_mask, vertex_depth, cull_backfaces)
     batch, visible = vertices_clip.shape[0], screen.soft | screen.crossing
     if layers is None:
         face_id = nearest_faces(screen, visible, image_size, batch, edge_rule)
     else:
-        face_id = peel_faces(screen, visible, image_size, batch, int(layers), edge_rule)
+        face_id = peel_faces(screen, visible, image_size, batch, layers, edge_rule)
     return attach(screen, face_id, pixel_grid(image_size, screen.corners.dtype, face_id.ndim))
 
 

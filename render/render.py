@@ -1,5 +1,6 @@
 """One call from mesh and camera to pictures."""
 
+import functools
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -11,11 +12,15 @@ from render.arrays import (
     Array,
     Backend,
     check_backend,
+    check_cull_backfaces,
+    check_faces,
     check_floats,
     check_image_size,
     check_layers,
+    check_mask,
     check_positive,
     floats_of,
+    static_size,
 )
 from render.blending import RULES
 from render.camera import Camera, check_camera
@@ -24,7 +29,7 @@ from render.light import Light, check_light
 from render.mesh import Mesh, check_vertices
 from render.rasterize import Fragments, attach, nearest_faces, no_fragments, rasterize
 from render.scene import Scene, Shading, Softness
-from render.screen import check_scene, to_screen
+from render.screen import to_screen
 from render.texture import Texture, check_texture
 from render.topology import have_area
 
@@ -103,26 +108,48 @@ def render(
 
     Source: `render.blending`.
     """
-    rule = _rule(blending, backend)
+    _rule(blending, backend)
     if shading not in ("smooth", "flat"):
         raise ValueError(f'shading must be "smooth" or "flat", got {shading!r}')
     check_image_size(image_size)
     check_positive("sigma", sigma)
     check_positive("gamma", gamma)
     check_layers(layers)
+    check_cull_backfaces(cull_backfaces)
     reach_in_sigmas(cutoff, falloff)
     if not isinstance(mesh, Mesh):
         raise ValueError(f"mesh must be a Mesh, got {type(mesh).__name__}")
     check_vertices(mesh.vertices)
     batch, num_vertices, _ = mesh.vertices.shape
+    check_faces(mesh.faces, num_vertices, batch)
+    check_mask("face_mask", mesh.face_mask, (batch, mesh.faces.shape[-2]))
     check_camera(camera, batch)
     check_texture(texture, batch, num_vertices, mesh.faces.shape[-2])
     check_light(light, batch)
     mesh, camera, texture, light = (floats_of(tree) for tree in (mesh, camera, texture, light))
-    scene = _scene(mesh, camera, image_size, texture, light, shading, background, cull_backfaces)
-    if batch * mesh.faces.shape[-2] == 0:
-        rgb = jnp.broadcast_to(scene.backdrop, (batch, *image_size, 3))
-        nothing = no_fragments(batch, image_size, rgb.dtype)
+    size = static_size(image_size)
+    backdrop = _backdrop(background, (batch, *size, 3), mesh.vertices.dtype)
+    return _render(
+        mesh, camera, texture, light, backdrop, sigma, gamma, image_size=size, blending=blending, shading=shading,
+        cutoff=cutoff, falloff=falloff, layers=layers, cull_backfaces=cull_backfaces, backend=backend,
+    )  # fmt: skip
+
+
+# Compiled as a whole, see `render.rasterize`.
+@functools.partial(
+    jax.jit,
+    static_argnames=(
+        "image_size", "blending", "shading", "cutoff", "falloff", "layers", "cull_backfaces", "backend",
+    ),
+)  # fmt: skip
+def _render(
+    mesh, camera, texture, light, backdrop, sigma, gamma, *, image_size, blending, shading, cutoff, falloff, layers,
+    cull_backfaces, backend,
+):  # fmt: skip
+    scene = _scene(mesh, camera, image_size, texture, light, shading, backdrop, cull_backfaces)
+    if scene.batch * mesh.faces.shape[-2] == 0:
+        rgb = jnp.broadcast_to(scene.backdrop, (scene.batch, *image_size, 3))
+        nothing = no_fragments(scene.batch, image_size, rgb.dtype)
         return Rendering(rgb, jnp.zeros_like(nothing.depth), nothing.depth, nothing.face_id)
     fragments = _nearest(scene, backend, cull_backfaces)
     dtype = fragments.depth.dtype
@@ -133,7 +160,7 @@ def render(
         falloff,
         layers,
     )
-    rgb, alpha = rule(scene, softness, fragments.face_id)
+    rgb, alpha = _rule(blending, backend)(scene, softness, fragments.face_id)
     return Rendering(rgb, alpha, fragments.depth, fragments.face_id)
 
 
@@ -179,11 +206,10 @@ def _scene(
     texture: Texture,
     light: Light | None,
     shading: Shading,
-    background: Background,
+    backdrop: jax.Array,
     cull_backfaces: bool,
 ) -> Scene:
     clip, depth = camera.project(mesh.vertices), camera.depth(mesh.vertices)
-    check_scene(clip, mesh.faces, image_size, mesh.face_mask)
     face_mask = have_area(mesh.vertices, mesh.faces)
     if mesh.face_mask is not None:
         face_mask &= mesh.face_mask
@@ -196,8 +222,8 @@ def _scene(
         texture=texture,
         light=light,
         to_viewer=None if light is None else camera.eye_vectors(mesh.vertices),
-        backdrop=_backdrop(background, (clip.shape[0], *image_size, 3), clip.dtype),
-        image_size=tuple(image_size),
+        backdrop=backdrop,
+        image_size=image_size,
         near=camera.near,
         far=camera.far,
         shading=shading,

@@ -76,8 +76,6 @@ def to_screen(
     Returns:
         The faces; everything in them is finite, and so are gradients through it.
     """
-    if not isinstance(cull_backfaces, bool):
-        raise ValueError(f"cull_backfaces must be True or False, static, got {cull_backfaces!r}")
     if vertex_depth is None:
         vertex_depth = depth_of_clip(vertices_clip)
     batch, count, _ = vertices_clip.shape

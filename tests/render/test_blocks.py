@@ -23,9 +23,11 @@ def small_blocks(monkeypatch):
     def limit(faces):
         monkeypatch.setattr(worklist, "_MOST_PAIRS", faces * worklist.make_canvas(2, SIZE).windows)
         monkeypatch.setattr(worklist, "_walk_block", spy)
+        jax.clear_caches()  # or the program of one block would be taken
         return begins
 
-    return limit
+    yield limit
+    jax.clear_caches()
 
 
 @pytest.mark.parametrize("blending", ["softmax", "layered", "hard"])

@@ -52,9 +52,11 @@ def short_lists(monkeypatch):
         monkeypatch.setattr(fragment_list, "_CHUNK", 4)
         monkeypatch.setattr(fragment_list, "_SORT", sort)
         monkeypatch.setattr(fragment_list, "_collect", spy)
+        jax.clear_caches()  # or the program of one round would be taken
         return rounds
 
-    return limit
+    yield limit
+    jax.clear_caches()
 
 
 @pytest.mark.parametrize("layers, sort", [pytest.param(None, 0, marks=pytest.mark.slow), (2, 1000)])
