@@ -148,11 +148,7 @@ def model_config() -> ConfigDict:
         texels=4,
         symmetric=True,
         condition_on_global=True,
-        condition_on_shape=True,
-        condition_on_view=True,
-        gather=True,
-        gather_level=1,
-        self_attention=False,
+        map_level=1,
     )
     camera = dict(kind="given", num_candidates=6, predict=False)
     return ConfigDict(

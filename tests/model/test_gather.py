@@ -8,7 +8,7 @@ from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ast_jax.model.gather import ColourGather
+from ast_jax.model.gather import ColourGather, PictureReader
 
 RNG = np.random.default_rng(0)
 QUERIES = RNG.normal(size=(2, 5, 8)).astype(np.float32)
@@ -61,12 +61,25 @@ def test_a_query_learns_to_look_at_one_cell(gather):
     assert (weights.argmax(-1) == 1 * 3 + 2).all()
 
 
-def test_a_query_looks_first_where_its_face_is():
-    sharp = ColourGather(6, 8, has_places=True, rngs=nnx.Rngs(0))
+def test_a_reader_looks_first_where_its_place_is():
+    sharp = PictureReader(6, 8, rngs=nnx.Rngs(0))
     sharp.log_reach[...] = jnp.log(0.02)
-    image = RNG.uniform(size=(2, 4, 3, 3)).astype(np.float32)
     cells = np.array([0, 2, 4, 9, 11])  # of 4 rows and 3 columns
     row, column = cells // 3, cells % 3
     places = np.stack([(column + 0.5) / 3 * 2 - 1, 1 - (row + 0.5) / 4 * 2], -1).astype(np.float32)
-    colours, _ = sharp(QUERIES, FEATURES, image, np.stack([places] * 2))
-    np.testing.assert_allclose(colours, image.reshape(2, 12, 3)[:, cells], atol=1e-5)
+    values = sharp.value(FEATURES.reshape(2, 12, 6))
+    np.testing.assert_allclose(sharp(QUERIES, FEATURES, np.stack([places] * 2)), values[:, cells], atol=1e-5)
+
+
+def test_what_the_object_does_not_cover_is_not_gathered(gather):
+    """Red on the object, green beside it: nothing of the green comes, whatever is asked for."""
+    image = np.zeros((2, 8, 6, 4), np.float32)
+    image[..., 1] = 1.0
+    image[:, 2:6, 2:, :] = [1.0, 0.0, 0.0, 1.0]
+    colours, _ = gather(10 * QUERIES, FEATURES, image)
+    assert colours[..., 0].min() > 0.9 and colours[..., 1].max() < 0.1
+
+
+def test_a_picture_without_the_object_gives_finite_colours(gather):
+    colours, weights = gather(QUERIES, FEATURES, np.zeros((2, 8, 6, 4), np.float32))
+    assert np.isfinite(colours).all() and np.isfinite(weights).all()
