@@ -46,8 +46,7 @@ class PictureReader(nnx.Module):
         b, i, j, c = features.shape
         cells = features.reshape(b, i * j, c)
         scores = jnp.einsum("bqc,blc->bql", self.query(queries), self.key(cells)) * _KEY_DIM**-0.5
-        offsets = places[:, :, None] - jnp.asarray(cell_centres(i, j))[None, None]
-        scores = scores - jnp.square(offsets).sum(-1) * jnp.exp(-2 * self.log_reach[...]) / 2
+        scores = scores - _squared_distances(places, (i, j)) * jnp.exp(-2 * self.log_reach[...]) / 2
         # Dividing after the sum over cells halves the backward pass, see `ast_jax.model.layers.Attention`.
         powers = jnp.exp(scores - jax.lax.stop_gradient(scores.max(-1, keepdims=True)))
         return jnp.einsum("bql,bld->bqd", powers, self.value(cells)) / powers.sum(-1, keepdims=True)
@@ -56,11 +55,12 @@ class PictureReader(nnx.Module):
 class ColourGather(nnx.Module):
     """Attention whose values are the picture's own colours, wherever in it they are.
 
-    colour_q = sum_l softmax_l(<query_q, key_l> / sqrt(32) + log coverage_l) * colour_l
+    colour_q = sum_l softmax_l(<query_q, key_l> / sqrt(32) - |place_q - place_l|^2 / (2 reach^2) + log coverage_l)
+               * colour_l
 
     The result is a mean of colours of the object, from the first step on, for faces of which the picture shows
-    nothing. CMR's texture flow points at one place of the picture for every texel; this points at all places, with
-    weights, and so needs no image gradient to be learned.
+    nothing: at first of those round the place behind which the face lies. CMR's texture flow points at one place of
+    the picture for every texel; this points at all places, with weights, and so needs no image gradient to be learned.
 
     Args:
       channels: of the feature map whose cells are gathered from.
@@ -74,9 +74,14 @@ class ColourGather(nnx.Module):
         self.query = linear(dim, _KEY_DIM, rngs=rngs)
         self.key = linear(channels, _KEY_DIM, rngs=rngs)
         self.position = linear(dim, _KEY_DIM, use_bias=False, rngs=rngs)
+        self.log_reach = nnx.Param(jnp.array(math.log(_FIRST_REACH), jnp.float32))
 
     def __call__(
-        self, queries: Float[Array, "b q d"], features: Float[Array, "b i j c"], image: Float[Array, "b h w k"]
+        self,
+        queries: Float[Array, "b q d"],
+        features: Float[Array, "b i j c"],
+        image: Float[Array, "b h w k"],
+        places: Float[Array, "b q 2"],
     ) -> tuple[Float[Array, "b q 3"], Float[Array, "b 1 q l"]]:
         """Gather.
 
@@ -84,6 +89,7 @@ class ColourGather(nnx.Module):
           queries: what each face looks for.
           features: map of the encoder.
           image: RGB in [0, 1]; a fourth channel is the coverage of the object.
+          places: NDC of each face; no gradient flows into them.
         Returns:
           one colour per query, and the weights over the cells, row by row from the top.
         """
@@ -91,9 +97,15 @@ class ColourGather(nnx.Module):
         sines = jnp.asarray(sine_positions(i, j, queries.shape[-1]))
         keys = self.key(features.reshape(b, i * j, c)) + self.position(sines)[None]
         scores = jnp.einsum("bqc,blc->bql", self.query(self.query_norm(queries)), keys) * _KEY_DIM**-0.5
+        scores = scores - _squared_distances(places, (i, j)) * jnp.exp(-2 * self.log_reach[...]) / 2
         colours, coverage = _cells(image, (i, j))
         weights = jax.nn.softmax(scores + jnp.log(coverage + _LEAST_COVERAGE)[:, None], axis=-1)
         return jnp.einsum("bql,blc->bqc", weights, colours), weights[:, None]
+
+
+def _squared_distances(places: Float[Array, "b q 2"], shape: tuple[int, int]) -> Float[Array, "b q l"]:
+    """Of places from the cells of a map."""
+    return jnp.square(places[:, :, None] - jnp.asarray(cell_centres(*shape))[None, None]).sum(-1)
 
 
 def _cells(image, shape):

@@ -169,11 +169,12 @@ class Model(nnx.Module):
         synthesis = synthesis and self.shape.synthesis is not None
         if synthesis and (coverage is None or camera.seen is None):
             raise ValueError(f"config.model.shape.synthesis: {SYNTHESIS_NEEDS}")
-        shape = self.shape(encoding, coverage if synthesis else None, camera.seen, return_attention=return_attention)
+        evidence = dict(coverage=coverage, camera=camera.seen) if synthesis else {}
+        shape = self.shape(encoding, **evidence, return_attention=return_attention)
         attention, texels = {"shape": shape.attention}, None
         if self.texture is not None:
             options = dict(return_attention=return_attention)
-            texture = self.texture(image, encoding, shape.vertices, shape.camera, **options)
+            texture = self.texture(image, encoding, shape.vertices, camera.seen, **options)
             texels, attention["texture"] = texture.texels, texture.attention
         return Prediction(
             vertices=shape.vertices,
@@ -182,7 +183,7 @@ class Model(nnx.Module):
             texels=texels,
             camera=camera.candidates,
             camera_logits=camera.logits,
-            input_camera=shape.camera,
+            input_camera=camera.seen,
             keypoints_world=None if self.keypoints is None else self.keypoints(shape.vertices),
             attention=attention if return_attention else None,
         )

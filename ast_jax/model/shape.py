@@ -109,12 +109,10 @@ def _make_head(kind: str, queries: int, dim: int, *, rngs: nnx.Rngs) -> nnx.Modu
 
 
 class ShapeOutput(NamedTuple):
-    """Vertices, those after every earlier step, the camera of the picture as steps of synthesis corrected it, and per
-    layer the attention [b, n, q, l] if asked for."""
+    """Vertices, those after every earlier step, and per layer the attention [b, n, q, l] if asked for."""
 
     vertices: Float[Array, "b v 3"]
     intermediate: tuple[Float[Array, "b v 3"], ...]
-    camera: PerspectiveCamera | None
     attention: tuple[Float[Array, "b n q l"], ...] | None
 
 
@@ -179,7 +177,7 @@ class ShapeBranch(nnx.Module):
         Args:
           encoding: of the picture.
           coverage: of the object in the picture, which steps of synthesis compare with; None: none are taken.
-          camera: the predicted one of the picture, which they correct.
+          camera: the predicted one of the picture, for them.
           return_attention: also give the attention of every decoder layer.
         """
         tokens, summary = encoding.tokens, encoding.summary
@@ -198,10 +196,9 @@ class ShapeBranch(nnx.Module):
                 steps.append(displacement)
         if self.synthesis is not None and coverage is not None:
             evidence = Evidence(coverage, camera, encoding.features[self.synthesis_level])
-            displacement, camera = self.synthesis(steps[-1].astype(jnp.float32), self._query_points, evidence)
-            steps.append(displacement)
+            steps.append(self.synthesis(steps[-1].astype(jnp.float32), self._query_points, evidence))
         vertices = [self._vertices(step) for step in steps]
-        return ShapeOutput(vertices[-1], tuple(vertices[:-1]), camera, attention)
+        return ShapeOutput(vertices[-1], tuple(vertices[:-1]), attention)
 
     def mean_vertices(self) -> Float[Array, "1 v 3"] | None:
         """Template + mean shape: what every picture's shape starts from; None without a learned mean."""

@@ -1,9 +1,8 @@
-"""Analysis by synthesis inside the network: draw the mesh, compare it with the picture, move it and the camera, again.
+"""Analysis by synthesis inside the network: draw the mesh, compare it with the picture, move it, and again.
 
 What a step is told, places and gradients, is an input to it as the picture is: nothing is differentiated twice.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import NamedTuple
@@ -18,7 +17,7 @@ from ast_jax.model.axes import each_share
 from ast_jax.model.gather import PictureReader
 from ast_jax.model.layers import NUM_FREQUENCIES, Array, Mlp, QueryEmbedding, fourier, linear
 from ast_jax.model.template import sphere, vertex_half
-from render import PerspectiveCamera, quaternion_to_rotation, soft_coverage, vertex_normals
+from render import PerspectiveCamera, soft_coverage, vertex_normals
 
 KINDS = ("none", "fit", "learned")
 NEEDS = (
@@ -36,11 +35,8 @@ _TINY = 1e-12
 _DIM = 64  # of the queries: there are K rounds of them
 # Moves are this times what the network says: see `ast_jax.model.shape`.
 _LEARNED_RATE = 0.1
-# How far the camera goes in the first step: turns, radians; logarithm of its scale; shifts, NDC. Later steps are
-# shorter, as those of the vertices are.
-_CAMERA_REACH = np.array([[0.1, 0.1, 0.1, 0.03, 0.03, 0.03]], np.float32)
-# Place and depth; own gradient, its smoothings and the normal; mismatch, rate, and the slope of the camera.
-_NUM_OBSERVED = 3 + 6 * NUM_FREQUENCIES + 3 * (len(_SPREADS) + 2) + 2 + _CAMERA_REACH.size
+# Place and depth; own gradient, its smoothings and the normal; mismatch and rate.
+_NUM_OBSERVED = 3 + 6 * NUM_FREQUENCIES + 3 * (len(_SPREADS) + 2) + 2
 
 
 def _at_most(coverage: Float[Array, "b h w"], size: int) -> Float[Array, "b i j"]:
@@ -68,12 +64,10 @@ class Synthesis(NamedTuple):
 
     Args:
       gradient: of the mismatch by the vertices.
-      slope: of the mismatch by the `nudged` camera.
       mismatch: ``1 - IoU`` of drawn and seen silhouette, in [0, 1].
     """
 
     gradient: Float[Array, "b v 3"]
-    slope: Float[Array, "b 6"]
     mismatch: Float[Array, " b"]
 
 
@@ -92,35 +86,15 @@ def synthesize(
       sigma: softness, squared NDC.
     """
 
-    def mismatch(vertices, change, camera, coverage):
-        clip = nudged(camera, change).project(vertices)
-        alpha = soft_coverage(clip, faces, coverage.shape[1:], sigma)
+    def mismatch(vertices, camera, coverage):
+        alpha = soft_coverage(camera.project(vertices), faces, coverage.shape[1:], sigma)
         both = (alpha * coverage).sum((1, 2))
         loss = 1 - both / jnp.maximum((alpha + coverage).sum((1, 2)) - both, _TINY)
         return loss.sum(), loss
 
-    @each_share
-    def compare(*scene):
-        gradients, loss = jax.grad(mismatch, argnums=(0, 1), has_aux=True)(*scene)
-        return *gradients, loss
-
-    still = jnp.zeros((len(vertices), 6), vertices.dtype)
-    scene = jax.lax.stop_gradient((vertices, still, evidence.camera, evidence.coverage))
+    compare = each_share(jax.grad(mismatch, has_aux=True))
+    scene = jax.lax.stop_gradient((vertices, evidence.camera, evidence.coverage))
     return Synthesis(*jax.lax.stop_gradient(compare(*scene)))
-
-
-def nudged(camera: PerspectiveCamera, change: Float[Array, "b 6"]) -> PerspectiveCamera:
-    """A camera that is a little different; differentiable in both.
-
-    Args:
-      camera: leading axis ``[b]``.
-      change: a small turn about the axes of the view, radians; the logarithm of a factor of the focal lengths; and a
-        shift of the picture, NDC.
-    """
-    turn = jnp.concatenate([jnp.ones_like(change[:, :1]), change[:, :3] / 2], axis=-1)
-    rotation = jnp.matmul(quaternion_to_rotation(turn), camera.rotation, precision="highest")
-    focal, principal = camera.focal * jnp.exp(change[:, 3:4]), camera.principal + change[:, 4:]
-    return dataclasses.replace(camera, rotation=rotation, focal=focal, principal=principal)
 
 
 def _unit(vectors: Float[Array, "k b q 3"]) -> Float[Array, "k b q 3"]:
@@ -174,7 +148,6 @@ class UpdateNetwork(nnx.Module):
         self.exchange = Mlp((3 * dim, dim, dim), rngs=rngs)
         self.head_norm = nnx.LayerNorm(dim, rngs=rngs)
         self.head = Mlp((dim, dim, 5), zero_last=True, rngs=rngs)
-        self.camera_head = Mlp((dim, dim, 1 + _CAMERA_REACH.size), zero_last=True, rngs=rngs)
 
     def start(self, count: int) -> Float[Array, "b q d"]:
         """The queries before the first step."""
@@ -183,26 +156,23 @@ class UpdateNetwork(nnx.Module):
 
     def __call__(
         self, queries: Float[Array, "b q d"], seen: Observation, features: Float[Array, "b i j c"]
-    ) -> tuple[Float[Array, "b q d"], Float[Array, "b q 5"], Float[Array, "b 7"]]:
-        """The queries after this step; for each a move in the view's frame, a gain and a confidence; and a gain and a
-        change of the camera."""
+    ) -> tuple[Float[Array, "b q d"], Float[Array, "b q 5"]]:
+        """The queries after this step, and for each a move in the view's frame, a gain and a confidence."""
         queries = queries + self.observe(seen.vectors)
         queries = queries + self.reader(self.reader_norm(queries), features, seen.places)
         normed = self.norm(queries)
         near = jnp.einsum("pq,bqd->bpd", jnp.asarray(smoothing_matrices(self.level)[0]), normed)
         whole = jnp.broadcast_to(normed.mean(1, keepdims=True), normed.shape)
         queries = queries + self.exchange(jnp.concatenate([normed, near, whole], axis=-1))
-        normed = self.head_norm(queries)
-        return queries, self.head(normed), self.camera_head(normed.mean(1))
+        return queries, self.head(self.head_norm(queries))
 
 
 class ShapeSynthesis(nnx.Module):
     """K steps of analysis by synthesis, all with the same weights.
 
-    Every step draws the mesh, moves its queries against the smoothed gradient of the mismatch, and the camera against
-    its slope. Learned, a network says for each query and for the camera how far, and what to add to it: in the frame of
-    the view, for that is what evidence speaks of. A symmetric shape fuses what a query and its mirror image say, by
-    their confidence.
+    Every step draws the mesh and moves its queries against the smoothed gradient of the mismatch; learned, a network
+    says for each query how far, and what to add to it: in the frame of the view, for that is what evidence speaks of.
+    A symmetric shape fuses what a query and its mirror image say, by their confidence.
 
     Args:
       kind: "fit", without weights, or "learned".
@@ -219,41 +189,39 @@ class ShapeSynthesis(nnx.Module):
 
     def __call__(
         self, displacement: Float[Array, "b m 3"], to_sphere: Callable, evidence: Evidence
-    ) -> tuple[Float[Array, "b m 3"], PerspectiveCamera]:
-        """The displacements and the camera after the last step.
+    ) -> Float[Array, "b m 3"]:
+        """The displacements after the last step.
 
         Args:
           displacement: of the queries; of those with x >= 0 if symmetric.
           to_sphere: displacements to vertices of the queries' sphere, ``[b, q, 3]``.
-          evidence: of the picture, with the camera to begin with.
+          evidence: of the picture.
         """
         still, faces = jax.lax.stop_gradient, sphere(self.level).faces
         evidence = evidence._replace(coverage=_at_most(evidence.coverage, self.size))
 
         def step(carry, schedule):
-            displacement, camera, queries = carry
+            displacement, queries = carry
             rate, sigma = schedule
-            points, camera_seen = still((to_sphere(displacement), camera))
-            drawn = synthesize(points, faces, evidence._replace(camera=camera_seen), sigma)
-            seen, downhill, turn = self._observe(points, drawn, camera_seen, rate)
+            points = still(to_sphere(displacement))
+            seen, downhill = self._observe(points, synthesize(points, faces, evidence, sigma), evidence.camera, rate)
             confidence = jnp.ones((*downhill.shape[:2], 1), downhill.dtype)
             if self.network is not None:
-                queries, answer, about_camera = self.network(queries, seen, evidence.features)
-                moved = _LEARNED_RATE * jnp.einsum("bji,bqj->bqi", camera_seen.rotation, answer[..., :3])
+                queries, answer = self.network(queries, seen, evidence.features)
+                moved = _LEARNED_RATE * jnp.einsum("bji,bqj->bqi", still(evidence.camera.rotation), answer[..., :3])
                 downhill = 2 * jax.nn.sigmoid(answer[..., 3:4]) * downhill + moved
                 confidence = jax.nn.sigmoid(answer[..., 4:])
-                turn = 2 * jax.nn.sigmoid(about_camera[:, :1]) * turn + _CAMERA_REACH * about_camera[:, 1:]
             displacement = displacement + self._fused(downhill, confidence)
-            return (displacement, nudged(camera, turn), queries), None
+            return (displacement, queries), None
 
         rates, sigmas = (np.geomspace(*ends, self.steps, dtype=np.float32) for ends in (_RATES, _SIGMAS))
         queries = None if self.network is None else self.network.start(len(displacement))
         schedule = jnp.asarray(rates), jnp.asarray(sigmas)
-        return jax.lax.scan(step, (displacement, evidence.camera, queries), schedule)[0][:2]
+        return jax.lax.scan(step, (displacement, queries), schedule)[0][0]
 
-    def _observe(self, points, drawn: Synthesis, camera: PerspectiveCamera, rate) -> tuple[Observation, Array, Array]:
-        """What each query sees, and the unlearned steps: ``rate`` for the query that moves most, and as much of its
-        reach for the camera."""
+    def _observe(self, points, drawn: Synthesis, camera: PerspectiveCamera, rate) -> tuple[Observation, Array]:
+        """What each query sees, and the unlearned step: ``rate`` for the query that moves most."""
+        camera = jax.lax.stop_gradient(camera)
         both = drawn.gradient + self._mirrored(drawn.gradient) if self.symmetric else drawn.gradient
         smooth = jnp.einsum("kpq,bqc->kbpc", jnp.asarray(smoothing_matrices(self.level)), both)
         slopes = _unit(jnp.concatenate([drawn.gradient[None], smooth]))
@@ -264,13 +232,10 @@ class ShapeSynthesis(nnx.Module):
         places = clip[..., :2] / clip[..., 3:]
         depth = jnp.einsum("bj,bqj->bq", camera.rotation[:, 2], points)
         position = jnp.concatenate([places, 2 * depth[..., None]], axis=-1)
-        slope = drawn.slope * _CAMERA_REACH
-        slope = slope / jnp.sqrt(jnp.square(slope).sum(-1, keepdims=True) + _TINY**2)
-        rate_now = jnp.broadcast_to(rate / _RATES[0], drawn.mismatch.shape)
-        whole = jnp.concatenate([drawn.mismatch[:, None], rate_now[:, None], slope], axis=-1)
-        whole = jnp.broadcast_to(whole[:, None], (*points.shape[:2], whole.shape[-1]))
+        whole = jnp.stack([drawn.mismatch, jnp.broadcast_to(rate / _RATES[0], drawn.mismatch.shape)], axis=-1)
+        whole = jnp.broadcast_to(whole[:, None], (*points.shape[:2], 2))
         vectors = jnp.concatenate([fourier(position, NUM_FREQUENCIES), directions, whole], axis=-1)
-        return Observation(places, vectors), -rate * slopes[2], -rate_now[:, None] * slope * _CAMERA_REACH
+        return Observation(places, vectors), -rate * slopes[2]
 
     def _mirrored(self, vectors):
         return vectors[:, sphere(self.level).mirror_vertex] * np.array([[[-1, 1, 1]]], np.float32)

@@ -243,7 +243,7 @@ class TextureTransformer(nnx.Module):
         for layer in self.layers:
             queries = layer(queries, features, *places)
         values = self.head(self.norm(queries))
-        gathered, attention = self.gather(queries, features, image)
+        gathered, attention = self.gather(queries, features, image, places[0])
         colours = self._mixed(views, gathered, values[..., :_NUM_WEIGHTS])
         details = self.layout.texels_of(self.mean[...][None] + values[..., _NUM_WEIGHTS:])
         texels = jax.nn.sigmoid(logit(jnp.clip(colours, _DARKEST, 1 - _DARKEST)) + details)
