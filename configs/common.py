@@ -214,8 +214,8 @@ def sweep_steps() -> Iterator[dict]:
 
 
 def sweep_texture() -> Iterator[dict]:
-    """The Texture Transformer against an MLP on the picture's summary."""
-    for kind in ("transformer", "mlp"):
+    """The Texture Transformer against the paper's projection of the picture, and an MLP on the picture's summary."""
+    for kind in ("transformer", "projection", "mlp"):
         yield {"model.texture.kind": kind}
 
 

@@ -8,7 +8,7 @@
 | num_keypoints | p; 0 for none | 0, 15 |
 | encoder.name | convnet, resnet18, resnet34, resnet50, efficientnet_lite0 | convnet |
 | encoder.width, encoder.blocks | of convnet: channels of the first stage, residual blocks per stage | 32, 1 |
-| encoder.token_levels | maps that become tokens, 0 is the finest, -1 the coarsest; () if mlp | (-3, -2, -1) |
+| encoder.token_levels | maps that become tokens for the Shape Transformer, 0: finest, -1: coarsest | (-3, -2, -1) |
 | encoder.input_size | side to which pictures are resized; 0 keeps them | 0; 128 if pretrained |
 | encoder.weights | "none", a local .pth file, or "package" (efficientnet_lite0, installed by pip) | "none" |
 | encoder.pool | summary from the mean of all cells, or from a 4 x 4 grid of them: mean, grid | grid |
@@ -115,11 +115,12 @@ class Model(nnx.Module):
 
     def __init__(self, config: Any, *, rngs: nnx.Rngs):
         check_keys(config, CONFIG_KEYS, "config.model")
-        if not config.encoder.token_levels and config.shape.kind == "transformer":
-            raise ValueError("config.model.encoder.token_levels is empty, but a transformer reads tokens")
+        has_tokens = config.shape.kind != "mlp"
+        if has_tokens and not config.encoder.token_levels:
+            raise ValueError("config.model.encoder.token_levels is empty, but the Shape Transformer reads tokens")
         decoder = (config.dim, config.heads, config.mlp_ratio)
         self.level, self.radius = config.shape.level, config.shape.radius
-        self.encoder = ImageEncoder(config.encoder, config.dim, rngs=rngs)
+        self.encoder = ImageEncoder(config.encoder, config.dim, has_tokens=has_tokens, rngs=rngs)
         options = dict(channels=tuple(self.encoder.backbone.channels), rngs=rngs)
         self.shape = ShapeBranch(config.shape, *decoder, **options)
         options["knows_camera"] = config.camera.kind == "candidates" or config.camera.predict

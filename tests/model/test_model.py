@@ -79,7 +79,6 @@ VARIANTS = {
         "texture.kind": "mlp",
         "camera.kind": "given",
         "camera.predict": True,
-        "encoder.token_levels": (),
     },
     "projection": {"texture.kind": "projection", "shape.symmetric": True},
     "synthesis": {
@@ -90,7 +89,6 @@ VARIANTS = {
         "texture.symmetric": True,
         "camera.kind": "given",
         "camera.predict": True,
-        "encoder.token_levels": (),
     },
 }
 
