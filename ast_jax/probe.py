@@ -13,6 +13,7 @@ from ast_jax.data.sources import data_root
 from ast_jax.evaluation.probe import PredictWith, evaluate_probe, evidence_use, format_use
 from ast_jax.evaluation.summary import summarize
 from ast_jax.model import Model
+from ast_jax.model.texture import ProjectedTexture, TextureTransformer
 from ast_jax.summary import to_predicted
 from ast_jax.training.checkpoint import find_run, load_model
 from ast_jax.writing import write_text
@@ -21,8 +22,8 @@ _NOTE = (
     "Each row: what the scores change by when that evidence is taken from another object in the same view; mean over\n"
     "held-out objects, 95 % bootstrap interval over objects, paired. What can be exchanged at no cost is not read."
 )
-# What a picture is to each branch: tokens of both decoders, the vector of the coarse shape and of the cameras, the maps
-# that texture queries compare themselves with, and the picture whose colours they gather.
+# What a picture is to each branch: tokens of the shape decoder, the vector of the coarse shape and of the cameras, the
+# maps that steps of synthesis and texture queries read, and the picture whose colours these take.
 EVIDENCE = {
     "tokens": "tokens",
     "summary": "summary",
@@ -36,8 +37,8 @@ READERS = {
     "Shape Transformer": ("tokens", "iou_3d"),
     "steps of synthesis": ("coverage", "iou_3d"),
     "learned steps of synthesis": ("maps", "iou_3d"),
-    "Texture Transformer": ("tokens", "psnr_overlap"),
-    "gathering of colours": ("gathered picture", "psnr_overlap"),
+    "Texture Transformer": ("maps", "psnr_overlap"),
+    "colours of the picture": ("gathered picture", "psnr_overlap"),
 }
 CHANNELS = {"image": slice(0, 3), "coverage": slice(3, 4)}
 
@@ -122,8 +123,8 @@ def _readers(model: Model) -> list[str]:
         "Shape Transformer": shape.decoder is not None,
         "steps of synthesis": draws,
         "learned steps of synthesis": draws and shape.synthesis.network is not None,
-        "Texture Transformer": texture is not None and texture.decoder is not None,
-        "gathering of colours": texture is not None and texture.gather is not None,
+        "Texture Transformer": isinstance(texture, TextureTransformer),
+        "colours of the picture": isinstance(texture, TextureTransformer | ProjectedTexture),
     }
     return [part for part in READERS if has[part]]
 
@@ -131,5 +132,4 @@ def _readers(model: Model) -> list[str]:
 def _live_evidence(model: Model) -> set[str]:
     """What some branch of this model takes in at all."""
     readers = _readers(model)
-    live = {_KEYS[READERS[part][0]] for part in readers} | {"summary"}
-    return live | ({"features"} if "gathering of colours" in readers else set())
+    return {_KEYS[READERS[part][0]] for part in readers} | {"summary"}

@@ -148,11 +148,7 @@ def model_config() -> ConfigDict:
         texels=4,
         symmetric=True,
         condition_on_global=True,
-        condition_on_shape=True,
-        condition_on_view=True,
-        gather=True,
-        gather_level=1,
-        self_attention=False,
+        map_level=1,
     )
     camera = dict(kind="given", num_candidates=6, predict=False)
     return ConfigDict(
@@ -218,8 +214,8 @@ def sweep_steps() -> Iterator[dict]:
 
 
 def sweep_texture() -> Iterator[dict]:
-    """The Texture Transformer against an MLP on the picture's summary."""
-    for kind in ("transformer", "mlp"):
+    """The Texture Transformer against the paper's projection of the picture, and an MLP on the picture's summary."""
+    for kind in ("transformer", "projection", "mlp"):
         yield {"model.texture.kind": kind}
 
 

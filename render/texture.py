@@ -185,7 +185,7 @@ def bake_texels(texture: UVImage, side: int, batch: int | None = None) -> FaceTe
     if batch is None:
         batch = max(texture.image.shape[0], uv.shape[0] if uv.ndim == 4 else 1)
     check_texture(texture, batch, None, uv.shape[-3] if uv.ndim > 2 else 0)
-    points = jnp.asarray(_lattice(side), uv.dtype)
+    points = jnp.asarray(texel_points(side), uv.dtype)
     places = jnp.einsum("kc,...fcu->...fku", points, uv, precision=jax.lax.Precision.HIGHEST)
     places = jnp.broadcast_to(places, (batch, *places.shape[-3:]))
     values = sample_uv(texture.image, places, wrap=texture.wrap).reshape(*places.shape[:2], side, side, 3)
@@ -207,7 +207,7 @@ def texture_points(texture: Texture) -> Float[np.ndarray, "k 3"]:
         The corners, or the texels; those beyond the diagonal are moved to the nearest point of the face.
     """
     side = texel_side(texture)
-    return np.eye(3) if side == 0 else _lattice(side)
+    return np.eye(3) if side == 0 else texel_points(side)
 
 
 def face_coefficients(texture: BasisTexture, faces: Array) -> jax.Array:
@@ -316,7 +316,7 @@ def _sample_uv_image(texture: UVImage, fragments: Fragments, footprint: jax.Arra
     return jnp.where((fragments.face_id >= 0)[..., None], colours, 0.0)
 
 
-def _lattice(side: int) -> Float[np.ndarray, "k 3"]:
+def texel_points(side: int) -> Float[np.ndarray, "k 3"]:
     """Barycentrics of a grid of texels, those beyond the diagonal moved to it; the middle of the face for one."""
     if side == 1:
         return np.full((1, 3), 1.0 / 3.0)

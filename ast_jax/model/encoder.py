@@ -57,13 +57,15 @@ class ImageEncoder(nnx.Module):
     Args:
       config: ``config.model.encoder``; see ``ast_jax.model.model``.
       dim: embedding size d.
+      has_tokens: whether anything reads tokens; otherwise there are none.
     """
 
-    def __init__(self, config, dim: int, *, rngs: nnx.Rngs):
+    def __init__(self, config, dim: int, *, has_tokens: bool = True, rngs: nnx.Rngs):
         self.backbone = make_backbone(config, rngs=rngs)
         self.input_size = config.input_size
         channels = self.backbone.channels
-        self.levels = tuple(map_index(level, len(channels)) for level in config.token_levels)
+        levels = config.token_levels if has_tokens else ()
+        self.levels = tuple(map_index(level, len(channels)) for level in levels)
         self.projections = nnx.List([linear(channels[level], dim, rngs=rngs) for level in self.levels])
         self.norms = nnx.List([nnx.LayerNorm(dim, rngs=rngs) for _ in self.levels])
         count = len(self.levels)

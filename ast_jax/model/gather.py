@@ -1,4 +1,4 @@
-"""Colours that queries gather from the picture itself, wherever in it they are to be found."""
+"""What queries take from the picture: features round their place, colours from wherever they are to be found."""
 
 import math
 
@@ -13,47 +13,83 @@ from ast_jax.model.layers import Array, linear, sine_positions
 _KEY_DIM = 32
 # At first a query with a place sees a neighbourhood of this radius; the picture is 2 wide.
 _FIRST_REACH = 0.15
+_LEAST_COVERAGE = 1e-3
+
+
+class PictureReader(nnx.Module):
+    """Queries read the picture round the place where they are seen now.
+
+    ``read_q = sum_l softmax_l(<query_q, key_l> / sqrt(d) - |place_q - place_l|^2 / (2 reach^2)) value_l``: the
+    cross-attention of the paper, with a place for queries and keys.
+
+    Args:
+      channels: of the map that is read.
+      dim: of queries and of what they read.
+    """
+
+    # AST-DIFF: queries of the paper know no place; they all attend to the same cells, and learn nothing from them.
+    def __init__(self, channels: int, dim: int, *, rngs: nnx.Rngs):
+        self.query, self.key = linear(dim, _KEY_DIM, rngs=rngs), linear(channels, _KEY_DIM, rngs=rngs)
+        self.value = linear(channels, dim, rngs=rngs)
+        self.log_reach = nnx.Param(jnp.array(math.log(_FIRST_REACH), jnp.float32))
+
+    def __call__(
+        self, queries: Float[Array, "b q d"], features: Float[Array, "b i j c"], places: Float[Array, "b q 2"]
+    ) -> Float[Array, "b q d"]:
+        """Read.
+
+        Args:
+          queries: what each looks for.
+          features: map of the encoder.
+          places: NDC of each query; no gradient flows into them.
+        """
+        b, i, j, c = features.shape
+        cells = features.reshape(b, i * j, c)
+        scores = jnp.einsum("bqc,blc->bql", self.query(queries), self.key(cells)) * _KEY_DIM**-0.5
+        scores = scores - _squared_distances(places, (i, j)) * jnp.exp(-2 * self.log_reach[...]) / 2
+        # Dividing after the sum over cells halves the backward pass, see `ast_jax.model.layers.Attention`.
+        powers = jnp.exp(scores - jax.lax.stop_gradient(scores.max(-1, keepdims=True)))
+        return jnp.einsum("bql,bld->bqd", powers, self.value(cells)) / powers.sum(-1, keepdims=True)
 
 
 class ColourGather(nnx.Module):
-    """Attention whose values are the picture's own colours.
+    """Attention whose values are the picture's own colours, wherever in it they are.
 
-    colour_q = sum_l softmax_l(<query_q, key_l> / sqrt(32) - |place_q - place_l|^2 / (2 reach^2)) * colour_l
+    colour_q = sum_l softmax_l(<query_q, key_l> / sqrt(32) - |place_q - place_l|^2 / (2 reach^2) + log coverage_l)
+               * colour_l
 
-    The result is a mean of colours that are in the picture, from the first step on. A query with a place looks
-    there first; how far it sees beyond is learned, and so is where a face that the camera does not see finds its
-    colour. CMR's texture flow points at one place of the picture for every texel; this points at all places,
-    with weights, and so needs no image gradient to be learned.
+    The result is a mean of colours of the object, from the first step on, for faces of which the picture shows
+    nothing: at first of those round the place behind which the face lies. CMR's texture flow points at one place of
+    the picture for every texel; this points at all places, with weights, and so needs no image gradient to be learned.
 
     Args:
       channels: of the feature map whose cells are gathered from.
       dim: of the queries.
-      has_places: whether queries come with places.
     """
 
     # AST-DIFF: the released code decodes colours from query embeddings alone; the paper speaks of gathering
     # colour from the picture, and this does it literally.
-    def __init__(self, channels: int, dim: int, *, has_places: bool = False, rngs: nnx.Rngs):
+    def __init__(self, channels: int, dim: int, *, rngs: nnx.Rngs):
         self.query_norm = nnx.LayerNorm(dim, rngs=rngs)
         self.query = linear(dim, _KEY_DIM, rngs=rngs)
         self.key = linear(channels, _KEY_DIM, rngs=rngs)
         self.position = linear(dim, _KEY_DIM, use_bias=False, rngs=rngs)
-        self.log_reach = nnx.Param(jnp.array(math.log(_FIRST_REACH), jnp.float32)) if has_places else None
+        self.log_reach = nnx.Param(jnp.array(math.log(_FIRST_REACH), jnp.float32))
 
     def __call__(
         self,
         queries: Float[Array, "b q d"],
         features: Float[Array, "b i j c"],
-        image: Float[Array, "b h w 3"],
-        places: Float[Array, "b q 2"] | None = None,
+        image: Float[Array, "b h w k"],
+        places: Float[Array, "b q 2"],
     ) -> tuple[Float[Array, "b q 3"], Float[Array, "b 1 q l"]]:
         """Gather.
 
         Args:
           queries: what each face looks for.
           features: map of the encoder.
-          image: RGB in [0, 1].
-          places: x to the right and y up in [-1, 1], where each face is in the picture; with ``has_places`` only.
+          image: RGB in [0, 1]; a fourth channel is the coverage of the object.
+          places: NDC of each face; no gradient flows into them.
         Returns:
           one colour per query, and the weights over the cells, row by row from the top.
         """
@@ -61,12 +97,47 @@ class ColourGather(nnx.Module):
         sines = jnp.asarray(sine_positions(i, j, queries.shape[-1]))
         keys = self.key(features.reshape(b, i * j, c)) + self.position(sines)[None]
         scores = jnp.einsum("bqc,blc->bql", self.query(self.query_norm(queries)), keys) * _KEY_DIM**-0.5
-        if self.log_reach is not None:
-            offsets = places[:, :, None] - jnp.asarray(cell_centres(i, j))[None, None]
-            scores = scores - jnp.square(offsets).sum(-1) * jnp.exp(-2 * self.log_reach[...]) / 2
-        weights = jax.nn.softmax(scores, axis=-1)
-        colours = jax.image.resize(image, (b, i, j, 3), "linear", antialias=True).reshape(b, i * j, 3)
+        scores = scores - _squared_distances(places, (i, j)) * jnp.exp(-2 * self.log_reach[...]) / 2
+        colours, coverage = _cells(image, (i, j))
+        weights = jax.nn.softmax(scores + jnp.log(coverage + _LEAST_COVERAGE)[:, None], axis=-1)
         return jnp.einsum("bql,blc->bqc", weights, colours), weights[:, None]
+
+
+def _squared_distances(places: Float[Array, "b q 2"], shape: tuple[int, int]) -> Float[Array, "b q l"]:
+    """Of places from the cells of a map."""
+    return jnp.square(places[:, :, None] - jnp.asarray(cell_centres(*shape))[None, None]).sum(-1)
+
+
+def _cells(image, shape):
+    """Mean colour of the object in each cell of a map `[b, l, 3]`, and how much of the cell it covers `[b, l]`."""
+    coverage = image[..., 3:] if image.shape[-1] == 4 else jnp.ones_like(image[..., :1])
+    parts = jnp.concatenate([image[..., :3] * coverage, coverage], axis=-1)
+    parts = jax.image.resize(parts, (len(image), *shape, 4), "linear", antialias=True).reshape(len(image), -1, 4)
+    return parts[..., :3] / jnp.maximum(parts[..., 3:], _LEAST_COVERAGE), parts[..., 3]
+
+
+def sample_picture(image: Float[Array, "b h w c"], places: Float[Array, "b m 2"]) -> Float[Array, "b m c"]:
+    """Bilinear, and the nearest border beyond the picture.
+
+    Args:
+      image: pictures.
+      places: NDC.
+    """
+    b, h, w, c = image.shape
+    x = jnp.clip((places[..., 0] + 1) * w / 2 - 0.5, 0, w - 1)
+    y = jnp.clip((1 - places[..., 1]) * h / 2 - 0.5, 0, h - 1)
+    left, top = jnp.floor(x).astype(jnp.int32), jnp.floor(y).astype(jnp.int32)
+    flat = image.reshape(b * h * w, c)
+    first = h * w * jnp.arange(b, dtype=jnp.int32)[:, None]
+
+    def at(row, column):
+        index = first + jnp.minimum(row, h - 1) * w + jnp.minimum(column, w - 1)
+        return flat.at[index].get(mode="promise_in_bounds")
+
+    u, v = (x - left)[..., None], (y - top)[..., None]
+    upper = (1 - u) * at(top, left) + u * at(top, left + 1)
+    lower = (1 - u) * at(top + 1, left) + u * at(top + 1, left + 1)
+    return (1 - v) * upper + v * lower
 
 
 def cell_centres(height: int, width: int) -> np.ndarray:

@@ -8,7 +8,7 @@
 | num_keypoints | p; 0 for none | 0, 15 |
 | encoder.name | convnet, resnet18, resnet34, resnet50, efficientnet_lite0 | convnet |
 | encoder.width, encoder.blocks | of convnet: channels of the first stage, residual blocks per stage | 32, 1 |
-| encoder.token_levels | maps that become tokens, 0 is the finest, -1 the coarsest; () if mlp | (-3, -2, -1) |
+| encoder.token_levels | maps that become tokens for the Shape Transformer, 0: finest, -1: coarsest | (-3, -2, -1) |
 | encoder.input_size | side to which pictures are resized; 0 keeps them | 0; 128 if pretrained |
 | encoder.weights | "none", a local .pth file, or "package" (efficientnet_lite0, installed by pip) | "none" |
 | encoder.pool | summary from the mean of all cells, or from a 4 x 4 grid of them: mean, grid | grid |
@@ -27,14 +27,11 @@
 | shape.synthesis_steps | how many | 4 |
 | shape.synthesis_size | sides of the silhouettes that are drawn there, px | 32 |
 | shape.synthesis_level | the encoder's map that learned ones read, 0 is the finest | 2 |
-| texture.kind | none, transformer, mlp | transformer |
+| texture.kind | none, transformer, mlp, or projection (the paper's baseline) | transformer |
 | texture.query_level | icosphere level whose faces are queries; shape.level is one query per face | 2 |
-| texture.layers, symmetric, condition_on_global, self_attention | as for shape | 1, False, True, True |
+| texture.layers, symmetric, condition_on_global | as for shape | 1, False, True |
 | texture.texels | t: each face has t x t texels | 4 |
-| texture.condition_on_shape | queries know where their face went | True |
-| texture.condition_on_view | queries know where in the picture their face is, if a camera is predicted | True |
-| texture.gather | each query takes a mean of the picture's own colours, its head the difference | True |
-| texture.gather_level | the encoder's map whose cells are gathered from, 0 is the finest | 1 |
+| texture.map_level | the encoder's map that queries read, 0 is the finest | 1 |
 | camera.kind | given, or candidates (AST, Unicorn) | given |
 | camera.num_candidates | k | 6 |
 | camera.predict | with given cameras: also regress that of the picture | False |
@@ -55,9 +52,7 @@ from ast_jax.model.layers import Array
 from ast_jax.model.shape import ShapeBranch
 from ast_jax.model.synthesis import NEEDS as SYNTHESIS_NEEDS
 from ast_jax.model.template import sphere
-from ast_jax.model.texture import KINDS as TEXTURE_KINDS
-from ast_jax.model.texture import TextureBranch
-from ast_jax.near_match import choose
+from ast_jax.model.texture import make_texture
 from ast_jax.prediction import Prediction
 
 CONFIG_KEYS = {
@@ -99,11 +94,7 @@ CONFIG_KEYS = {
         "texels": int,
         "symmetric": bool,
         "condition_on_global": bool,
-        "condition_on_shape": bool,
-        "condition_on_view": bool,
-        "gather": bool,
-        "gather_level": int,
-        "self_attention": bool,
+        "map_level": int,
     },
     "camera": {"kind": str, "num_candidates": int, "predict": bool},
 }
@@ -124,17 +115,16 @@ class Model(nnx.Module):
 
     def __init__(self, config: Any, *, rngs: nnx.Rngs):
         check_keys(config, CONFIG_KEYS, "config.model")
-        choose("config.model.texture.kind", config.texture.kind, TEXTURE_KINDS)
-        if not config.encoder.token_levels and "transformer" in (config.shape.kind, config.texture.kind):
-            raise ValueError("config.model.encoder.token_levels is empty, but a transformer reads tokens")
+        has_tokens = config.shape.kind != "mlp"
+        if has_tokens and not config.encoder.token_levels:
+            raise ValueError("config.model.encoder.token_levels is empty, but the Shape Transformer reads tokens")
         decoder = (config.dim, config.heads, config.mlp_ratio)
         self.level, self.radius = config.shape.level, config.shape.radius
-        self.encoder = ImageEncoder(config.encoder, config.dim, rngs=rngs)
+        self.encoder = ImageEncoder(config.encoder, config.dim, has_tokens=has_tokens, rngs=rngs)
         options = dict(channels=tuple(self.encoder.backbone.channels), rngs=rngs)
         self.shape = ShapeBranch(config.shape, *decoder, **options)
         options["knows_camera"] = config.camera.kind == "candidates" or config.camera.predict
-        has_texture = config.texture.kind != "none"
-        self.texture = TextureBranch(config.texture, self.level, *decoder, **options) if has_texture else None
+        self.texture = make_texture(config.texture, self.level, config.dim, config.mlp_ratio, **options)
         self.camera = CameraBranch(config.camera, config.dim, rngs=rngs)
         num_vertices = len(sphere(self.level).vertices)
         has_keypoints = config.num_keypoints > 0
@@ -184,9 +174,8 @@ class Model(nnx.Module):
         shape = self.shape(encoding, **evidence, return_attention=return_attention)
         attention, texels = {"shape": shape.attention}, None
         if self.texture is not None:
-            rotation = None if camera.seen is None else camera.seen.rotation
-            options = dict(rotation=rotation, return_attention=return_attention)
-            texture = self.texture(image[..., :3], encoding, shape.vertices, **options)
+            options = dict(return_attention=return_attention)
+            texture = self.texture(image, encoding, shape.vertices, camera.seen, **options)
             texels, attention["texture"] = texture.texels, texture.attention
         return Prediction(
             vertices=shape.vertices,

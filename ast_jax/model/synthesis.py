@@ -14,7 +14,7 @@ from flax import nnx
 from jaxtyping import Float, Int
 
 from ast_jax.model.axes import each_share
-from ast_jax.model.gather import cell_centres
+from ast_jax.model.gather import PictureReader
 from ast_jax.model.layers import NUM_FREQUENCIES, Array, Mlp, QueryEmbedding, fourier, linear
 from ast_jax.model.template import sphere, vertex_half
 from render import PerspectiveCamera, soft_coverage, vertex_normals
@@ -32,10 +32,7 @@ _RATES = (0.04, 0.01)
 # Smoothing of gradients over the sphere: (1 + lambda L)^-2, as in Nicolet et al. 2021, whose lambda is that of a step.
 _SPREADS = (0.3, 1.0, 10.0)
 _TINY = 1e-12
-_KEY_DIM = 32
 _DIM = 64  # of the queries: there are K rounds of them
-# At first a query sees a neighbourhood of this radius; the picture is 2 wide.
-_FIRST_REACH = 0.15
 # Moves are this times what the network says: see `ast_jax.model.shape`.
 _LEARNED_RATE = 0.1
 # Place and depth; own gradient, its smoothings and the normal; mismatch and rate.
@@ -118,43 +115,6 @@ def smoothing_matrices(level: int) -> Float[np.ndarray, "k q q"]:
     laplacian = np.diag(neighbours.sum(1)) - neighbours
     inverse = [np.linalg.inv(np.eye(count) + spread * laplacian) for spread in _SPREADS]
     return np.stack([matrix @ matrix for matrix in inverse]).astype(np.float32)
-
-
-class PictureReader(nnx.Module):
-    """Queries read the picture round the place where they are seen now.
-
-    ``read_q = sum_l softmax_l(<query_q, key_l> / sqrt(d) - |place_q - place_l|^2 / (2 reach^2)) value_l``: the
-    cross-attention of the paper, with a place for queries and keys.
-
-    Args:
-      channels: of the map that is read.
-      dim: of queries and of what they read.
-    """
-
-    # AST-DIFF: queries of the paper know no place; they all attend to the same cells, and learn nothing from them.
-    def __init__(self, channels: int, dim: int, *, rngs: nnx.Rngs):
-        self.query, self.key = linear(dim, _KEY_DIM, rngs=rngs), linear(channels, _KEY_DIM, rngs=rngs)
-        self.value = linear(channels, dim, rngs=rngs)
-        self.log_reach = nnx.Param(jnp.array(np.log(_FIRST_REACH), jnp.float32))
-
-    def __call__(
-        self, queries: Float[Array, "b q d"], features: Float[Array, "b i j c"], places: Float[Array, "b q 2"]
-    ) -> Float[Array, "b q d"]:
-        """Read.
-
-        Args:
-          queries: what each looks for.
-          features: map of the encoder.
-          places: NDC of each query; no gradient flows into them.
-        """
-        b, i, j, c = features.shape
-        cells = features.reshape(b, i * j, c)
-        scores = jnp.einsum("bqc,blc->bql", self.query(queries), self.key(cells)) * _KEY_DIM**-0.5
-        offsets = places[:, :, None] - jnp.asarray(cell_centres(i, j))[None, None]
-        scores = scores - jnp.square(offsets).sum(-1) * jnp.exp(-2 * self.log_reach[...]) / 2
-        # Dividing after the sum over cells halves the backward pass, see `ast_jax.model.layers.Attention`.
-        powers = jnp.exp(scores - jax.lax.stop_gradient(scores.max(-1, keepdims=True)))
-        return jnp.einsum("bql,bld->bqd", powers, self.value(cells)) / powers.sum(-1, keepdims=True)
 
 
 class Observation(NamedTuple):

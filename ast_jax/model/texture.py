@@ -10,169 +10,259 @@ from jax.scipy.special import logit
 from jaxtyping import Float
 
 from ast_jax.model.axes import constrain, named
-from ast_jax.model.decoder import QueryDecoder
 from ast_jax.model.encoder import Encoding, map_index
-from ast_jax.model.gather import ColourGather
+from ast_jax.model.gather import ColourGather, PictureReader
 from ast_jax.model.layers import NUM_FREQUENCIES, Array, Mlp, QueryEmbedding, fourier, linear
+from ast_jax.model.projection import View, look, projected_texels
 from ast_jax.model.template import check_levels, child_faces, face_half, sphere
 from ast_jax.near_match import choose
+from render import PerspectiveCamera
 
-KINDS = ("none", "transformer", "mlp")
-# Pictures are cropped to the object with this margin about its longer side, see ast_jax/data/crop.py.
-_CROP_MARGIN = 0.1
-_DARKEST = 0.02  # gathered colours are kept this far from 0 and 1, where the logit has no bound
+KINDS = ("none", "transformer", "mlp", "projection")
+NEEDS = "looks for faces where the camera of the picture shows them: set config.model.camera.predict=True"
+
+_DARKEST = 0.02  # colours of the picture are kept this far from 0 and 1, where the logit has no bound
+# Weights of colours at first: where a face is seen its own place counts 1, where it is not this much; elsewhere that.
+_UNSEEN, _ELSEWHERE = 1e-3, 0.05
+# Place and depth, normal, and how well it is seen: of a face, and of its mirror image.
+_NUM_OBSERVED = 2 * (3 + 6 * NUM_FREQUENCIES + 3 + 1)
+# Queries say first what its own place, its mirror image's and elsewhere weigh.
+_NUM_WEIGHTS = 3
 
 
 class TextureOutput(NamedTuple):
-    """Texels in [0, 1], and per decoder layer the attention [b, n, q, l] if asked for."""
+    """Texels in [0, 1], and the attention [b, n, q, l] of the gathering if asked for."""
 
     texels: Float[Array, "b f t t 3"]
     attention: tuple[Float[Array, "b n q l"], ...] | None
 
 
-def mirror_texels(logits: Float[Array, "b m t t 3"], query_level: int, level: int) -> Float[Array, "b f t t 3"]:
+def mirror_texels(values: Float[Array, "b m t t c"], query_level: int, level: int) -> Float[Array, "b f t t c"]:
     """All faces of a symmetric texture from those of the half x >= 0.
 
     A mirrored face exchanges its second and third corner, hence the two texel axes. Faces whose query lies
     astride the plane are predicted on both sides of it; they become the mean of both.
 
     Args:
-      logits: of the faces of the half, query after query.
+      values: of the faces of the half, query after query.
       query_level, level: of the queries and of the mesh.
     """
     half = face_half(query_level, level)
-    both = jnp.concatenate([logits, logits.swapaxes(2, 3)], axis=1)
-    count = logits.shape[1]
+    both = jnp.concatenate([values, values.swapaxes(2, 3)], axis=1)
+    count = values.shape[1]
     direct = both[:, half.direct + count * half.direct_flipped]
     mirrored = both[:, half.mirrored + count * half.mirrored_flipped]
     return (direct + mirrored) / 2
 
 
-class TextureBranch(nnx.Module):
-    """sigmoid(logit(gathered colour) + mean texture + head(queries)), t x t texels per face.
+class TextureLayout(NamedTuple):
+    """Which faces have a query, and what becomes of their texels.
 
-    Each query gathers one colour from the picture (``ColourGather``), and its head says how the texels differ
-    from it; without ``gather`` the texture starts grey.
+    Args:
+      levels: of the queries and of the mesh.
+      texels: t along a face.
+      symmetric: whether only the half x >= 0 has queries.
+    """
 
-    With ``query_level`` below the mesh's level, each query decodes all faces inside its coarse face: 320
-    queries instead of 1,280 at level 3, so that self-attention costs a sixteenth.
+    levels: tuple[int, int]
+    texels: int
+    symmetric: bool
+
+    @property
+    def members(self) -> np.ndarray:
+        """The coarse faces that have a query."""
+        every = np.arange(len(child_faces(*self.levels)))
+        return face_half(*self.levels).members if self.symmetric else every
+
+    @property
+    def faces(self) -> np.ndarray:
+        """`[q, c]` faces of the mesh inside of each."""
+        return child_faces(*self.levels)[self.members]
+
+    @property
+    def centres(self) -> np.ndarray:
+        """`[q, 3]` of the coarse faces, on the template."""
+        coarse = sphere(self.levels[0])
+        return coarse.vertices[coarse.faces[self.members]].mean(axis=1)
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that a query answers."""
+        return self.faces.shape[1] * self.texels**2 * 3
+
+    def texels_of(self, values: Float[Array, "b q n"]) -> Float[Array, "b m t t 3"]:
+        """The answers of the queries, face after face."""
+        return values.reshape(len(values), -1, self.texels, self.texels, 3)
+
+    def whole(self, values: Float[Array, "b m t t 3"]) -> Float[Array, "b f t t 3"]:
+        """The texels of the whole mesh."""
+        values = mirror_texels(values, *self.levels) if self.symmetric else values
+        return constrain(values, "batch", "faces", "texels", "texels", "channels")
+
+
+def make_texture(
+    config, level: int, dim: int, mlp_ratio: int, *, channels: tuple[int, ...], knows_camera: bool, rngs: nnx.Rngs
+) -> nnx.Module | None:
+    """The texture branch of that kind: ``branch(image, encoding, vertices, camera) -> TextureOutput``.
 
     Args:
       config: ``config.model.texture``; see ``ast_jax.model.model``.
       level: icosphere level of the mesh.
-      dim, heads, mlp_ratio: of the decoder.
+      dim, mlp_ratio: embedding size, and MLP size over it.
       channels: of the encoder's maps, finest first.
-      knows_camera: whether the model predicts the camera of the picture, which ``condition_on_view`` needs.
+      knows_camera: whether the model predicts the camera of the picture.
+    Raises:
+      ValueError: an unknown kind, numbers out of range, or no camera for a kind that looks for faces in the picture.
+    """
+    kind = choose("config.model.texture.kind", config.kind, KINDS)
+    if kind == "none":
+        return None
+    check_levels(config.query_level, level, "texture")
+    if config.texels < 1:
+        raise ValueError(f"texture.texels={config.texels}: a face needs at least one")
+    if kind != "mlp" and not knows_camera:
+        raise ValueError(f"config.model.texture.kind={kind} {NEEDS}, or the kind to mlp.")
+    layout = TextureLayout((config.query_level, level), config.texels, config.symmetric)
+    if kind == "projection":
+        return ProjectedTexture(layout)
+    if kind == "mlp":
+        return MlpTexture(layout, dim, mlp_ratio, rngs=rngs)
+    return TextureTransformer(config, layout, dim, mlp_ratio, channels=channels, rngs=rngs)
+
+
+class ProjectedTexture(nnx.Module):
+    """What the picture shows of each face, or else the colour of the nearest that it shows; nothing is learned."""
+
+    def __init__(self, layout: TextureLayout):
+        self.layout = layout
+
+    def __call__(
+        self, image, encoding: Encoding, vertices, camera: PerspectiveCamera, *, return_attention: bool = False
+    ) -> TextureOutput:
+        """See `TextureTransformer`."""
+        level = self.layout.levels[1]
+        view = look(image, vertices, camera, level, self.layout.texels)
+        return TextureOutput(projected_texels(view, jax.lax.stop_gradient(vertices), level), None)
+
+
+class MlpTexture(nnx.Module):
+    """sigmoid(mean texture + MLP of the picture's summary).
+
+    Args:
+      layout: of queries and texels.
+      dim, mlp_ratio: see `make_texture`.
+    """
+
+    def __init__(self, layout: TextureLayout, dim: int, mlp_ratio: int, *, rngs: nnx.Rngs):
+        self.layout = layout
+        shape, hidden = (len(layout.members), layout.outputs), mlp_ratio * dim
+        self.mean = nnx.Param(nnx.initializers.zeros(rngs.params(), shape), **named("queries", "output"))
+        self.head = Mlp((dim, hidden, hidden, shape[0] * shape[1]), zero_last=True, last_bias=False, rngs=rngs)
+
+    def __call__(self, image, encoding: Encoding, vertices, camera, *, return_attention: bool = False) -> TextureOutput:
+        """See `TextureTransformer`; image, vertices and camera are not looked at."""
+        values = self.mean[...][None] + self.head(encoding.summary).reshape(len(image), *self.mean.shape)
+        return TextureOutput(jax.nn.sigmoid(self.layout.whole(self.layout.texels_of(values))), None)
+
+
+class TextureLayer(nnx.Module):
+    """Queries read the picture where their face is and where its mirror image is, and make something of it.
+
+    Args:
+      channels: of the map that is read.
+      dim, mlp_ratio: see `make_texture`.
+    """
+
+    def __init__(self, channels: int, dim: int, mlp_ratio: int, *, rngs: nnx.Rngs):
+        self.norm, self.mlp_norm = (nnx.LayerNorm(dim, rngs=rngs) for _ in range(2))
+        self.own, self.mirrored = (PictureReader(channels, dim, rngs=rngs) for _ in range(2))
+        self.mlp = Mlp((dim, mlp_ratio * dim, dim), rngs=rngs)
+
+    def __call__(self, queries, features, own_places, mirrored_places):
+        normed = self.norm(queries)
+        read = self.own(normed, features, own_places) + self.mirrored(normed, features, mirrored_places)
+        queries = queries + read
+        return queries + self.mlp(self.mlp_norm(queries))
+
+
+class TextureTransformer(nnx.Module):
+    """sigmoid(logit(colour of the picture) + mean texture + head(queries)), t x t texels per face.
+
+    The colour of a texel is a weighted mean of three: the picture where the texel is, the picture where its mirror
+    image is, and one that its query gathers from all of the picture (`ColourGather`). Queries weigh them; at first by
+    what the camera sees of the two places.
+
+    With ``query_level`` below the mesh's level, each query decodes all faces inside its coarse face.
+
+    Args:
+      config, layout, dim, mlp_ratio, channels: see `make_texture`.
     """
 
     # AST-DIFF: texels per face, as the paper describes, instead of the released code's 32 x 32 UV queries and
-    # convolutional decoder: no seam, and every texel has an owner.
-    def __init__(
-        self,
-        config,
-        level: int,
-        dim: int,
-        heads: int,
-        mlp_ratio: int,
-        *,
-        channels: tuple[int, ...],
-        knows_camera: bool,
-        rngs: nnx.Rngs,
-    ):
-        is_transformer = choose("config.model.texture.kind", config.kind, KINDS[1:]) == "transformer"
-        check_levels(config.query_level, level, "texture")
-        if config.texels < 1:
-            raise ValueError(f"texture.texels={config.texels}: a face needs at least one")
-        self.levels, self.texels, self.symmetric = (
-            (config.query_level, level),
-            config.texels,
-            config.symmetric,
+    # convolutional decoder: no seam, and every texel has an owner. Queries know where their face is in the picture;
+    # those of the paper, which do not, attend to all tokens alike and learn nothing from them.
+    def __init__(self, config, layout: TextureLayout, dim: int, mlp_ratio: int, *, channels, rngs: nnx.Rngs):
+        self.layout = layout
+        self.map_level = map_index(config.map_level, len(channels), "texture.map_level")
+        read, count = channels[self.map_level], len(layout.members)
+        self.mean = nnx.Param(
+            nnx.initializers.zeros(rngs.params(), (count, layout.outputs)), **named("queries", "output")
         )
-        self.condition_on_shape = config.condition_on_shape and is_transformer
-        coarse = sphere(config.query_level)
-        centres = coarse.vertices[coarse.faces[self._members()]].mean(axis=1)
-        q, outputs = len(centres), 4 ** (level - config.query_level) * config.texels**2 * 3
-        self.mean = nnx.Param(nnx.initializers.zeros(rngs.params(), (q, outputs)), **named("queries", "output"))
-        if not is_transformer:
-            self.embedding = self.decoder = self.gather = None
-            hidden = mlp_ratio * dim
-            self.head = Mlp((dim, hidden, hidden, q * outputs), zero_last=True, last_bias=False, rngs=rngs)
-            return
-        self.embedding = QueryEmbedding(centres, dim, condition_on_global=config.condition_on_global, rngs=rngs)
-        if self.condition_on_shape:
-            self.shape_embedding = linear(3 + 6 * NUM_FREQUENCIES, dim, use_bias=False, rngs=rngs)
-        self.condition_on_view = config.condition_on_view and knows_camera
-        if self.condition_on_view:
-            self.view_embedding = linear(3 + 6 * NUM_FREQUENCIES, dim, use_bias=False, rngs=rngs)
-        self.decoder = QueryDecoder(
-            dim, heads, config.layers, mlp_ratio, self_attention=config.self_attention, rngs=rngs
-        )
-        self.gather_level = map_index(config.gather_level, len(channels), "texture.gather_level")
-        options = dict(has_places=self.condition_on_view, rngs=rngs)
-        self.gather = ColourGather(channels[self.gather_level], dim, **options) if config.gather else None
+        options = dict(condition_on_global=config.condition_on_global, rngs=rngs)
+        self.embedding = QueryEmbedding(layout.centres, dim, **options)
+        self.observe = linear(_NUM_OBSERVED, dim, use_bias=False, rngs=rngs)
+        self.layers = nnx.List([TextureLayer(read, dim, mlp_ratio, rngs=rngs) for _ in range(config.layers)])
+        self.gather = ColourGather(read, dim, rngs=rngs)
         self.norm = nnx.LayerNorm(dim, rngs=rngs)
-        self.head = Mlp((dim, dim, outputs), zero_last=True, last_bias=False, rngs=rngs)
+        self.head = Mlp((dim, dim, _NUM_WEIGHTS + layout.outputs), zero_last=True, last_bias=False, rngs=rngs)
 
     def __call__(
         self,
-        image: Float[Array, "b h w 3"],
+        image: Float[Array, "b h w c"],
         encoding: Encoding,
         vertices: Float[Array, "b v 3"],
-        rotation: Float[Array, "b 3 3"] | None = None,
+        camera: PerspectiveCamera,
         *,
         return_attention: bool = False,
     ) -> TextureOutput:
         """Predict the texels.
 
         Args:
-          image: RGB in [0, 1], whose colours are gathered.
+          image: RGB in [0, 1], whose colours are taken; a fourth channel is the coverage of the object.
           encoding: what the encoder made of it.
           vertices: the predicted shape; only read, no gradient flows back into it.
-          rotation: the predicted one of the picture's view, world to view, likewise only read; None if unknown.
-          return_attention: also give the attention of every decoder layer, and of the gathering last.
+          camera: the predicted one of the picture, likewise only read.
+          return_attention: also give the attention of the gathering.
         """
-        b, attention, base = len(image), None, 0.0
-        if self.decoder is None:
-            values = self.head(encoding.summary)
-        else:
-            queries = self.embedding(encoding.summary)
-            places = None
-            if self.condition_on_shape:
-                queries = queries + self.shape_embedding(fourier(2 * self._face_centres(vertices), NUM_FREQUENCIES))
-            if self.condition_on_view:
-                places, depth = self._places(vertices, rotation)
-                view = jnp.concatenate([places, 2 * depth], axis=-1)
-                queries = queries + self.view_embedding(fourier(view, NUM_FREQUENCIES))
-            outputs, attention = self.decoder(queries, encoding.tokens, return_weights=return_attention)
-            values = self.head(self.norm(outputs[-1]))
-            if self.gather is not None:
-                colours, weights = self.gather(outputs[-1], encoding.features[self.gather_level], image, places)
-                base = logit(jnp.clip(colours, _DARKEST, 1 - _DARKEST))[:, :, None]
-                attention = (*attention, weights) if return_attention else None
-        logits = base + (self.mean[...][None] + values.reshape(b, *self.mean.shape)).reshape(b, len(self.mean), -1, 3)
-        logits = logits.reshape(b, -1, self.texels, self.texels, 3)
-        if self.symmetric:
-            logits = mirror_texels(logits, *self.levels)
-        texels = constrain(jax.nn.sigmoid(logits), "batch", "faces", "texels", "texels", "channels")
-        return TextureOutput(texels, attention)
+        level, faces = self.layout.levels[1], self.layout.faces.reshape(-1)
+        view = look(image, vertices, camera, level, self.layout.texels)
+        views = view.of_faces(faces), view.of_mirrored(level).of_faces(faces)
+        features = encoding.features[self.map_level]
+        queries = self.embedding(encoding.summary) + self.observe(jnp.concatenate(list(map(self._observed, views)), -1))
+        places = [self._per_query(seen.places)[..., :2] for seen in views]
+        for layer in self.layers:
+            queries = layer(queries, features, *places)
+        values = self.head(self.norm(queries))
+        gathered, attention = self.gather(queries, features, image, places[0])
+        colours = self._mixed(views, gathered, values[..., :_NUM_WEIGHTS])
+        details = self.layout.texels_of(self.mean[...][None] + values[..., _NUM_WEIGHTS:])
+        texels = jax.nn.sigmoid(logit(jnp.clip(colours, _DARKEST, 1 - _DARKEST)) + details)
+        return TextureOutput(self.layout.whole(texels), (attention,) if return_attention else None)
 
-    def _members(self) -> np.ndarray:
-        """The coarse faces that have a query."""
-        if self.symmetric:
-            return face_half(*self.levels).members
-        return np.arange(len(child_faces(*self.levels)))
+    def _per_query(self, values):
+        """The mean over the faces of each query."""
+        return values.reshape(len(values), *self.layout.faces.shape, -1).mean(2)
 
-    def _face_centres(self, points):
-        corners = sphere(self.levels[0]).faces[self._members()]
-        return jax.lax.stop_gradient(points)[:, corners].mean(axis=2)
+    def _observed(self, seen: View):
+        places = self._per_query(seen.places) * np.array([1, 1, 2], np.float32)[None, None]
+        parts = fourier(places, NUM_FREQUENCIES), self._per_query(seen.normals), self._per_query(seen.seen)
+        return jnp.concatenate(parts, axis=-1)
 
-    def _places(self, vertices, rotation):
-        """Where each query's face is in the picture, which is cropped to the object, and its depth.
-
-        Seen without perspective, which moves places by a few hundredths of the picture.
-        """
-        points_view = jnp.einsum("bij,bvj->bvi", jax.lax.stop_gradient(rotation), jax.lax.stop_gradient(vertices))
-        low, high = points_view[..., :2].min(1), points_view[..., :2].max(1)
-        side = (1 + 2 * _CROP_MARGIN) * (high - low).max(-1)[:, None, None]
-        centres_view = self._face_centres(points_view)
-        return 2 * (centres_view[..., :2] - (low + high)[:, None] / 2) / side, centres_view[..., 2:]
+    def _mixed(self, views, gathered, weights):
+        """`[b, m, t, t, 3]`: own place, mirrored place and gathered colour, weighted."""
+        own, mirrored = views
+        each = self.layout.faces.shape[1]
+        weights, gathered = (jnp.repeat(part, each, axis=1)[:, :, None, None] for part in (weights, gathered))
+        trust = [own.trust + _UNSEEN, mirrored.trust + _UNSEEN, jnp.full_like(own.trust, _ELSEWHERE)]
+        share = jax.nn.softmax(weights + jnp.log(jnp.stack(trust, axis=-1)), axis=-1)
+        return share[..., :1] * own.colours + share[..., 1:2] * mirrored.colours + share[..., 2:] * gathered

@@ -11,6 +11,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from ast_jax.model import Model
+from ast_jax.model.projection import View, look
 from ast_jax.model.shape import query_layout, spread
 from ast_jax.model.template import sphere
 from ast_jax.model.texture import mirror_texels
@@ -48,11 +49,7 @@ TINY = dict(
         texels=3,
         symmetric=False,
         condition_on_global=True,
-        condition_on_shape=True,
-        condition_on_view=True,
-        gather=True,
-        gather_level=1,
-        self_attention=True,
+        map_level=1,
     ),
     camera=dict(kind="candidates", num_candidates=6, predict=False),
 )
@@ -82,8 +79,8 @@ VARIANTS = {
         "texture.kind": "mlp",
         "camera.kind": "given",
         "camera.predict": True,
-        "encoder.token_levels": (),
     },
+    "projection": {"texture.kind": "projection", "shape.symmetric": True},
     "synthesis": {
         "shape.kind": "mlp",
         "shape.synthesis": "learned",
@@ -92,7 +89,6 @@ VARIANTS = {
         "texture.symmetric": True,
         "camera.kind": "given",
         "camera.predict": True,
-        "encoder.token_levels": (),
     },
 }
 
@@ -141,10 +137,13 @@ def test_the_first_prediction_is_the_template():
     vertices, faces = model.template
     np.testing.assert_allclose(prediction.vertices, np.stack([vertices] * 2), atol=1e-6)
     np.testing.assert_array_equal(prediction.faces, faces)
-    # Each query's faces have one colour, a mean of the picture's.
-    by_query = np.asarray(prediction.texels).reshape(2, 80, -1, 3)
-    np.testing.assert_array_equal(by_query, np.broadcast_to(by_query[:, :, :1], by_query.shape))
-    np.testing.assert_allclose(by_query[:, :, 0].mean(1), IMAGES[..., :3].mean((1, 2)), atol=0.05)
+    # Texels that the camera sees have the colours of the picture, a twentieth of which is gathered from all of it.
+    view = View(*map(np.asarray, look(IMAGES, prediction.vertices, prediction.input_camera, 2, 3)))
+    alone = (view.trust > 0.9) & (np.asarray(view.of_mirrored(2).trust) == 0)
+    assert alone.mean() > 0.05
+    mean = IMAGES[..., :3].mean((1, 2))[:, None, None, None]
+    wanted = view.colours + 0.05 / 1.05 * (mean - view.colours)
+    assert np.abs(np.asarray(prediction.texels) - np.clip(wanted, 0.02, 0.98))[alone].max() < 0.05
     # A uniform choice among the vertices of a sphere about the origin.
     np.testing.assert_allclose(prediction.keypoints_world, np.zeros((2, 3, 3)), atol=1e-6)
 
@@ -165,8 +164,8 @@ def test_attention_on_request_changes_nothing_else():
     np.testing.assert_allclose(trial.with_attention.vertices, trial.prediction.vertices, atol=1e-5)
     np.testing.assert_allclose(trial.with_attention.texels, trial.prediction.texels, atol=1e-5)
     assert [w.shape for w in attention["shape"]] == [(2, 2, 42, 20)] * 2  # 4 x 4 and 2 x 2 tokens
-    # The decoder's two heads over the tokens, then the gathering's one over the 8 x 8 cells of its map.
-    assert [w.shape for w in attention["texture"]] == [(2, 2, 80, 20), (2, 1, 80, 64)]
+    # Over the 8 x 8 cells of the map.
+    assert [w.shape for w in attention["texture"]] == [(2, 1, 80, 64)]
     for weights in jax.tree.leaves(attention):
         np.testing.assert_allclose(weights.sum(-1), np.ones(weights.shape[:-1]), atol=1e-5)
     assert trial.model.encoder.token_grids((32, 32)) == ((4, 4), (2, 2))
@@ -286,6 +285,7 @@ def test_prediction_is_a_pytree_with_static_faces():
         ("shape.kind", "transfomer", "shape.kind='transfomer'.*did you mean 'transformer'"),
         ("encoder.name", "resnt50", "did you mean 'resnet50'"),
         ("texture.kind", "mpl", "did you mean 'mlp'"),
+        ("camera.kind", "given", "texture.kind=transformer looks for faces .* config.model.camera.predict=True"),
         ("camera.kind", "gven", "did you mean 'given'"),
         ("shape.head", "per_quer", "did you mean 'per_query'"),
         ("shape.query_level", 3, "query_level=3, level=2"),
@@ -313,22 +313,3 @@ def test_a_missing_key_is_named():
         del config.shape["radius"]
     with pytest.raises(ValueError, match="config.model.shape.radius is missing"):
         Model(config, rngs=nnx.Rngs(0))
-
-
-def test_places_of_faces_are_those_in_the_cropped_picture():
-    """Against the picture's own way: project by a camera so far away that perspective vanishes, then crop."""
-    config = tiny_config(**{"camera.kind": "given", "camera.predict": True})
-    branch = Model(config, rngs=nnx.Rngs(0)).texture
-    ball = sphere(2)
-    vertices = (0.4 * ball.vertices * [0.5, 0.7, 1.0] + [0.1, 0.0, 0.05])[None].astype(np.float32)
-    camera = orbit(jnp.array([300.0]), jnp.array([0.3]), jnp.array([0.8]), jnp.array([0.01]))
-    places, depth = branch._places(jnp.asarray(vertices), camera.rotation)
-    clip = np.asarray(camera.project(vertices))
-    ndc = clip[0, :, :2] / clip[0, :, 3:]
-    low, high = ndc.min(0), ndc.max(0)
-    half = 1.2 * (high - low).max() / 2  # object_box: square, with a tenth of its side as margin all round
-    centres = vertices[0][sphere(1).faces].mean(1)
-    clip = np.asarray(camera.project(centres[None]))[0]
-    np.testing.assert_allclose(places[0], (clip[:, :2] / clip[:, 3:] - (low + high) / 2) / half, atol=5e-3)
-    nearest = clip[:, 3].argmin()
-    assert depth[0, :, 0].argmax() == nearest  # the camera looks down -z
