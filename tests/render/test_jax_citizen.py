@@ -189,6 +189,19 @@ def test_new_values_compile_nothing_and_runs_repeat_to_the_bit(name):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(first))
 
 
+ALONE = {name: FUNCTIONS[name] for name in ("softmax", "layered", "hard", "antialias")}
+ALONE["rasterize"] = lambda x: rasterize(jnp.concatenate([x["points"], x["points"][..., :1]], axis=-1), FACES, SIZE)
+ALONE["soft_coverage"] = lambda x: soft_coverage(x["colours"][..., [0, 1, 2, 0]], FACES, SIZE, x["sigma"])
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_a_call_outside_of_jit_is_one_program(name):
+    """Each equation would be a program of its own: there are the work, and a few that bring arguments into shape."""
+    equations = jax.make_jaxpr(ALONE[name])(arguments()).eqns
+    work = [equation for equation in equations if len(getattr(equation.params.get("jaxpr"), "eqns", ())) > 20]
+    assert len(work) == 1 and len(equations) < 12, [equation.primitive.name for equation in equations]
+
+
 def test_numbers_of_python_compile_nothing_new():
     """sigma, gamma and the colour of the background as plain numbers, faces as a new array of the same content."""
     traces = []
