@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from ast_jax.compile_options import quick_options
 from ast_jax.data.pipeline import DataSource
 from ast_jax.data.sources import data_root
 from ast_jax.evaluation.probe import PredictWith, evaluate_probe, evidence_use, format_use
@@ -81,7 +82,7 @@ def make_probe(model: Model) -> PredictWith:
     """The model, compiled once for each evidence that is exchanged."""
     graphdef, params = nnx.split(model)
 
-    @functools.partial(jax.jit, static_argnames="exchanged")
+    @functools.partial(jax.jit, static_argnames="exchanged", compiler_options=quick_options())
     def predict(params, image, other, exchanged):
         merged = nnx.merge(graphdef, params)
         encoding, shown = merged.encoder(image[..., :3]), image

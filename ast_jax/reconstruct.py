@@ -14,6 +14,7 @@ from jaxtyping import Float, Int, UInt8
 from ml_collections import ConfigDict
 from PIL import Image
 
+from ast_jax.compile_options import quick_options
 from ast_jax.data.crop import crop_to_mask
 from ast_jax.data.data_config import checked_config
 from ast_jax.data.names import printable
@@ -80,7 +81,8 @@ class Reconstruction:
 def make_predictor(model: nnx.Module) -> Predict:
     """A model, as ``load_model`` gives it, as a compiled function of a batch of one picture."""
     graphdef, params = nnx.split(model)
-    compiled = jax.jit(lambda params, image: nnx.merge(graphdef, params)(image))
+    options = dict(compiler_options=quick_options())
+    compiled = jax.jit(lambda params, image: nnx.merge(graphdef, params)(image), **options)
     return lambda image: compiled(params, image)
 
 

@@ -1,5 +1,6 @@
 """What a finished run has to show: metrics on held-out objects, and a report with their meshes."""
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from ast_jax import export
+from ast_jax.compile_options import quick_options
 from ast_jax.data.pipeline import DataSource, evaluation_batch
 from ast_jax.data.sources import data_root
 from ast_jax.evaluation.prediction import Predicted
@@ -69,7 +71,7 @@ def make_predictor(model: Model) -> Callable:
     """``images -> Predicted``, compiled; for `evaluate_predictions`."""
     graphdef, params = nnx.split(model)
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=quick_options())
     def predict(params, image):
         merged = nnx.merge(graphdef, params)
         return to_predicted(merged, merged(image))

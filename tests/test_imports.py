@@ -22,6 +22,7 @@ GROUND = (
     "ast_jax.ownership",
     "ast_jax.near_match",
     "ast_jax.command_line",
+    "ast_jax.compile_options",
 )
 
 # What a model answers: a contract on the ground, which imports the renderer's cameras alone.

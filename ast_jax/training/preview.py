@@ -1,6 +1,7 @@
 """Pictures of how far a run is: what the model sees, what it makes of it, and what that looks like from elsewhere."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from jaxtyping import Float, UInt8
 from ml_collections import ConfigDict
 from PIL import Image
 
+from ast_jax.compile_options import quick_options
 from ast_jax.data.example import Batch
 from ast_jax.prediction import Prediction
 from render import (
@@ -61,7 +63,7 @@ def make_preview(graphdef: Any, config: ConfigDict) -> Preview:
     """
     size = (config.data.render_size,) * 2
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=quick_options())
     def draw(params: Any, image: Float[Array, "n i j c"], camera: Camera) -> Drawn:
         prediction = nnx.merge(graphdef, params)(image)
         if prediction.camera is not None:

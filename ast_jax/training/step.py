@@ -10,6 +10,7 @@ import optax
 from flax import nnx
 from ml_collections import ConfigDict
 
+from ast_jax.compile_options import quick_options
 from ast_jax.data.example import Batch
 from ast_jax.losses.total import LossInputs, total_loss
 from ast_jax.model.axes import placing, recomputing
@@ -79,6 +80,7 @@ def make_train_step(
         donate_argnums=0,
         in_shardings=(shardings, layout.by_batch, layout.replicated),
         out_shardings=(shardings, layout.replicated),
+        compiler_options=quick_options(),
     )
 
 

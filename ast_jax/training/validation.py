@@ -7,6 +7,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
+from ast_jax.compile_options import quick_options
 from ast_jax.data.example import Batch
 from ast_jax.data.pipeline import DataSource, make_batches
 from ast_jax.training.sharding import Layout, local_rows
@@ -56,6 +57,7 @@ class Validation:
             lambda params, batch, perceptual: loss(params, batch, 1, perceptual)[1],
             in_shardings=(self._shardings.params, layout.by_batch, layout.replicated),
             out_shardings=layout.replicated,
+            compiler_options=quick_options(),
         )
 
     def _make_batches(self, root: Any) -> list[Batch]:

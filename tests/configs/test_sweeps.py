@@ -7,7 +7,8 @@ import pytest
 
 from ast_jax.sweep import make_sweep
 from ast_jax.training.stages import make_stages
-from tests.configs.test_experiments import FOLDER, VARIANTS, trace_vertices
+from ast_jax.training.state import make_model
+from tests.configs.test_experiments import FOLDER, VARIANTS
 
 SWEEPS = ("layers", "learning_rate", "queries", "seed", "shape", "texture")
 # Where the input is cut out and its camera is predicted.
@@ -33,7 +34,7 @@ def test_every_unit_of_every_sweep_builds(name, variant):
             changed.update_from_flattened_dict(unit.overrides)
             assert make_stages(changed)
             if changed.model.to_json() not in built:
-                assert trace_vertices(changed).shape[2] == 3
+                make_model(changed, abstract=True)  # what it computes is traced for every config: test_experiments
             built.add(changed.model.to_json())
 
 
