@@ -127,7 +127,7 @@ def sample_picture(image: Float[Array, "b h w c"], places: Float[Array, "b m 2"]
     x = jnp.clip((places[..., 0] + 1) * w / 2 - 0.5, 0, w - 1)
     y = jnp.clip((1 - places[..., 1]) * h / 2 - 0.5, 0, h - 1)
     left, top = jnp.floor(x).astype(jnp.int32), jnp.floor(y).astype(jnp.int32)
-    flat = image.reshape(b * h * w, c)
+    flat = jnp.asarray(image).reshape(b * h * w, c)
     first = h * w * jnp.arange(b, dtype=jnp.int32)[:, None]
 
     def at(row, column):

@@ -123,9 +123,9 @@ class Model(nnx.Module):
         self.encoder = ImageEncoder(config.encoder, config.dim, has_tokens=has_tokens, rngs=rngs)
         options = dict(channels=tuple(self.encoder.backbone.channels), rngs=rngs)
         self.shape = ShapeBranch(config.shape, *decoder, **options)
+        self.camera = CameraBranch(config.camera, config.dim, rngs=rngs)
         options["knows_camera"] = config.camera.kind == "candidates" or config.camera.predict
         self.texture = make_texture(config.texture, self.level, config.dim, config.mlp_ratio, **options)
-        self.camera = CameraBranch(config.camera, config.dim, rngs=rngs)
         num_vertices = len(sphere(self.level).vertices)
         has_keypoints = config.num_keypoints > 0
         self.keypoints = KeypointHead(config.num_keypoints, num_vertices, rngs=rngs) if has_keypoints else None
