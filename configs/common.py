@@ -150,7 +150,7 @@ def model_config() -> ConfigDict:
         condition_on_global=True,
         map_level=1,
     )
-    camera = dict(kind="given", num_candidates=6, predict=False)
+    camera = dict(kind="given", num_candidates=6, predict=True)
     return ConfigDict(
         dict(
             dim=128,
@@ -171,7 +171,7 @@ def stage_config() -> ConfigDict:
     Stage ``coarse`` leaves out the steps of synthesis, which cost more than all the rest: they are worth it on a coarse
     shape that has been learned.
     """
-    shape = dict(iou=1.0, laplacian=0.1, normal=0.01)
+    shape = dict(iou=1.0, camera=1.0, laplacian=0.1, normal=0.01)
     joint = dict(shape, l1=1.0, perceptual=0.0)
     groups = ("encoder", "shape", "camera", "keypoints")
     return ConfigDict(

@@ -48,7 +48,6 @@ def _cmr(config: ConfigDict) -> dict:
     config.model.encoder.token_levels = (-2, -1)
     config.model.num_keypoints = 15
     config.model.shape.radius = 0.7  # CMR's unit: key points are up to 2 apart
-    config.model.camera.predict = True
     return dict(iou=1.0, keypoint=5.0, camera=1.0, laplacian=0.05, normal=0.01)
 
 
@@ -56,7 +55,7 @@ def _ast(config: ConfigDict) -> dict:
     """Masks and pictures alone; the camera is one of six candidates. Weights of the released configs/cub.yml."""
     config.data.root = "data/cub_ast"
     config.data.image_size = config.data.render_size = 64
-    config.model.camera.kind = "candidates"
+    config.model.camera.kind, config.model.camera.predict = "candidates", False
     return dict(iou=1.0, uniform_pose=0.1, laplacian=0.05, normal=0.01)
 
 

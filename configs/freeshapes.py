@@ -34,8 +34,6 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.stages = (("shape", shape_steps), ("joint", options.steps - shape_steps))
     # The texture starts when the rate has nearly decayed; this brings it back to its peak for the texture alone.
     config.optimizer.group_scale.texture = 8.0
-    # Where the picture was taken from is learned along, so that texture queries know where to look.
-    config.model.camera.predict = True
     losses = dict(iou=1.0, camera=1.0, laplacian=0.02, normal=0.01)
     config.stage.coarse.losses, config.stage.shape.losses = ConfigDict(losses), ConfigDict(losses)
     # Weights of both colour terms as in the released AST code (configs/cub.yml).

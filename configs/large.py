@@ -30,7 +30,6 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.model.shape.deep_supervision = False
     config.model.texture.query_level, config.model.texture.layers = 3, 12
     config.model.texture.symmetric = False
-    config.model.camera.predict = True
     config.mesh = (("data", -1), ("model", options.model))
     config.sharding.fully_sharded = True
     config.precision.compute = "bfloat16"

@@ -26,7 +26,6 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.model.encoder.token_levels = (-2, -1)
     config.model.shape.kind = options.shape
     config.model.shape.symmetric = False
-    config.model.camera.predict = True
     config.batch_size = 64
     config.stages = (("shape", 4 * options.steps // 5), ("joint", options.steps - 4 * options.steps // 5))
     config.optimizer.group_scale.texture = 8.0

@@ -34,7 +34,7 @@
 | texture.map_level | the encoder's map that queries read, 0 is the finest | 1 |
 | camera.kind | given, or candidates (AST, Unicorn) | given |
 | camera.num_candidates | k | 6 |
-| camera.predict | with given cameras: also regress that of the picture | False |
+| camera.predict | with given cameras: also regress that of the picture | True |
 """
 
 from typing import Any

@@ -67,14 +67,13 @@ def test_what_ships_passes(module):
         ("stage.shape.losses.iou", float("nan"), "config.stage.shape.losses.iou=nan"),
         ("stage.shape.losses", {"iou": 0.0}, "every weight is 0"),
         ("stage.shape.losses.keypoint", 1.0, "'keypoint' needs config.model.num_keypoints"),
-        ("stage.shape.losses.camera", 1.0, "'camera' needs config.model.camera.predict"),
+        ("model.camera.predict", False, "'camera' needs config.model.camera.predict"),
         ("stage.shape.losses.uniform_pose", 1.0, "'uniform_pose' needs config.model.camera.kind"),
         ("model.texture.kind", "none", "'l1' needs config.model.texture.kind"),
         ("stage.joint.trainable", ("shpae",), "config.stage.joint.trainable='shpae': .*did you mean 'shape'"),
         ("perceptual.network", "alexnt", "config.perceptual.network='alexnt': .*did you mean 'alexnet'"),
         ("evaluation.num_views", 0, "config.evaluation.num_views=0"),
         ("model.shape.synthesis_steps", 0, "config.model.shape.synthesis_steps=0"),
-        ("model.shape.synthesis", "fit", "config.model.shape.synthesis=fit: .*config.model.camera.predict=True"),
     ],
 )
 def test_a_wrong_value_is_named(config, key, value, says):
@@ -83,6 +82,15 @@ def test_a_wrong_value_is_named(config, key, value, says):
     with pytest.raises(ValueError, match=says) as error:
         _check(config)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["data.input_masked", "model.camera.predict"])
+def test_steps_of_synthesis_say_what_they_need(config, key):
+    config.model.shape.synthesis = "fit"
+    _check(config)
+    _change(config, key, False)
+    with pytest.raises(ValueError, match="config.model.shape.synthesis=fit: .*config.model.camera.predict=True"):
+        _check(config)
 
 
 def test_what_the_data_set_does_not_have_is_named(config, data_root):

@@ -68,7 +68,7 @@ def test_joint_stage_moves_every_parameter(config):
 
 def test_candidates_alternate_between_pose_and_shape(simple):
     simple.model.camera.kind = "candidates"
-    simple.stage.shape.losses.uniform_pose = 0.1
+    simple.stage.shape.losses.uniform_pose, simple.stage.shape.losses.camera = 0.1, 0.0
     before, after, metrics = _steps(simple, 0, turns=4)
     assert "loss/uniform_pose" in metrics[0] and "loss/uniform_pose" not in metrics[1]
     assert "loss/laplacian" in metrics[1] and "loss/laplacian" not in metrics[0]
@@ -157,7 +157,6 @@ def test_sigma_shrinks_to_the_published_one(config):
 
 def test_no_number_of_the_state_is_weakly_typed(config):
     """It would not be after the first step, and the whole step would be compiled a second time."""
-    config.model.camera.predict = True  # then the colour gathering has a width of its own
     _, params = make_model(config)
     state = make_state(params, make_optimizer(config, 100))
     assert not [jax.tree_util.keystr(k) for k, x in jax.tree_util.tree_leaves_with_path(state) if x.weak_type]
