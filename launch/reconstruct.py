@@ -1,5 +1,6 @@
 """Reconstruct the object in one or more photographs.
 
+    python -m launch.reconstruct --checkpoint=bird --image=bird.png --output=out/bird
     python -m launch.reconstruct --checkpoint=runs/quickstart --image=bird.png --output=out/bird
 
 Writes a textured GLB mesh, an overlay PNG, a turntable GIF and ``index.html``. The alpha channel tells the
@@ -13,7 +14,9 @@ from absl import flags
 
 from ast_jax.training import runtime
 
-_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder of the training run (its --workdir).")
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", None, "Folder of the training run (its --workdir), or bird: the model that comes with us."
+)
 _IMAGE = flags.DEFINE_multi_string(
     "image",
     None,

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from orbax.checkpoint import v1 as orbax
 
 from ast_jax.model import Model
+from ast_jax.training.release import find_release, read_release
 from ast_jax.training.run_config import load_config
 from ast_jax.training.seal import broken_file, is_sealed, seal
 from ast_jax.training.state import TrainState
@@ -134,7 +135,8 @@ def load_model(checkpoint: str | Path) -> tuple[Model, ConfigDict]:
     """The trained model of a run, weights only: their moving average if the run kept one.
 
     Args:
-      checkpoint: folder given to ``launch.train``, for the newest; or of one checkpoint, see `find_run`.
+      checkpoint: folder given to ``launch.train``, for the newest; or of one checkpoint, see `find_run`; or a model
+        that comes with the package, see `ast_jax.training.release`.
 
     Returns:
       the model and the config of the run.
@@ -142,6 +144,9 @@ def load_model(checkpoint: str | Path) -> tuple[Model, ConfigDict]:
     Raises:
       ValueError: no run, or no checkpoint there.
     """
+    release = find_release(checkpoint)
+    if release is not None:
+        return read_release(release)
     workdir, only = find_run(checkpoint)
     config = load_config(workdir)
     folder = _folder(workdir)
