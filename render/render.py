@@ -108,7 +108,7 @@ def render(
 
     Source: `render.blending`.
     """
-    _rule(blending, backend)
+    rule = _rule(blending, backend)
     if shading not in ("smooth", "flat"):
         raise ValueError(f'shading must be "smooth" or "flat", got {shading!r}')
     check_image_size(image_size)
@@ -130,7 +130,7 @@ def render(
     size = static_size(image_size)
     backdrop = _backdrop(background, (batch, *size, 3), mesh.vertices.dtype)
     return _render(
-        mesh, camera, texture, light, backdrop, sigma, gamma, image_size=size, blending=blending, shading=shading,
+        mesh, camera, texture, light, backdrop, sigma, gamma, image_size=size, rule=rule, shading=shading,
         cutoff=cutoff, falloff=falloff, layers=layers, cull_backfaces=cull_backfaces, backend=backend,
     )  # fmt: skip
 
@@ -139,11 +139,11 @@ def render(
 @functools.partial(
     jax.jit,
     static_argnames=(
-        "image_size", "blending", "shading", "cutoff", "falloff", "layers", "cull_backfaces", "backend",
+        "image_size", "rule", "shading", "cutoff", "falloff", "layers", "cull_backfaces", "backend",
     ),
 )  # fmt: skip
 def _render(
-    mesh, camera, texture, light, backdrop, sigma, gamma, *, image_size, blending, shading, cutoff, falloff, layers,
+    mesh, camera, texture, light, backdrop, sigma, gamma, *, image_size, rule, shading, cutoff, falloff, layers,
     cull_backfaces, backend,
 ):  # fmt: skip
     scene = _scene(mesh, camera, image_size, texture, light, shading, backdrop, cull_backfaces)
@@ -160,7 +160,7 @@ def _render(
         falloff,
         layers,
     )
-    rgb, alpha = _rule(blending, backend)(scene, softness, fragments.face_id)
+    rgb, alpha = rule(scene, softness, fragments.face_id)
     return Rendering(rgb, alpha, fragments.depth, fragments.face_id)
 
 

@@ -45,8 +45,7 @@ class PictureReader(nnx.Module):
         """
         b, i, j, c = features.shape
         cells = features.reshape(b, i * j, c)
-        scores = jnp.einsum("bqc,blc->bql", self.query(queries), self.key(cells)) * _KEY_DIM**-0.5
-        scores = scores - _squared_distances(places, (i, j)) * jnp.exp(-2 * self.log_reach[...]) / 2
+        scores = _scores(self.query(queries), self.key(cells), places, (i, j), self.log_reach[...])
         # Dividing after the sum over cells halves the backward pass, see `ast_jax.model.layers.Attention`.
         powers = jnp.exp(scores - jax.lax.stop_gradient(scores.max(-1, keepdims=True)))
         return jnp.einsum("bql,bld->bqd", powers, self.value(cells)) / powers.sum(-1, keepdims=True)
@@ -96,16 +95,16 @@ class ColourGather(nnx.Module):
         b, i, j, c = features.shape
         sines = jnp.asarray(sine_positions(i, j, queries.shape[-1]))
         keys = self.key(features.reshape(b, i * j, c)) + self.position(sines)[None]
-        scores = jnp.einsum("bqc,blc->bql", self.query(self.query_norm(queries)), keys) * _KEY_DIM**-0.5
-        scores = scores - _squared_distances(places, (i, j)) * jnp.exp(-2 * self.log_reach[...]) / 2
+        scores = _scores(self.query(self.query_norm(queries)), keys, places, (i, j), self.log_reach[...])
         colours, coverage = _cells(image, (i, j))
         weights = jax.nn.softmax(scores + jnp.log(coverage + _LEAST_COVERAGE)[:, None], axis=-1)
         return jnp.einsum("bql,blc->bqc", weights, colours), weights[:, None]
 
 
-def _squared_distances(places: Float[Array, "b q 2"], shape: tuple[int, int]) -> Float[Array, "b q l"]:
-    """Of places from the cells of a map."""
-    return jnp.square(places[:, :, None] - jnp.asarray(cell_centres(*shape))[None, None]).sum(-1)
+def _scores(queries, keys, places, shape, log_reach) -> Float[Array, "b q l"]:
+    """``<query, key> / sqrt(d) - |place of the query - place of the cell|^2 / (2 reach^2)``."""
+    apart = jnp.square(places[:, :, None] - jnp.asarray(cell_centres(*shape))[None, None]).sum(-1)
+    return jnp.einsum("bqc,blc->bql", queries, keys) * _KEY_DIM**-0.5 - apart * jnp.exp(-2 * log_reach) / 2
 
 
 def _cells(image, shape):
@@ -114,30 +113,6 @@ def _cells(image, shape):
     parts = jnp.concatenate([image[..., :3] * coverage, coverage], axis=-1)
     parts = jax.image.resize(parts, (len(image), *shape, 4), "linear", antialias=True).reshape(len(image), -1, 4)
     return parts[..., :3] / jnp.maximum(parts[..., 3:], _LEAST_COVERAGE), parts[..., 3]
-
-
-def sample_picture(image: Float[Array, "b h w c"], places: Float[Array, "b m 2"]) -> Float[Array, "b m c"]:
-    """Bilinear, and the nearest border beyond the picture.
-
-    Args:
-      image: pictures.
-      places: NDC.
-    """
-    b, h, w, c = image.shape
-    x = jnp.clip((places[..., 0] + 1) * w / 2 - 0.5, 0, w - 1)
-    y = jnp.clip((1 - places[..., 1]) * h / 2 - 0.5, 0, h - 1)
-    left, top = jnp.floor(x).astype(jnp.int32), jnp.floor(y).astype(jnp.int32)
-    flat = jnp.asarray(image).reshape(b * h * w, c)
-    first = h * w * jnp.arange(b, dtype=jnp.int32)[:, None]
-
-    def at(row, column):
-        index = first + jnp.minimum(row, h - 1) * w + jnp.minimum(column, w - 1)
-        return flat.at[index].get(mode="promise_in_bounds")
-
-    u, v = (x - left)[..., None], (y - top)[..., None]
-    upper = (1 - u) * at(top, left) + u * at(top, left + 1)
-    lower = (1 - u) * at(top + 1, left) + u * at(top + 1, left + 1)
-    return (1 - v) * upper + v * lower
 
 
 def cell_centres(height: int, width: int) -> np.ndarray:

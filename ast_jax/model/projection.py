@@ -1,5 +1,6 @@
 """What the camera of the picture shows of a mesh: where each face is, whether it is seen, and its colours there."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -8,10 +9,9 @@ import numpy as np
 from jaxtyping import Float
 
 from ast_jax.model.axes import each_share
-from ast_jax.model.gather import sample_picture
 from ast_jax.model.layers import Array
 from ast_jax.model.template import sphere
-from render import PerspectiveCamera, face_normals, rasterize
+from render import PerspectiveCamera, face_normals, rasterize, sample_uv
 from render.texture import texel_points
 
 # A point that lies no deeper than this behind what the z-buffer shows there is seen, world units.
@@ -62,7 +62,12 @@ def look(
       level: of the mesh.
       texels: t, along a face.
     """
-    image, vertices, camera = jax.lax.stop_gradient((image, vertices, camera))
+    scene = jax.lax.stop_gradient((image, vertices, camera))
+    # Each device looks at its own pictures: rows of a batch that is one long array would have to be gathered.
+    return each_share(functools.partial(_look, level, texels))(*scene)
+
+
+def _look(level: int, texels: int, image, vertices, camera) -> View:
     faces = sphere(level).faces
     corners = vertices[:, faces]
     middle, normals = corners.mean(2), face_normals(vertices, faces)
@@ -72,7 +77,7 @@ def look(
     b, f = facing.shape[:2]
     points = points.reshape(b, -1, 3)
     shown = facing * ~_are_hidden(points, vertices, camera, faces, image.shape[1:3]).reshape(b, f, -1)
-    found = sample_picture(image, _ndc(camera, points)).reshape(b, f, texels, texels, -1)
+    found = sample_uv(image, (_ndc(camera, points) + 1) / 2, wrap="clamp").reshape(b, f, texels, texels, -1)
     trust = shown.reshape(found.shape[:-1])
     if image.shape[-1] == 4:
         # Half covered is the border, where the colour is half of what lies behind.
@@ -96,6 +101,10 @@ def projected_texels(view: View, vertices: Float[Array, "b v 3"], level: int) ->
       level: of the mesh.
     Source: the ablation of the paper that replaces the Texture Transformer.
     """
+    return each_share(functools.partial(_fill, level))(view, vertices)
+
+
+def _fill(level: int, view: View, vertices) -> Array:
     middle, weight = vertices[:, sphere(level).faces].mean(2), view.trust.mean((2, 3))
     mean = (view.colours * view.trust[..., None]).mean((2, 3)) / jnp.maximum(weight, 1e-6)[..., None]
 
@@ -111,11 +120,8 @@ def projected_texels(view: View, vertices: Float[Array, "b v 3"], level: int) ->
 def _are_hidden(points, vertices, camera, faces, size) -> Array:
     """Whether the z-buffer of a mesh shows something before each point, `[b, m]`."""
 
-    def z_buffer(vertices, camera):
-        drawn = rasterize(camera.project(vertices), faces, size, vertex_depth=camera.depth(vertices))
-        return jnp.where(drawn.face_id >= 0, drawn.depth, jnp.inf)
-
-    depth, places = each_share(z_buffer)(vertices, camera), _ndc(camera, points)
+    drawn = rasterize(camera.project(vertices), faces, size, vertex_depth=camera.depth(vertices))
+    depth, places = jnp.where(drawn.face_id >= 0, drawn.depth, jnp.inf), _ndc(camera, points)
     column, row = (
         jnp.clip(jnp.floor((1 + way * places[..., axis]) / 2 * side), 0, side - 1).astype(jnp.int32)
         for axis, way, side in ((0, 1, size[1]), (1, -1, size[0]))

@@ -214,11 +214,11 @@ def init_params(params: dict, init_from: str) -> dict:
         return params
     model, _ = load_model(init_from)
     found = jax.tree_util.tree_leaves_with_path(nnx.to_pure_dict(nnx.split(model)[1]))
-    table = {_dotted(path): leaf for path, leaf in found}
+    table = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in found}
     fresh = []
 
     def pick(path, param):
-        name = _dotted(path)
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
         other = table.get(name)
         if other is not None and other.shape == param.shape:
             del table[name]
@@ -247,10 +247,6 @@ def _checkpointables(state: TrainState) -> dict:
 
 def _folder(workdir: str | Path) -> Path:
     return Path(workdir).absolute() / "checkpoints"
-
-
-def _dotted(path: tuple) -> str:
-    return ".".join(str(key.key) for key in path)
 
 
 def _best_step(checkpointer: orbax.training.Checkpointer) -> int:

@@ -42,7 +42,7 @@ def cast_parameters(params: dict, precision: ConfigDict) -> dict:
     keep = re.compile(precision.keep_float32)
 
     def cast(path, param):
-        name = ".".join(str(key.key) for key in path)
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
         return param if keep.search(name) else param.astype(jnp.bfloat16)
 
     return jax.tree_util.tree_map_with_path(cast, params)

@@ -82,4 +82,4 @@ def _leaves(model: Model) -> list:
 
 
 def _name(path: tuple) -> str:
-    return ".".join(str(key.key) for key in path)
+    return jax.tree_util.keystr(path, simple=True, separator=".")

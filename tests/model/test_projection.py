@@ -1,12 +1,10 @@
-"""What the camera shows of a mesh: against the renderer, scipy and loops in double precision."""
+"""What the camera shows of a mesh: against the renderer and loops in double precision."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import ndimage
 
-from ast_jax.model.gather import sample_picture
 from ast_jax.model.projection import View, look, projected_texels
 from ast_jax.model.template import sphere
 from render import FaceTexels, Mesh, orbit, render
@@ -102,7 +100,7 @@ def test_nothing_of_the_object_in_the_picture_is_not_trusted():
 def test_the_mirror_image_of_a_symmetric_body_has_its_colours():
     """A body coloured by |x|: what a face shows is what its mirror image would."""
     ball, vertices = sphere(LEVEL), 0.4 * sphere(LEVEL).vertices
-    points = np.einsum("kc,fcx->fkx", texel_points(TEXELS), vertices[ball.faces]) * np.array([1.0, 1.0, 1.0])
+    points = np.einsum("kc,fcx->fkx", texel_points(TEXELS), vertices[ball.faces])
     points[..., 0] = np.abs(points[..., 0])
     truth = _colour(points).reshape(-1, TEXELS, TEXELS, 3)
     view = View(*(jnp.asarray(part)[None] for part in (np.zeros((320, 3)),) * 2 + (np.ones(320), truth, truth[..., 0])))
@@ -127,17 +125,3 @@ def test_elsewhere_is_the_colour_of_the_nearest_face_that_is_seen():
         nearest = np.flatnonzero(distance < distance.min() + 1e-6)
         mean = colours[seen][nearest].mean((1, 2))
         assert min(np.abs(texels[face] - colour).max() for colour in mean) < 1e-5
-
-
-def test_bilinear_samples_are_those_of_scipy():
-    rng = np.random.default_rng(0)
-    image = rng.uniform(size=(2, 7, 5, 3)).astype(np.float32)
-    places = rng.uniform(-1.3, 1.3, size=(2, 400, 2)).astype(np.float32)
-    row, column = (1 - places[..., 1]) * 7 / 2 - 0.5, (1 + places[..., 0]) * 5 / 2 - 0.5
-    found = np.asarray(sample_picture(jnp.asarray(image), jnp.asarray(places)))
-    for b in range(2):
-        for c in range(3):
-            wanted = ndimage.map_coordinates(
-                image[b, ..., c].astype(np.float64), [row[b], column[b]], order=1, mode="nearest"
-            )
-            np.testing.assert_allclose(found[b, :, c], wanted, atol=1e-5)

@@ -10,6 +10,7 @@ import pytest
 from ast_jax.data.pipeline import DataSource, make_batches
 from ast_jax.losses.views import ViewSettings, render_views
 from ast_jax.model.axes import placing
+from ast_jax.model.projection import look, projected_texels
 from ast_jax.model.synthesis import Evidence, synthesize
 from ast_jax.training.collectives import count_by_kind, find_collectives
 from ast_jax.training.program import make_program
@@ -161,6 +162,27 @@ def test_steps_of_synthesis_send_nothing():
     assert find_collectives(compiled.as_text(), 8) == []
     found = compiled(*jax.device_put((points, evidence), shared))
     np.testing.assert_allclose(found, jax.jit(gradient)(points, evidence), atol=1e-6)
+
+
+def test_looking_for_faces_sends_nothing():
+    """The texture finds its faces in the pictures of its own device, and finds what one device does."""
+    layout = _layout(rules=(("render_batch", "data,model"),))
+    vertices, _ = icosphere(1)
+    vertices = (0.3 * vertices[None] * np.linspace(0.8, 1.2, 8)[:, None, None]).astype(np.float32)
+    camera = orbit(2.7, np.zeros(8, np.float32), np.arange(8, dtype=np.float32), np.full(8, 0.5, np.float32))
+    images = np.random.default_rng(0).uniform(size=(8, 16, 16, 4)).astype(np.float32)
+
+    def texels(images, vertices, camera):
+        return projected_texels(look(images, vertices, camera, 1, 2), vertices, 1)
+
+    def shared_texels(*scene):
+        with placing(layout.place, layout.split):
+            return texels(*scene)
+
+    shared, scene = jax.NamedSharding(layout.mesh, jax.P(("data", "model"))), (images, vertices, camera)
+    compiled = jax.jit(shared_texels, in_shardings=shared, out_shardings=shared).lower(*scene).compile()
+    assert find_collectives(compiled.as_text(), 8) == []
+    np.testing.assert_allclose(compiled(*jax.device_put(scene, shared)), jax.jit(texels)(*scene), atol=1e-6)
 
 
 def test_the_rasterizer_of_a_step_sends_nothing():
