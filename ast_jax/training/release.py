@@ -25,10 +25,10 @@ def find_release(name: str | Path) -> Path | None:
     Args:
       name: of a folder with ``model.safetensors``, or of a model that comes with the package, such as ``bird``.
     """
-    for folder in (Path(name), SHIPPED / str(name)):
-        if (folder / WEIGHTS).is_file():
-            return folder
-    return None
+    path, shipped = Path(name), SHIPPED / name
+    # A folder of the user's that has the name of a model is the user's.
+    folder = path if path.exists() else shipped
+    return folder if (folder / WEIGHTS).is_file() else None
 
 
 def write_release(model: Model, config: ConfigDict, folder: str | Path) -> None:

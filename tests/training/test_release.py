@@ -70,6 +70,12 @@ def test_paths_and_names_are_found():
     assert find_release("no such bird") is None
 
 
+def test_a_run_that_has_the_name_of_a_model_is_the_users(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bird").mkdir()
+    assert find_release("bird") is None
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_models_of_the_package_are_whole(name):
     model, config = load_model(name)
