@@ -1,11 +1,12 @@
-"""Reconstruct the object in one or more photographs.
+"""Reconstruct the objects in one or more photographs.
 
-    python -m launch.reconstruct --checkpoint=bird --image=bird.png --output=out/bird
+    python -m launch.reconstruct --image=photo.jpg
     python -m launch.reconstruct --checkpoint=runs/quickstart --image=bird.png --output=out/bird
 
-Writes a textured GLB mesh, an overlay PNG, a turntable GIF and ``index.html``. The alpha channel tells the
-object, or ``--mask``, or a plain background. ``--refine_steps=100`` fits the mesh to the picture. For several
-pictures, give ``--image`` again, or a folder. No file of yours is replaced: a name that is taken gets a number.
+Writes textured GLB meshes, overlay PNGs and ``index.html``. The alpha channel tells the object, or ``--mask``, or a
+plain background, or the network of ``pip install "ast-jax[photo]"``. ``--refine_steps=100`` fits the mesh to the
+picture. For several pictures, give ``--image`` again, or a folder. No file of yours is replaced: a name that is taken
+gets a number.
 """
 
 import sys
@@ -15,7 +16,7 @@ from absl import flags
 from ast_jax.training import runtime
 
 _CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", None, "Folder of the training run (its --workdir), or bird: the model that comes with us."
+    "checkpoint", "bird", "The model: one that comes with us, or the folder of a training run (its --workdir)."
 )
 _IMAGE = flags.DEFINE_multi_string(
     "image",
@@ -26,28 +27,30 @@ _IMAGE = flags.DEFINE_multi_string(
 _MASK = flags.DEFINE_multi_string(
     "mask", [], "Masks in the same order, white on black, given as --image is; none: found in the pictures."
 )
+_MASK_MODEL = flags.DEFINE_string(
+    "mask_model", None, "ONNX file of the U^2-Net family that finds objects; unset: that of ast-jax[photo]."
+)
 _OUTPUT = flags.DEFINE_string("output", "out", "Folder for the results.")
 _REFINE_STEPS = flags.DEFINE_integer("refine_steps", 0, "Steps of fitting to the picture.", lower_bound=0)
+_TURNTABLE = flags.DEFINE_bool("turntable", False, "Write a GIF of the turning mesh, too.")
 
 
 def main(argv: list[str]) -> None:
     """Flags in, files out."""
     del argv
     runtime.setup(num_processes=1)
-    from ast_jax.reconstruct import reconstruct_files  # after the devices are set up
-    from ast_jax.training.checkpoint import load_model
+    from ast_jax.reconstruction import load, reconstruct_files  # after the devices are set up
 
-    model, config = load_model(_CHECKPOINT.value)
-    problems = reconstruct_files(
-        model, config.data, _IMAGE.value, _OUTPUT.value, masks=_MASK.value, refine_steps=_REFINE_STEPS.value
-    )
+    model = load(_CHECKPOINT.value, mask_model=_MASK_MODEL.value)
+    options = dict(masks=_MASK.value, refine_steps=_REFINE_STEPS.value, turntable=_TURNTABLE.value)
+    problems = reconstruct_files(model, _IMAGE.value, _OUTPUT.value, **options)
     if problems:
         sys.exit("\n".join(f"error: {line}" for line in problems))
 
 
 def run() -> None:
     """Console entry point."""
-    flags.mark_flags_as_required(["checkpoint", "image"])
+    flags.mark_flags_as_required(["image"])
     runtime.run_main(main)
 
 

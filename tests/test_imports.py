@@ -47,6 +47,15 @@ ALLOWED = {
         PREDICTION,
         *PERCEPTUAL,
     ),
+    "ast_jax.reconstruction": (
+        "render",
+        "ast_jax.data",
+        "ast_jax.export",
+        "ast_jax.losses",
+        "ast_jax.output_folder",
+        "ast_jax.training.checkpoint",
+        PREDICTION,
+    ),
     # It starts runs as processes, and reads what they leave.
     "ast_jax.sweep": ("ast_jax.training.outcome", "ast_jax.training.metrics"),
 }

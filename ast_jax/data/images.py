@@ -99,6 +99,49 @@ def read_picture(path: str | Path, *, upright: bool = True, srgb: bool = True) -
     return _decode(content, str(path), upright, srgb)
 
 
+Source = str | Path | Image.Image | np.ndarray
+
+
+def as_picture(source: Source, *, srgb: bool = True) -> Picture:
+    """A file, a pillow image or an array as a picture, upright.
+
+    Args:
+      source: a file, see :func:`read_picture`; a pillow image; or an array ``[h, w]``, ``[h, w, 3]`` or ``[h, w, 4]``
+        of bytes, of truth values, or of floats in [0, 1].
+      srgb: convert its colours as its profile says.
+
+    Raises:
+      ValueError: as :func:`read_picture`, or an array of another shape, type or range.
+    """
+    if isinstance(source, str | Path):
+        return read_picture(source, srgb=srgb)
+    if isinstance(source, Image.Image):
+        try:
+            return _load(source.copy(), True, srgb)
+        except Exception as error:  # a file behind it that is cut, or was closed
+            raise ValueError(f"the picture cannot be read ({type(error).__name__}: {error}).") from error
+    return Picture(Image.fromarray(_bytes_of(np.asarray(source))), "array")
+
+
+def name_of(source: Source, otherwise: str) -> str:
+    """Of a file, for messages; ``otherwise`` for what is in memory."""
+    return str(source) if isinstance(source, str | Path) else otherwise
+
+
+def _bytes_of(array: np.ndarray) -> UInt8[np.ndarray, "h w *c"]:
+    if array.ndim not in (2, 3) or array.size == 0 or (array.ndim == 3 and array.shape[2] not in (3, 4)):
+        raise ValueError(f"a picture is [h, w], [h, w, 3] or [h, w, 4]; the array is {array.shape}.")
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == bool:
+        return array.astype(np.uint8) * np.uint8(255)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise ValueError(f"a picture has bytes, truth values or floats in [0, 1]; the array has {array.dtype}.")
+    if not (array.min() >= 0 and array.max() <= 1):
+        raise ValueError(f"floats of a picture lie in [0, 1]; the array has {array.min():g} to {array.max():g}.")
+    return np.round(array * 255).astype(np.uint8)
+
+
 def open_picture(path: str | Path, *, as_stored: bool = False) -> Image.Image:
     """The image of :func:`read_picture`; its notices are logged.
 

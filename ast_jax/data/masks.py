@@ -13,6 +13,9 @@ from ast_jax.data.images import Picture, colour_and_alpha, is_deep, read_picture
 CUT_OUT_SHARE = 0.1
 # A part of a mask that is smaller than this share of the largest one is a stray: it is no object.
 STRAY_SHARE = 0.02
+# A part of at least this share of the largest one is an object of its own; smaller ones belong to the nearest object:
+# a branch before a bird cuts off its tail.
+OBJECT_SHARE = 0.25
 # Black is the background where it covers this share of the border; another colour needs more, and no black there.
 BLACK_BORDER, NO_BLACK, PLAIN_BORDER = 0.25, 0.02, 0.75
 # A picture of more colours is no map of labels, unless its numbers are as small.
@@ -102,6 +105,26 @@ def without_strays(mask: Float[np.ndarray, "h w"]) -> tuple[Float[np.ndarray, "h
     parts, verb = ("1 stray part", "is") if small.sum() == 1 else (f"{small.sum()} stray parts", "are")
     notice = f"{parts} of the mask, {sizes[small].sum()} px, {verb} left out"
     return np.where(stray | (fringe & ~kept), np.float32(0), mask), (notice,)
+
+
+def objects_of(mask: Float[np.ndarray, "h w"]) -> list[Float[np.ndarray, "h w"]]:
+    """One mask for every object in a mask, the largest first; parts that touch at a corner are one.
+
+    Args:
+      mask: coverage in [0, 1].
+
+    Returns:
+      Masks that add up to the given one; that one alone where there are no two objects.
+    """
+    labels, count = ndimage.label(mask > 0.5, structure=_CORNERS)
+    sizes = np.bincount(labels.ravel(), minlength=1)
+    sizes[0] = 0
+    objects = [k for k in np.argsort(-sizes, kind="stable") if sizes[k] and sizes[k] >= OBJECT_SHARE * sizes.max()]
+    if len(objects) < 2:
+        return [mask]
+    nearest = ndimage.distance_transform_edt(~np.isin(labels, objects), return_distances=False, return_indices=True)
+    owner = labels[tuple(nearest)]
+    return [np.where(owner == k, mask, np.float32(0)) for k in objects]
 
 
 def border_of(shape: tuple[int, int]) -> Bool[np.ndarray, "h w"]:

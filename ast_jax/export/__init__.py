@@ -1,6 +1,7 @@
 """Results as files that anyone can open: meshes, turntables, one HTML page."""
 
 from ast_jax.export.gltf import bake_atlas, encode_glb, write_glb, write_obj, write_ply
+from ast_jax.export.join import join_glb
 from ast_jax.export.report import (
     Curves,
     Gallery,
@@ -26,6 +27,7 @@ __all__ = [
     "draw_views",
     "encode_gif",
     "encode_glb",
+    "join_glb",
     "render_turntable",
     "report_page",
     "write_gif",

@@ -54,6 +54,7 @@ from ast_jax.model.synthesis import NEEDS as SYNTHESIS_NEEDS
 from ast_jax.model.template import sphere
 from ast_jax.model.texture import make_texture
 from ast_jax.prediction import Prediction
+from render import PerspectiveCamera
 
 CONFIG_KEYS = {
     "dim": int,
@@ -137,17 +138,23 @@ class Model(nnx.Module):
         return self.radius * ball.vertices, ball.faces
 
     def __call__(
-        self, image: Float[Array, "b h w c"], *, synthesis: bool = True, return_attention: bool = False
+        self,
+        image: Float[Array, "b h w c"],
+        *,
+        camera: PerspectiveCamera | None = None,
+        synthesis: bool = True,
+        return_attention: bool = False,
     ) -> Prediction:
         """Reconstruct.
 
         Args:
           image: RGB in [0, 1], cropped to the object; a fourth channel is its coverage.
+          camera: of the picture, where it is known; None: the predicted one.
           synthesis: whether the steps of analysis by synthesis are taken, if the model has any.
           return_attention: also return the cross-attention of both decoders; costs nothing otherwise.
         """
         image = jax.numpy.asarray(image)
-        options = dict(synthesis=synthesis, return_attention=return_attention)
+        options = dict(camera=camera, synthesis=synthesis, return_attention=return_attention)
         return self.answer(image, self.encoder(image[..., :3]), **options)
 
     def answer(
@@ -155,6 +162,7 @@ class Model(nnx.Module):
         image: Float[Array, "b h w c"],
         encoding: Encoding,
         *,
+        camera: PerspectiveCamera | None = None,
         synthesis: bool = True,
         return_attention: bool = False,
     ) -> Prediction:
@@ -163,28 +171,29 @@ class Model(nnx.Module):
         Args:
           image: whose colours are gathered.
           encoding: what the encoder made of the picture.
-          synthesis, return_attention: as for a call of the model.
+          camera, synthesis, return_attention: as for a call of the model.
         """
-        camera = self.camera(encoding.summary)
+        predicted = self.camera(encoding.summary)
+        seen = predicted.seen if camera is None else camera
         coverage = image[..., 3] if image.shape[-1] == 4 else None
         synthesis = synthesis and self.shape.synthesis is not None
-        if synthesis and (coverage is None or camera.seen is None):
+        if synthesis and (coverage is None or seen is None):
             raise ValueError(f"config.model.shape.synthesis: {SYNTHESIS_NEEDS}")
-        evidence = dict(coverage=coverage, camera=camera.seen) if synthesis else {}
+        evidence = dict(coverage=coverage, camera=seen) if synthesis else {}
         shape = self.shape(encoding, **evidence, return_attention=return_attention)
         attention, texels = {"shape": shape.attention}, None
         if self.texture is not None:
             options = dict(return_attention=return_attention)
-            texture = self.texture(image, encoding, shape.vertices, camera.seen, **options)
+            texture = self.texture(image, encoding, shape.vertices, seen, **options)
             texels, attention["texture"] = texture.texels, texture.attention
         return Prediction(
             vertices=shape.vertices,
             faces=sphere(self.level).faces,
             intermediate_vertices=shape.intermediate,
             texels=texels,
-            camera=camera.candidates,
-            camera_logits=camera.logits,
-            input_camera=camera.seen,
+            camera=predicted.candidates,
+            camera_logits=predicted.logits,
+            input_camera=seen,
             keypoints_world=None if self.keypoints is None else self.keypoints(shape.vertices),
             attention=attention if return_attention else None,
         )

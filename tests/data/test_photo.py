@@ -3,6 +3,7 @@ import pytest
 from PIL import Image
 
 from ast_jax.data.crop import object_box
+from ast_jax.data.masks import objects_of
 from ast_jax.data.photo import load_photo, plain_background_mask
 
 HEIGHT, WIDTH = 40, 60
@@ -162,6 +163,14 @@ def two_things():
     return picture
 
 
+def confetti():
+    picture = on_plain_ground()
+    picture[2:6:2, 2:-2:2] = picture[-6:-2:2, 2:-2:2] = 20
+    picture[2:-2, 2:10:2] = picture[2:-2, -10:-2:2] = 20
+    picture[3:-3:2, 2:10] = picture[3:-3:2, -10:-2] = 250
+    return picture
+
+
 def faint():
     return on_plain_ground(colour=(226, 226, 226))
 
@@ -171,7 +180,7 @@ def faint():
     [
         (cluttered(), "not of one colour"),
         (gradient(), "not of one colour"),
-        (two_things(), "several things"),
+        (confetti(), "many small things"),
         (faint(), "too near"),
         (np.full((HEIGHT, WIDTH, 3), 99, np.uint8), "no object"),
     ],
@@ -179,6 +188,71 @@ def faint():
 def test_unsure_pictures_are_refused_with_advice(tmp_path, picture, reason):
     with pytest.raises(ValueError, match=rf"{reason}.*--mask FILE"):
         load_photo(save(picture, tmp_path / "a.png"))
+
+
+def test_two_things_before_a_plain_ground_are_two_objects(tmp_path):
+    photo = load_photo(save(two_things(), tmp_path / "a.png"))
+    np.testing.assert_array_equal(photo.mask > 0.5, two_things()[..., 0] == 20)
+    assert [part.sum() for part in objects_of(photo.mask)] == [300, 300]
+
+
+def test_objects_of_a_mask_add_up_to_it():
+    """Two that are alike and a third cut in two by a branch: the smaller part belongs to what is nearest."""
+    mask = np.zeros((40, 90), np.float32)
+    mask[5:35, 2:22] = mask[5:35, 66:86] = 1  # 600 px each
+    mask[8:30, 30:50] = 0.9  # 440
+    mask[33:37, 32:50] = 1  # 72: less than a quarter of 600
+    parts = objects_of(mask)
+    np.testing.assert_array_equal(sum(parts), mask)
+    assert [int((part > 0.5).sum()) for part in parts] == [600, 600, 512]
+    assert parts[2][35, 40] == 1 and parts[2][20, 40] == np.float32(0.9)
+    assert objects_of(mask[:, :60])[1].sum() > 0 and len(objects_of(mask[:, :25])) == 1
+    assert len(objects_of(np.zeros((4, 4), np.float32))) == 1
+
+
+@pytest.mark.parametrize("kind", ["file", "image", "bytes", "floats", "path"])
+def test_a_photograph_in_memory_is_one_in_a_file(tmp_path, kind):
+    picture, cover = cluttered(), disc().astype(np.uint8) * 255
+    path, mask_path = save(picture, tmp_path / "a.png"), save(cover, tmp_path / "m.png")
+    source = {"file": str(path), "path": path, "image": Image.open(path), "bytes": picture, "floats": picture / 255.0}
+    mask = {"file": mask_path, "path": mask_path, "image": Image.open(mask_path), "bytes": cover, "floats": disc()}
+    photo = load_photo(source[kind], mask[kind])
+    np.testing.assert_allclose(photo.rgb * 255, picture, atol=1e-3)
+    np.testing.assert_array_equal(photo.mask > 0.5, disc())
+    assert photo.found_by == ("mask file m.png" if kind in ("file", "path") else "mask")
+
+
+@pytest.mark.parametrize(
+    "array, message",
+    [
+        (np.zeros((4, 4, 2), np.uint8), r"\(4, 4, 2\)"),
+        (np.zeros((0, 4, 3), np.uint8), r"\(0, 4, 3\)"),
+        (np.zeros((4, 4, 3), np.int64), "int64"),
+        (np.full((4, 4, 3), 200.0), "200"),
+        (np.full((4, 4, 3), np.nan), "nan"),
+    ],
+)
+def test_arrays_that_are_no_pictures(array, message):
+    with pytest.raises(ValueError, match=message):
+        load_photo(array)
+
+
+def test_where_nothing_tells_the_object_the_network_is_asked(tmp_path):
+    """Order: mask, alpha, plain background, network."""
+    asked = []
+
+    def find(rgb):
+        asked.append(rgb)
+        return disc().astype(np.float32)
+
+    photo = load_photo(save(cluttered(), tmp_path / "a.png"), find_object=find)
+    np.testing.assert_array_equal(photo.mask, disc().astype(np.float32))
+    assert photo.found_by == "found by a network" and len(asked) == 1
+    load_photo(save(on_plain_ground(), tmp_path / "b.png"), find_object=find)
+    load_photo(cluttered(), disc(), find_object=find)
+    assert len(asked) == 1
+    with pytest.raises(ValueError, match=r"a.png: no mask.*--mask FILE.*ast-jax\[photo\]"):
+        load_photo(tmp_path / "a.png")
 
 
 def test_holes_of_the_ground_colour_are_filled_and_specks_dropped():

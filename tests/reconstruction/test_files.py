@@ -15,13 +15,18 @@ from ml_collections import ConfigDict
 from PIL import Image
 from scipy.ndimage import binary_erosion
 
-import ast_jax.reconstruct as reconstruction
+import ast_jax.reconstruction.files as files
+import ast_jax.reconstruction.reconstruct as reconstruct_file
+import ast_jax.reconstruction.result as result_file
 import launch.reconstruct
+from ast_jax.data.crop import Box, crop_to_mask
 from ast_jax.data.photo import load_photo
 from ast_jax.data.photo_list import list_photos
+from ast_jax.data.saliency import DoubtfulMask
 from ast_jax.export import draw_views
 from ast_jax.output_folder import OutputFolder, unique_names
 from ast_jax.prediction import Prediction
+from ast_jax.reconstruction import Reconstruction, Reconstructor, reconstruct_files
 from render import icosphere, orbit
 
 VERTICES, FACES = icosphere(2)
@@ -58,30 +63,34 @@ def photos(tmp_path_factory):
     return folder
 
 
+def knows_one_object(**options):
+    return Reconstructor(KnowsOneObject(), CONFIG.data, **options)
+
+
 def run(photos, output, images, masks=(), **options):
     paths = [str(photos / name) for name in images]
     masks = [str(photos / name) for name in masks]
-    return reconstruction.reconstruct_files(KnowsOneObject(), CONFIG.data, paths, output, masks=masks, **options)
+    return reconstruct_files(knows_one_object(), paths, output, masks=masks, **options)
 
 
 @pytest.fixture
 def quick(monkeypatch):
     """The photograph and its mask go the usual way; the mesh, its camera and its pictures are the same for all."""
 
-    def reconstruct(predict, rgb, mask, data_config, *, name, refine_steps):
+    def finish(self, image, prediction, photo, mask, name, refine_steps):
         options = dict(padding=0.1, background=(1.0, 1.0, 1.0))
-        picture, cover = reconstruction.crop_to_mask(rgb, mask, 256, **options)
-        around = reconstruction.crop_to_mask(rgb, mask, 256, masked=False, **options)[0]
+        picture, cover = crop_to_mask(photo.rgb, mask, 256, **options)
+        around = crop_to_mask(photo.rgb, mask, 256, masked=False, **options)[0]
         camera = orbit(2.732, np.zeros(1), np.zeros(1), np.pi / 6)
-        return reconstruction.Reconstruction(name, picture, cover, around, VERTICES, FACES, None, camera, 0.9)
+        shape = VERTICES, FACES, None, camera, Box(0.0, 0.0, 90.0), mask.shape, 0.9
+        return Reconstruction(name, picture, cover, around, *shape, found_by=photo.found_by, notices=photo.notices)
 
-    monkeypatch.setattr(reconstruction, "reconstruct", reconstruct)
-    monkeypatch.setattr(reconstruction, "render_turntable", lambda *_: np.zeros((2, 8, 8, 3), np.uint8))
-    monkeypatch.setattr(reconstruction, "draw_views", lambda *_, **__: np.zeros((1, 256, 256, 3), np.uint8))
+    monkeypatch.setattr(Reconstructor, "_finish", finish)
+    monkeypatch.setattr(result_file, "draw_views", lambda *_, **__: np.zeros((1, 256, 256, 3), np.uint8))
 
 
 def test_files_of_one_picture(photos, tmp_path):
-    assert run(photos, tmp_path, ["alpha.png"]) == []
+    assert run(photos, tmp_path, ["alpha.png"], turntable=True) == []
     assert {p.name for p in tmp_path.iterdir()} == {
         "alpha.glb",
         "alpha.png",
@@ -101,20 +110,17 @@ def test_files_of_one_picture(photos, tmp_path):
 
 
 def test_mask_file_tells_the_same_object_as_alpha(photos):
-    model = reconstruction.make_predictor(KnowsOneObject())
-    found = []
-    for image, mask in [("alpha.png", None), ("plain.png", photos / "mask.png"), ("plain.png", None)]:
-        photo = reconstruction.load_photo(photos / image, mask)
-        found.append(reconstruction.reconstruct(model, photo.rgb, photo.mask, CONFIG.data))
+    model = knows_one_object()
+    pairs = [("alpha.png", None), ("plain.png", photos / "mask.png"), ("plain.png", None)]
+    found = [model.reconstruct(photos / image, mask) for image, mask in pairs]
     assert all(result.mask_iou > 0.93 for result in found)
     np.testing.assert_allclose(found[0].picture, found[1].picture, atol=0.02)
 
 
 def test_refinement_is_reported(photos):
-    model = reconstruction.make_predictor(KnowsOneObject())
-    photo = reconstruction.load_photo(photos / "alpha.png", None)
-    plain = reconstruction.reconstruct(model, photo.rgb, photo.mask, CONFIG.data)
-    refined = reconstruction.reconstruct(model, photo.rgb, photo.mask, CONFIG.data, refine_steps=20)
+    model = knows_one_object()
+    plain = model.reconstruct(photos / "alpha.png")
+    refined = model.reconstruct(photos / "alpha.png", refine_steps=20)
     assert plain.refinement is None
     assert refined.refinement.after["total"] < refined.refinement.before["total"]
     assert np.abs(refined.vertices - plain.vertices).max() > 1e-4
@@ -140,7 +146,7 @@ def test_bad_masks_are_named(photos, tmp_path):
 
 
 def test_command_line(photos, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("ast_jax.training.checkpoint.load_model", lambda run_dir: (KnowsOneObject(), CONFIG))
+    monkeypatch.setattr(reconstruct_file, "load_model", lambda run_dir: (KnowsOneObject(), CONFIG))
     images = [str(photos / "alpha.png"), str(photos / "missing.png")]
     with flagsaver.flagsaver(checkpoint="run", image=images, output=str(tmp_path)):
         with pytest.raises(SystemExit, match="error: .*missing.png") as stop:
@@ -180,15 +186,13 @@ def test_results_beside_the_photographs_replace_nothing(photos, tmp_path, quick)
         (tmp_path / name).write_bytes((photos / name).read_bytes())
     (tmp_path / "alpha.glb").write_bytes(b"the user's")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    ours = {f"{stem}{suffix}" for stem in ("alpha-2", "plain-2") for suffix in (".glb", ".gif", ".png")}
+    ours = {f"{stem}{suffix}" for stem in ("alpha-2", "plain-2") for suffix in (".glb", ".png")}
     for _ in range(2):
-        assert reconstruction.reconstruct_files(KnowsOneObject(), CONFIG.data, [str(tmp_path)], tmp_path) == []
+        assert reconstruct_files(knows_one_object(), [str(tmp_path)], tmp_path) == []
         assert {p.name for p in tmp_path.iterdir()} == {*before, *ours, "index.html", "written.sha256"}
     (tmp_path / "plain-2.glb").write_bytes(b"edited")
     before["plain-2.glb"] = b"edited"
-    assert (
-        reconstruction.reconstruct_files(KnowsOneObject(), CONFIG.data, [str(tmp_path / "plain.png")], tmp_path) == []
-    )
+    assert reconstruct_files(knows_one_object(), [str(tmp_path / "plain.png")], tmp_path) == []
     assert (tmp_path / "plain-3.glb").is_file()
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
 
@@ -243,12 +247,12 @@ def test_whatever_a_picture_raises_the_others_are_done(photos, tmp_path, monkeyp
     errors = [MemoryError(), RecursionError("deep"), KeyError("x"), struct.error("cut")]
     raised = iter(errors)
 
-    def load(image, mask):
+    def load(image, mask, find_object):
         if image.name == "plain.png":
             raise next(raised)
         return load_photo(image, mask)
 
-    monkeypatch.setattr(reconstruction, "load_photo", load)
+    monkeypatch.setattr(reconstruct_file, "load_photo", load)
     problems = [line for _ in range(3) for line in run(photos, tmp_path, ["plain.png"])]
     problems += run(photos, tmp_path, ["plain.png", "alpha.png"])
     for problem, error in zip(problems, errors, strict=True):
@@ -257,7 +261,7 @@ def test_whatever_a_picture_raises_the_others_are_done(photos, tmp_path, monkeyp
 
 
 def test_the_mask_is_shown_and_pages_stay_small(photos, tmp_path, monkeypatch, quick):
-    monkeypatch.setattr(reconstruction, "_PAGE_SIZE", 2)
+    monkeypatch.setattr(files, "_PAGE_SIZE", 2)
     assert run(photos, tmp_path, ["alpha.png", "plain.png", "plain.png"], ["mask.png"] * 3) == []
     first, second = (tmp_path / name for name in ("index.html", "index-2.html"))
     assert first.read_text().count("<article") == 2 and second.read_text().count("<article") == 1
@@ -271,16 +275,42 @@ def test_the_mask_is_shown_and_pages_stay_small(photos, tmp_path, monkeypatch, q
 
 
 @pytest.mark.parametrize("masked", [True, False])
-def test_a_model_that_saw_photographs_is_fed_the_photograph(masked):
+def test_a_model_that_saw_photographs_is_fed_the_photograph(masked, monkeypatch, quick):
     rgb = np.random.default_rng(0).uniform(0, 0.9, (40, 40, 3)).astype(np.float32)
     mask = np.zeros((40, 40), np.float32)
     mask[14:30, 10:30] = 1
     fed = []
-
-    def predict(image):
-        fed.append(image)
-        return Prediction(jnp.asarray(VERTICES)[None], FACES, texels=jnp.asarray(TEXELS, jnp.float32)[None])
-
-    result = reconstruction.reconstruct(predict, rgb, mask, {**CONFIG.data, "input_masked": masked})
+    monkeypatch.setattr(reconstruct_file, "make_predictor", lambda model: lambda image, camera: fed.append(image))
+    model = Reconstructor(KnowsOneObject(), {**CONFIG.data, "input_masked": masked})
+    result = model.reconstruct(rgb, mask)
     assert (fed[0][0, 0, 0, :3] == 1).all() == masked  # a corner: white paper, or what the photograph shows there
     assert (result.picture[0, 0] == 1).all()
+
+
+def test_several_objects_are_done_one_by_one_and_as_a_scene(photos, tmp_path, quick):
+    """Names that are taken, by other photographs or by their parts, are not taken again."""
+    one = np.asarray(Image.open(photos / "alpha.png"))
+    Image.fromarray(np.concatenate([one, one], 1)).save(tmp_path / "a.png")
+    Image.fromarray(np.concatenate([one, one[::-1]], 1)).save(tmp_path / "a-1.png")
+    assert reconstruct_files(knows_one_object(), [str(tmp_path)], tmp_path / "out") == []
+    found = {p.stem for p in (tmp_path / "out").glob("*.png")}
+    assert found == {"a-1-1", "a-1-2", "a-1-3", "a-2"}  # those of a-1.png, which comes first, then those of a.png
+    for name in ("a", "a-1"):
+        scene = trimesh.load(tmp_path / "out" / f"{name}.glb", process=False)
+        assert len(scene.geometry) == 2
+    assert (tmp_path / "out" / "index.html").read_text().count("<article") == 4
+
+
+def test_a_mask_in_doubt_is_an_error_that_shows_it(photos, tmp_path, quick):
+    noise = np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+
+    def find(rgb):
+        raise DoubtfulMask("it is a guess", np.full(rgb.shape[:2], 0.5, np.float32))
+
+    model = knows_one_object(find_object=find)
+    problems = reconstruct_files(model, [str(tmp_path / "noise.png"), str(photos / "alpha.png")], tmp_path / "out")
+    assert len(problems) == 1 and "it is a guess" in problems[0] and "noise-mask.png shows it" in problems[0]
+    shown = np.asarray(Image.open(tmp_path / "out" / "noise-mask.png"))
+    assert shown.shape == (30, 40) and (shown == 128).all()
+    assert (tmp_path / "out" / "alpha.glb").is_file()

@@ -127,7 +127,7 @@ def estimate_camera(
       mask: square, coverage in [0, 1].
       texels: per-face colours in [0, 1].
       picture: RGB in [0, 1]; only used with ``texels``.
-      start: ``[k]`` cameras to try instead of the grid, for example those of the model.
+      start: ``[k]`` cameras to try beside those of the grid, for example the model's.
       steps: of gradient descent.
 
     Returns:
@@ -139,21 +139,43 @@ def estimate_camera(
     mask = np.asarray(mask, np.float32)
     if mask.shape[0] != mask.shape[1]:
         raise ValueError(f"mask: must be square, got {mask.shape}; crop the picture first.")
-    cameras = align_to_mask(camera_grid() if start is None else start, vertices, mask)
+    cameras = align_to_mask(camera_grid(), vertices, mask)
     mesh = Mesh(jnp.asarray(vertices, jnp.float32)[None], np.asarray(faces, np.int32))
-    if start is None:
-        small = area_downsample(mask[None, ..., None], min(_SEARCH_SIZE, len(mask)))[0, ..., 0]
-        overlap = np.asarray(_hard_iou(mesh, cameras, small))
-        sectors = overlap.reshape(_SECTORS, -1)
-        best = sectors.argmax(1) + np.arange(_SECTORS) * sectors.shape[1]
-        cameras = jax.tree.map(lambda leaf: leaf[best], cameras)
-    cameras = _descend(mesh, cameras, mask, steps)
+    small = area_downsample(mask[None, ..., None], min(_SEARCH_SIZE, len(mask)))[0, ..., 0]
+    overlap = np.asarray(_hard_iou(mesh, cameras, small))
+    sectors = overlap.reshape(_SECTORS, -1)
+    best = sectors.argmax(1) + np.arange(_SECTORS) * sectors.shape[1]
+    cameras = jax.tree.map(lambda leaf: leaf[best], cameras)
+    if start is not None:
+        cameras = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), cameras, start)
+    cameras = improve_camera(vertices, faces, mask, cameras, steps=steps)
     overlap = _hard_iou(mesh, cameras, mask)
     score = overlap
     if texels is not None and picture is not None:
         score = overlap - _colour_error(mesh, jnp.asarray(texels), cameras, jnp.asarray(picture), mask)
     winner = int(np.argmax(np.nan_to_num(np.asarray(score), nan=-np.inf)))
     return CameraFit(jax.tree.map(lambda leaf: leaf[winner : winner + 1], cameras), float(overlap[winner]))
+
+
+def improve_camera(
+    vertices: Float[Array, "v 3"],
+    faces: Int[np.ndarray, "f 3"],
+    mask: Float[Array, "h w"],
+    camera: PerspectiveCamera,
+    *,
+    steps: int = 100,
+) -> PerspectiveCamera:
+    """Cameras from which the silhouette of the mesh fits the mask better: aligned, then by gradient descent.
+
+    Args:
+      vertices: world space, about the origin.
+      faces: counter-clockwise from outside.
+      mask: square, coverage in [0, 1]; some pixel is above one half.
+      camera: ``[k]`` starts, each improved by itself.
+      steps: of gradient descent.
+    """
+    mesh = Mesh(jnp.asarray(vertices, jnp.float32)[None], np.asarray(faces, np.int32))
+    return _descend(mesh, align_to_mask(camera, vertices, mask), jnp.asarray(mask, jnp.float32), steps)
 
 
 def mask_overlap(
