@@ -1,6 +1,7 @@
 """Options for large programs that are compiled while somebody waits."""
 
 import functools
+from collections.abc import Callable
 
 import jax
 
@@ -23,3 +24,22 @@ def quick_options() -> dict[str, bool]:
     except jax.errors.JaxRuntimeError:  # there is no such option
         return {}
     return _QUICK
+
+
+def quick_jit(function: Callable, **options) -> Callable:
+    """``jax.jit`` with :func:`quick_options`, which are asked for at the first call, when the devices are set up.
+
+    Args:
+      function: not called within another ``jax.jit``.
+      options: of ``jax.jit``.
+    """
+
+    @functools.cache
+    def compiled() -> Callable:
+        return jax.jit(function, compiler_options=quick_options(), **options)
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        return compiled()(*args, **kwargs)
+
+    return call

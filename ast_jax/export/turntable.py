@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
+from ast_jax.compile_options import quick_jit
 from ast_jax.writing import write_bytes
 from render import Camera, FaceTexels, Mesh, VertexColours, orbit, render, vertex_normals
 
@@ -71,7 +72,7 @@ def draw_views(
     return np.stack(frames)
 
 
-@partial(jax.jit, static_argnums=(3, 4, 5))
+@partial(quick_jit, static_argnums=(3, 4, 5))
 def _draw(mesh, camera, texture, image_size, supersample, background) -> jax.Array:
     height, width = image_size
     large = (height * supersample, width * supersample)

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 from jaxtyping import Float, Int
 
+from ast_jax.compile_options import quick_jit
 from ast_jax.data.crop import area_downsample
 from ast_jax.losses import iou_loss, l1_loss, normal_consistency_loss
 from render import FaceTexels, Mesh, PerspectiveCamera, orbit, rasterize, render, soft_coverage, unique_edges
@@ -34,7 +35,7 @@ _CAMERA_RATE = 0.03  # of Adam, in radians, NDC and log scale
 _REFINE_SIGMAS = (1e-4, 1e-5)
 _SMOOTHNESS = 3.0
 _RATES = {"offset": 5e-3, "texels": 2e-2, "camera": 4e-3}
-_WEIGHTS = {"iou": 1.0, "l1": 1.0, "normal": 0.05}
+_WEIGHTS = {"iou": 1.0, "l1": 0.3, "normal": 0.05}
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Refinement:
     after: dict[str, float]
 
 
-@jax.jit
+@quick_jit
 def camera_grid() -> PerspectiveCamera:
     """The starts of the search, ``[k]`` cameras, elevations within azimuths."""
     azimuth, elevation = np.meshgrid(_AZIMUTHS_RAD, _ELEVATIONS_RAD, indexing="ij")
@@ -83,7 +84,7 @@ def align_to_mask(
     return _aligned(camera, jnp.asarray(vertices, jnp.float32), mask_low[None], mask_high[None])
 
 
-@jax.jit
+@quick_jit
 def _aligned(camera: PerspectiveCamera, vertices, mask_low, mask_high) -> PerspectiveCamera:
     points = jnp.broadcast_to(vertices[None], (camera.translation.shape[0], *vertices.shape))
     clip = camera.project(points)
@@ -196,7 +197,7 @@ def mask_overlap(
     return float(_hard_iou(mesh, camera, jnp.asarray(mask, jnp.float32))[0])
 
 
-@jax.jit
+@quick_jit
 def _hard_iou(mesh: Mesh, cameras: PerspectiveCamera, mask: Array) -> jax.Array:
     """``[k]`` intersection over union, pixel by pixel."""
     count = cameras.translation.shape[0]
@@ -207,7 +208,7 @@ def _hard_iou(mesh: Mesh, cameras: PerspectiveCamera, mask: Array) -> jax.Array:
     return (drawn & wanted).sum((1, 2)) / jnp.maximum(union, 1)
 
 
-@jax.jit
+@quick_jit
 def _colour_error(mesh: Mesh, texels, cameras: PerspectiveCamera, picture, mask) -> jax.Array:
     """``[k]`` mean absolute difference of colour inside the mask."""
 
@@ -219,7 +220,7 @@ def _colour_error(mesh: Mesh, texels, cameras: PerspectiveCamera, picture, mask)
     return jax.lax.map(error, cameras)
 
 
-@jax.jit
+@quick_jit
 def _descend(mesh: Mesh, cameras: PerspectiveCamera, mask: Array, steps: int | Array) -> PerspectiveCamera:
     """Adam on the soft overlap, all cameras at once and independent of each other."""
     count = cameras.translation.shape[0]
@@ -281,8 +282,8 @@ def refine(
 ) -> Refinement:
     """Analysis by synthesis on one picture: move vertices, colours and camera until the rendering agrees.
 
-    ``iou + |rgb - picture| + 0.05 normal consistency``, by Adam. The displacement is smooth, which keeps the
-    mesh whole and carries what the picture shows over to what it does not show.
+    ``iou + 0.3 |rgb - picture| + 0.05 normal consistency``, by Adam; colours count within the mask. The displacement
+    is smooth, which keeps the mesh whole and carries what the picture shows over to what it does not show.
 
     Args:
       vertices: world space, as predicted.
@@ -314,7 +315,7 @@ def refine(
     if texels is not None:
         initial["texels"] = jnp.asarray(texels, jnp.float32)
     params = _refine(scene, initial, steps)
-    before, after = (_terms(scene, p, _REFINE_SIGMAS[1]) for p in (initial, params))
+    before, after = (_measure(scene, p, _REFINE_SIGMAS[1]) for p in (initial, params))
     return Refinement(
         vertices=np.asarray(scene.mesh.vertices[0] + scene.smoothing @ params["offset"]),
         texels=None if texels is None else np.asarray(jnp.clip(params["texels"], 0, 1)),
@@ -350,7 +351,6 @@ class _Scene(NamedTuple):
     background: jax.Array
 
 
-@jax.jit
 def _terms(scene: _Scene, params: dict, sigma) -> dict[str, jax.Array]:
     """Each term of the loss, and their weighted sum as ``total``."""
     vertices = scene.mesh.vertices + (scene.smoothing @ params["offset"])[None]
@@ -359,7 +359,7 @@ def _terms(scene: _Scene, params: dict, sigma) -> dict[str, jax.Array]:
     if "texels" in params:
         texture = FaceTexels(jnp.clip(params["texels"], 0, 1)[None])
         drawn = render(mesh, camera, size, texture=texture, background=scene.background, sigma=sigma)
-        terms = {"iou": iou_loss(drawn.alpha, scene.mask), "l1": l1_loss(drawn.rgb, scene.picture)}
+        terms = {"iou": iou_loss(drawn.alpha, scene.mask), "l1": l1_loss(drawn.rgb, scene.picture, scene.mask)}
     else:
         terms = {"iou": iou_loss(soft_coverage(camera.project(vertices), mesh.faces, size, sigma), scene.mask)}
     terms["normal"] = normal_consistency_loss(vertices, mesh.faces)
@@ -367,7 +367,10 @@ def _terms(scene: _Scene, params: dict, sigma) -> dict[str, jax.Array]:
     return {**terms, "total": sum(_WEIGHTS[name] * value for name, value in terms.items())}
 
 
-@jax.jit
+_measure = quick_jit(_terms)
+
+
+@quick_jit
 def _refine(scene: _Scene, params: dict, steps: int | Array) -> dict:
     """The parameters after ``steps`` steps of Adam, each kind with its own rate."""
     optimizer = optax.scale_by_adam()
