@@ -1,0 +1,151 @@
+"""How well a photograph shows each point of a mesh, and in which colour."""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.ndimage
+from jaxtyping import Float, Int
+from PIL import Image
+
+from ast_jax.compile_options import quick_options
+from render import PerspectiveCamera, rasterize, vertex_normals
+
+_GRID = 512  # px, side of the map of depths and distances: one size for all pictures, so one compilation
+# Cosine between the normal and the direction to the camera: colours count from the first on, fully from the second on.
+_FACING = (0.05, 0.3)
+# Distance to the border of the mask and to where one part hides another, of the side of the picture, likewise; pixels
+# at the border itself are mixed with the background.
+_CLEAR = (0.004, 0.02)
+_BORDER_PX = 2.0  # of the picture, the same for coarse pictures
+# Depth behind the nearest surface, of the object's extent: up to the first a point still is that surface, from the
+# second on it is hidden. Parts that run into each other have no edge of depth there, so this has to be gradual, too.
+_BEHIND = (0.006, 0.015)
+_STEP = 0.06  # of the object's extent: neighbouring pixels whose depths differ by more show two parts
+
+
+class PhotoView(NamedTuple):
+    """A picture prepared for looking up points of one mesh.
+
+    Args:
+      picture: RGB in [0, 1].
+      clear: weight in [0, 1], zero outside of the mask, at its border and where one part hides another.
+      depth: of the nearest surface, world units along the axis; infinite where there is none.
+      projected: x and y in NDC times depth, depth, and the cosine between normal and direction to the camera.
+      extent: longest side of the mesh, world units.
+      mean_colour: of what is under the mask.
+    """
+
+    picture: Float[np.ndarray, "p p 3"]
+    clear: Float[np.ndarray, "g g"]
+    depth: Float[np.ndarray, "g g"]
+    projected: Float[np.ndarray, "v 4"]
+    extent: float
+    mean_colour: Float[np.ndarray, " 3"]
+
+
+def photo_view(
+    vertices: Float[np.ndarray, "v 3"],
+    faces: Int[np.ndarray, "f 3"],
+    camera: PerspectiveCamera,
+    picture: Float[np.ndarray, "p p 3"],
+    mask: Float[np.ndarray, "p p"],
+    size: int,
+) -> PhotoView:
+    """Prepare a picture.
+
+    Args:
+      vertices: world space.
+      faces: counter-clockwise from outside.
+      camera: of the picture, leading axis 1.
+      picture: in [0, 1].
+      mask: coverage in [0, 1].
+      size: of the texture that is going to be painted, px; a picture of more pixels than that is made smaller first,
+        since points between pixels are looked up bilinearly.
+    """
+    depth, projected = map(np.asarray, _compiled()(vertices, faces, camera))
+    extent = float(np.ptp(vertices, axis=0).max())
+    clear = _clear(depth, _resized(mask, _GRID), _STEP * extent, _BORDER_PX / len(mask))
+    weight = mask / max(mask.sum(), 1e-6)
+    mean_colour = np.einsum("hw,hwc->c", weight, picture)
+    if len(picture) > size:
+        picture = np.stack([_resized(picture[..., k], size) for k in range(3)], -1)
+    return PhotoView(picture, clear, depth, projected, extent, mean_colour)
+
+
+@functools.cache
+def _compiled() -> Callable:
+    return jax.jit(_seen, compiler_options=quick_options())
+
+
+def _seen(vertices: jax.Array, faces: jax.Array, camera: PerspectiveCamera) -> tuple[jax.Array, jax.Array]:
+    """``depth`` and ``projected`` of the view, as one program."""
+    clip, normals = camera.project(vertices[None]), vertex_normals(vertices[None], faces)
+    seen = rasterize(clip, faces, (_GRID, _GRID))
+    facing = (normals * camera.to_viewer(vertices[None])).sum(-1)
+    projected = jnp.concatenate([clip[0][:, jnp.array([0, 1, 3])], facing[0][:, None]], -1)
+    return jnp.where(seen.face_id[0] >= 0, seen.depth[0], jnp.inf), projected
+
+
+def look(
+    view: PhotoView, faces: Int[np.ndarray, "f 3"], face: Int[np.ndarray, " m"], barycentric: Float[np.ndarray, "m 3"]
+) -> tuple[Float[np.ndarray, "m 3"], Float[np.ndarray, " m"]]:
+    """Colours of points of the mesh in the picture, and how well it shows them, in [0, 1]; black where it does not.
+
+    Args:
+      view: of the picture.
+      faces: of the mesh.
+      face, barycentric: the points.
+    """
+    weight = _ramp(np.einsum("mk,mk->m", barycentric, view.projected[:, 3][faces[face]]), *_FACING)
+    some = np.flatnonzero(weight)
+    point = np.einsum("mk,mkc->mc", barycentric[some], view.projected[:, :3][faces[face[some]]])
+    depth = np.maximum(point[:, 2], 1e-6)  # homogeneous coordinates are linear on a face
+    x, y = (point[:, 0] / depth + 1) / 2, (1 - point[:, 1] / depth) / 2
+    side = len(view.depth)
+    column, row = (np.clip((at * side).astype(np.int64), 0, side - 1) for at in (x, y))
+    front = 1 - _ramp((depth - view.depth[row, column]) / view.extent, *_BEHIND)
+    within = (x > 0) & (x < 1) & (y > 0) & (y < 1)
+    weight[some] *= _bilinear(view.clear[..., None], x, y)[:, 0] * front * within
+    colour = np.zeros((len(face), 3), np.float32)
+    used = weight[some] > 0
+    colour[some[used]] = _bilinear(view.picture, x[used], y[used])
+    return colour, weight
+
+
+def _clear(depth: np.ndarray, mask: np.ndarray, step: float, border: float) -> Float[np.ndarray, "g g"]:
+    """Weight by the distance to the border of the mask and to edges of the depth."""
+    drawn = np.isfinite(depth)
+    highest = scipy.ndimage.maximum_filter(np.where(drawn, depth, -np.inf), 3)
+    lowest = scipy.ndimage.minimum_filter(depth, 3)
+    good = (mask > 0.5) & ~(drawn & (highest - lowest > step))
+    # One ring of "not the object" about the picture: an object that fills it has a border, too.
+    distance = scipy.ndimage.distance_transform_edt(np.pad(good, 1))[1:-1, 1:-1] / len(depth)
+    start = max(border, _CLEAR[0])
+    return _ramp(distance.astype(np.float32), start, start + _CLEAR[1] - _CLEAR[0])
+
+
+def _ramp(x: np.ndarray, low: float, high: float) -> np.ndarray:
+    """0 below ``low``, 1 above ``high``, smooth between them."""
+    t = np.clip((x - low) / (high - low), 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def _resized(channel: np.ndarray, size: int) -> np.ndarray:
+    """Bilinear when magnifying, antialiased when minifying."""
+    return np.asarray(Image.fromarray(channel).resize((size, size), Image.Resampling.BILINEAR))
+
+
+def _bilinear(image: Float[np.ndarray, "h w c"], x: np.ndarray, y: np.ndarray) -> Float[np.ndarray, "m c"]:
+    """Values at x (right) and y (down) in [0, 1]; pixel centres are at +0.5, the border goes on."""
+    height, width = image.shape[:2]
+    column, row = np.clip(x * width - 0.5, 0, width - 1), np.clip(y * height - 0.5, 0, height - 1)
+    left, top = np.minimum(column.astype(np.int64), width - 2), np.minimum(row.astype(np.int64), height - 2)
+    p, q = (column - left).astype(np.float32)[:, None], (row - top).astype(np.float32)[:, None]
+    flat, index = image.reshape(height * width, -1), top * width + left
+    upper = flat[index] + p * (flat[index + 1] - flat[index])
+    lower = flat[index + width] + p * (flat[index + width + 1] - flat[index + width])
+    return upper + q * (lower - upper)
