@@ -41,9 +41,9 @@ def photograph(azimuth_deg: float = 90.0, size: int = 200) -> tuple[np.ndarray, 
     return mean(drawn.rgb), mean(drawn.alpha)[..., 0]
 
 
-def bake(texels, azimuth_deg: float = 90.0, **options) -> BakedTexture:
+def bake(texels, azimuth_deg: float = 90.0, *, size: int = SIZE, **options) -> BakedTexture:
     picture, mask = photograph(azimuth_deg)
-    options = dict(camera=camera(azimuth_deg), picture=picture, mask=mask, level=LEVEL, size=SIZE, **options)
+    options = dict(camera=camera(azimuth_deg), picture=picture, mask=mask, level=LEVEL, size=size, **options)
     return bake_texture(VERTICES, BALL.faces, texels, **options)
 
 
@@ -125,7 +125,7 @@ def test_without_a_model_everything_has_colours_of_the_object():
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_no_step_anywhere_on_the_surface(symmetric):
     """Neither at the cut nor where the view ends: both sides of every edge have the same colour next to it."""
-    baked = bake(GREY, 30.0, symmetric=symmetric)
+    baked = bake(GREY, 30.0, symmetric=symmetric, size=4 * SIZE)
     sides = {}
     for face, corners in enumerate(BALL.faces):
         for k in range(3):
