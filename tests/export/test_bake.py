@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
+from ast_jax.data.crop import Box, photo_camera
 from ast_jax.export.bake import BakedTexture, bake_texture
 from ast_jax.export.unwrap import unwrap
 from ast_jax.model.template import sphere
@@ -93,6 +94,17 @@ def test_drawn_again_it_is_the_photograph():
     inside = scipy.ndimage.binary_erosion(mask > 0.99, iterations=12)
     assert inside.sum() > 5000
     assert np.abs(drawn - picture)[inside].max() < 0.02
+
+
+def test_it_does_not_matter_where_in_the_picture_the_object_is():
+    picture, mask = photograph()
+    around, larger = np.ones((330, 330, 3), np.float32), np.zeros((330, 330), np.float32)
+    around[20:220, 110:310], larger[20:220, 110:310] = picture, mask
+    moved = photo_camera(camera(), [Box(110.0, 20.0, 200.0)], larger.shape)
+    options = dict(level=LEVEL, size=SIZE)
+    found = bake_texture(VERTICES, BALL.faces, GREY, camera=moved, picture=around, mask=larger, **options)
+    difference = np.abs(found.image.astype(int) - bake(GREY).image)
+    assert difference.mean() < 0.5 and np.quantile(difference, 0.999) < 10
 
 
 def test_what_is_not_seen_keeps_the_models_pattern():
