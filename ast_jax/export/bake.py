@@ -22,9 +22,9 @@ import scipy.sparse.linalg
 from jaxtyping import Bool, Float, Int, UInt8
 
 from ast_jax.export.photo_view import look, photo_view
-from ast_jax.export.unwrap import unwrap
+from ast_jax.export.unwrap import Unwrapped, unwrap
 from ast_jax.model.template import sphere
-from render import Fragments, PerspectiveCamera, rasterize, sample_face_texels, unique_edges
+from render import Fragments, PerspectiveCamera, sample_face_texels, unique_edges
 
 Array = jax.Array | np.ndarray
 
@@ -52,10 +52,9 @@ class BakedTexture:
 
 
 class _Layout(NamedTuple):
-    """The points of the surface that the pixels of a texture show; ``inside`` are those within a chart, counted along
-    rows, and ``nearest`` gives every pixel the position in them of the nearest one."""
+    """The points of the surface that the pixels within the charts show, along rows; ``nearest`` gives every pixel of
+    the texture the position in them of the nearest one."""
 
-    inside: Int[np.ndarray, " m"]
     nearest: Int[np.ndarray, "h w"]
     face: Int[np.ndarray, " m"]
     barycentric: Float[np.ndarray, "m 3"]
@@ -125,24 +124,31 @@ def _check(faces, level: int, picture, mask, size: int) -> None:
 
 @functools.lru_cache(maxsize=2)  # 48 MB each at 1024 px
 def _layout(level: int, size: int) -> _Layout:
-    flat, ball = unwrap(level), sphere(level)
-    clip = np.concatenate([2 * flat.uv - 1, np.zeros((len(flat.uv), 1)), np.ones((len(flat.uv), 1))], -1)
-    drawn = rasterize(clip[None].astype(np.float32), flat.faces, (size, size))
-    face_id = np.asarray(drawn.face_id)[0]
+    face_id, barycentric = _draw(unwrap(level), size)
     outside = face_id < 0
     row, column = scipy.ndimage.distance_transform_edt(outside, return_distances=False, return_indices=True)
     position = np.cumsum(~outside).reshape(outside.shape) - 1
-    face = face_id[~outside]
-    barycentric = np.asarray(drawn.barycentric)[0][~outside]
+    face, barycentric = face_id[~outside], barycentric[~outside]
     # A mirror image has its second and third corner exchanged, and so has a face that is its own (see `Sphere`).
-    return _Layout(
-        np.flatnonzero(~outside),
-        position[row, column],
-        face,
-        barycentric,
-        ball.mirror_face[face],
-        barycentric[:, [0, 2, 1]],
-    )
+    mirrored = sphere(level).mirror_face[face]
+    return _Layout(position[row, column], face, barycentric, mirrored, barycentric[:, [0, 2, 1]])
+
+
+def _draw(flat: Unwrapped, size: int) -> tuple[Int[np.ndarray, "h w"], Float[np.ndarray, "h w 3"]]:
+    """Face, -1 for none, and barycentrics of each pixel. Faces that do not overlap need no renderer, and this one does
+    not have to be compiled."""
+    face_id, barycentric = np.full((size, size), -1), np.zeros((size, size, 3), np.float32)
+    corners_px = np.stack([flat.uv[:, 0], 1 - flat.uv[:, 1]], -1)[flat.faces] * size - 0.5
+    low = np.ceil(corners_px.min(1)).astype(int)
+    high = np.floor(corners_px.max(1)).astype(int) + 1
+    to_weights = np.linalg.inv(np.concatenate([corners_px, np.ones((len(low), 3, 1))], -1))
+    for face, ((left, top), (right, bottom)) in enumerate(zip(low, high)):
+        row, column = np.mgrid[top:bottom, left:right]
+        weights = np.stack([column, row, np.ones_like(row)], -1) @ to_weights[face]
+        inside = (weights >= -1e-9).all(-1)
+        face_id[top:bottom, left:right][inside] = face
+        barycentric[top:bottom, left:right][inside] = weights[inside]
+    return face_id, barycentric
 
 
 def _base(layout: _Layout, faces, texels, photo, weight, mean_colour) -> Float[np.ndarray, "m 3"]:

@@ -76,8 +76,8 @@ def photo_view(
     mean_colour = np.einsum("hw,hwc->c", weight, picture)
     rows, columns, camera = _about_object(mask, camera)
     picture, mask = picture[rows, columns], mask[rows, columns]
-    clip, depth = map(np.asarray, _compiled()(vertices[None], faces, camera))
     facing = _facing(vertices, faces, np.asarray(camera.position_world, np.float32)[0])
+    clip, depth = map(np.asarray, _compiled()(vertices, faces, facing > 0, camera))
     projected = np.concatenate([clip[:, [0, 1, 3]], _at_vertices(vertices, faces, np.abs(facing))[:, None]], -1)
     extent = float(np.ptp(vertices, axis=0).max())
     clear = _clear(depth[1], _resized(mask, _GRID), _STEP * extent, _BORDER_PX / len(mask))
@@ -103,11 +103,12 @@ def _compiled() -> Callable:
     return jax.jit(_seen, compiler_options=quick_options())
 
 
-def _seen(vertices: jax.Array, faces: jax.Array, camera: PerspectiveCamera) -> tuple[jax.Array, jax.Array]:
+def _seen(vertices, faces, front, camera: PerspectiveCamera) -> tuple[jax.Array, jax.Array]:
     """Vertices in clip space, and ``depth`` of the view, as one program."""
-    clip = camera.project(vertices)
-    seen = [rasterize(clip, faces, (_GRID, _GRID), cull_backfaces=cull) for cull in (False, True)]
-    return clip[0], jnp.stack([jnp.where(one.face_id[0] >= 0, one.depth[0], jnp.inf) for one in seen])
+    clip = camera.project(vertices[None])
+    wanted = jnp.stack([jnp.ones_like(front), front])
+    seen = rasterize(jnp.repeat(clip, 2, axis=0), faces, (_GRID, _GRID), face_mask=wanted)
+    return clip[0], jnp.where(seen.face_id >= 0, seen.depth, jnp.inf)
 
 
 def _facing(vertices: np.ndarray, faces: np.ndarray, eye: np.ndarray) -> Float[np.ndarray, " f"]:
