@@ -32,23 +32,30 @@ def encode_mesh(mesh: TexturedMesh, suffix: str, *, name: str = "mesh", extras: 
     """
     suffix = choose("format", suffix.lower().removeprefix("."), MESH_FORMATS)
     if suffix == "glb":
-        return {f"{name}.glb": encode_textured_glb(mesh, name=name, extras=extras)}
+        return {f"{name}.glb": encode_textured_glb(mesh, name=_inside(name), extras=extras)}
     return _ENCODERS[suffix](mesh, name)
 
 
+def _inside(name: str) -> str:
+    """The name within the file, for which not all programs take blanks, and none bytes that are not UTF-8."""
+    return "".join(letter if letter.isprintable() and not letter.isspace() else "_" for letter in name)
+
+
 def _encode_obj(mesh: TexturedMesh, name: str) -> dict[str, bytes]:
+    # The files beside it are named in text, which has to be UTF-8.
+    label, beside = _inside(name), "".join("_" if "\ud800" <= letter <= "\udfff" else letter for letter in name)
     text = io.StringIO()
-    text.write(f"mtllib {name}.mtl\no {name}\n")
+    text.write(f"mtllib {beside}.mtl\no {label}\n")
     for letter, rows in (("v", mesh.vertices), ("vt", mesh.uv), ("vn", smooth_normals(mesh.vertices, mesh.faces))):
         np.savetxt(text, rows, fmt=f"{letter}{' %.7g' * rows.shape[1]}")
-    text.write(f"usemtl {name}\ns 1\n")
+    text.write(f"usemtl {label}\ns 1\n")
     corners = np.stack([mesh.faces, mesh.uv_faces, mesh.faces], -1) + 1
     np.savetxt(text, corners.reshape(-1, 9), fmt="f %d/%d/%d %d/%d/%d %d/%d/%d")
-    material = f"newmtl {name}\nKa 0 0 0\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {name}.png\n"
+    material = f"newmtl {label}\nKa 0 0 0\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {beside}.png\n"
     return {
         f"{name}.obj": text.getvalue().encode(),
-        f"{name}.mtl": material.encode(),
-        f"{name}.png": encode_png(mesh.image),
+        f"{beside}.mtl": material.encode(),
+        f"{beside}.png": encode_png(mesh.image),
     }
 
 

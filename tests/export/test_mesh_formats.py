@@ -109,6 +109,17 @@ def test_obj_is_welded(tmp_path):
     assert "map_Kd bird.png" in (tmp_path / "bird.mtl").read_text()
 
 
+@pytest.mark.parametrize("name", ["my bird, two", "Vögel 鳥", "caf\udce9"])
+@pytest.mark.parametrize("suffix", MESH_FORMATS)
+def test_names_may_be_what_they_like(name, suffix, tmp_path):
+    files = encode_mesh(MESH, suffix, name=name)
+    for written, content in files.items():
+        (tmp_path / written).write_bytes(content)
+    if suffix in ("glb", "obj"):
+        mesh = load_mesh(tmp_path / f"{name}.{suffix}")
+        assert mesh.notices == () and mesh.materials[0].image is not None
+
+
 def test_glb_has_extras_smooth_normals_and_one_side():
     data = encode_mesh(MESH, ".GLB", name="bird", extras=EXTRAS)["bird.glb"]
     tree = read_glb_json(data)
