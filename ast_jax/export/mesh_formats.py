@@ -13,7 +13,7 @@ from ast_jax.near_match import choose
 
 
 def encode_mesh(mesh: TexturedMesh, suffix: str, *, name: str = "mesh", extras: dict | None = None) -> dict[str, bytes]:
-    """The files of one mesh in one format: GLB, OBJ with its MTL and PNG, PLY, STL or USDZ.
+    """The files of one mesh in one format: GLB, OBJ with ``NAME.mtl`` and ``NAME_texture.png``, PLY, STL or USDZ.
 
     All but GLB keep the positions welded, so that the mesh in the file is as watertight as it is here; GLB has one
     index for everything and repeats the vertices on the seam. PLY has colours of vertices, STL none.
@@ -51,11 +51,11 @@ def _encode_obj(mesh: TexturedMesh, name: str) -> dict[str, bytes]:
     text.write(f"usemtl {label}\ns 1\n")
     corners = np.stack([mesh.faces, mesh.uv_faces, mesh.faces], -1) + 1
     np.savetxt(text, corners.reshape(-1, 9), fmt="f %d/%d/%d %d/%d/%d %d/%d/%d")
-    material = f"newmtl {label}\nKa 0 0 0\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {beside}.png\n"
+    material = f"newmtl {label}\nKa 0 0 0\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {beside}_texture.png\n"
     return {
         f"{name}.obj": text.getvalue().encode(),
         f"{beside}.mtl": material.encode(),
-        f"{beside}.png": encode_png(mesh.image),
+        f"{beside}_texture.png": encode_png(mesh.image),
     }
 
 

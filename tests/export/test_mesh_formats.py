@@ -105,8 +105,8 @@ def test_obj_is_welded(tmp_path):
     count = lambda word: sum(line.startswith(word + " ") for line in lines)  # noqa: E731
     assert (count("v"), count("vn"), count("vt")) == (len(VERTICES), len(VERTICES), len(FLAT.uv))
     assert count("f") == len(BALL.faces)
-    assert Image.open(tmp_path / "bird.png").size == (256, 256)
-    assert "map_Kd bird.png" in (tmp_path / "bird.mtl").read_text()
+    assert Image.open(tmp_path / "bird_texture.png").size == (256, 256)
+    assert "map_Kd bird_texture.png" in (tmp_path / "bird.mtl").read_text()
 
 
 @pytest.mark.parametrize("name", ["my bird, two", "Vögel 鳥", "caf\udce9"])
