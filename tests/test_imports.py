@@ -35,7 +35,8 @@ ALLOWED = {
     "ast_jax.model": ("render", "ast_jax.weights", PREDICTION),
     "ast_jax.data": ("render",),
     "ast_jax.losses": ("render", "ast_jax.data.example", PREDICTION, *PERCEPTUAL),
-    "ast_jax.export": ("render",),
+    # Of the model the layout of the template, of the data the squares that pictures are cut out of.
+    "ast_jax.export": ("render", "ast_jax.model.template", "ast_jax.data.crop"),
     # Of the model only the network with pretrained weights, whose features compare sets of pictures.
     "ast_jax.evaluation": ("render", "ast_jax.data", "ast_jax.model.efficientnet", "ast_jax.weights", *PERCEPTUAL),
     "ast_jax.training": (

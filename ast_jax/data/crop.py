@@ -290,6 +290,21 @@ def crop_camera(camera: PerspectiveCamera, boxes: list[Box], image_size: tuple[i
     return dataclasses.replace(camera, focal=camera.focal * ratio, principal=(camera.principal - centre) * ratio)
 
 
+def photo_camera(camera: PerspectiveCamera, boxes: list[Box], image_size: tuple[int, int]) -> PerspectiveCamera:
+    """The camera of the pictures, from the camera of the squares that were cut out of them: undoes `crop_camera`.
+
+    Args:
+      camera: leading axis ``[b]``.
+      boxes: one per camera, in pixels of the picture.
+      image_size: height and width of the pictures, px.
+
+    Returns:
+      The cameras of the pictures.
+    """
+    centre, ratio = _box_frames(boxes, image_size)
+    return dataclasses.replace(camera, focal=camera.focal / ratio, principal=camera.principal / ratio + centre)
+
+
 def crop_keypoints(
     keypoints_ndc: Float[np.ndarray, "b p 3"], boxes: list[Box], image_size: tuple[int, int]
 ) -> Float[np.ndarray, "b p 3"]:

@@ -1,10 +1,10 @@
-"""Textured meshes as files: GLB for viewers and Blender, OBJ and PLY for everything else.
+"""Textured meshes as binary glTF 2.0, for viewers and Blender.
 
-A grid of texels per face becomes one cell of a texture atlas, so no seam and no distortion can appear: every
-viewer that filters bilinearly shows exactly the colours that the renderer defines.
+A mesh with texture coordinates is written as it is. A grid of texels per face becomes one cell of a texture atlas, so
+no seam and no distortion can appear: every viewer that filters bilinearly shows exactly the colours that the renderer
+defines, which is what a report is for; modellers get the other.
 """
 
-import io
 from pathlib import Path
 
 import jax
@@ -14,12 +14,15 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from trimesh.exchange.gltf import export_glb
 
-from ast_jax.writing import write_bytes, write_text
+from ast_jax.export.textured_mesh import TexturedMesh, smooth_normals
+from ast_jax.writing import write_bytes
 
 Array = jax.Array | np.ndarray
 
-# glTF 2.0 enumerants: no mip maps (they would mix neighbouring cells), no wrapping.
+# glTF 2.0 enumerants: no wrapping; linear without mip maps, which would mix neighbouring cells, and with them.
 _SAMPLER = {"magFilter": 9729, "minFilter": 9729, "wrapS": 33071, "wrapT": 33071}
+_MIP_SAMPLER = _SAMPLER | {"minFilter": 9987}
+_VERTICES, _INDICES = 34962, 34963  # what a part of the buffer is for
 # Pixels repeated around each cell: graphics cards filter with 8-bit weights and may look one pixel too far.
 _PADDING = 1
 # trimesh writes custom attributes as floats when their name starts with an underscore; renamed afterwards.
@@ -109,45 +112,39 @@ def write_glb(
     write_bytes(path, encode_glb(vertices, faces, texels=texels, vertex_colours=vertex_colours))
 
 
-def write_obj(
-    path: str | Path,
-    vertices: Float[Array, "v 3"],
-    faces: Int[Array, "f 3"],
-    *,
-    texels: Float[Array, "f t t 3"] | None = None,
-    vertex_colours: Float[Array, "v 3"] | None = None,
-) -> None:
-    """Write Wavefront OBJ; with texels also ``<stem>.mtl`` and ``<stem>.png`` beside it. Arguments as in
-    :func:`write_glb`."""
-    path = Path(path)
-    mesh = _to_trimesh(vertices, faces, texels, vertex_colours)
-    if texels is not None:
-        mesh.visual.material = mesh.visual.material.to_simple()
-        mesh.visual.material.name = path.stem
-    text, extra = trimesh.exchange.obj.export_obj(mesh, return_texture=True, mtl_name=f"{path.stem}.mtl")
-    for name, content in extra.items():
-        write_bytes(path.parent / name, content)
-    write_text(path, text)
+def encode_textured_glb(mesh: TexturedMesh, *, name: str = "mesh", extras: dict | None = None) -> bytes:
+    """A mesh with texture coordinates as the bytes of one GLB; vertices come twice on the seam only.
 
+    Normals are smooth and agree across the seam. A watertight mesh is seen from outside alone.
 
-def write_ply(
-    path: str | Path,
-    vertices: Float[Array, "v 3"],
-    faces: Int[Array, "f 3"],
-    *,
-    vertex_colours: Float[Array, "v 3"] | None = None,
-) -> None:
-    """Write binary PLY, geometry and vertex colours only. Arguments as in :func:`write_glb`."""
-    mesh = _to_trimesh(vertices, faces, None, vertex_colours)
-    write_bytes(path, trimesh.exchange.ply.export_ply(mesh))
+    Args:
+      mesh: to write.
+      name: of the mesh and its material, as modelling programs show it.
+      extras: what JSON can hold, stored as ``extras`` of the mesh; Blender shows it as custom properties.
+    """
+    normals = smooth_normals(mesh.vertices, mesh.faces)[mesh.source]
+    material = _material(mesh.image, name=name, double_sided=not mesh.is_closed)
+    visual = trimesh.visual.TextureVisuals(uv=mesh.uv, material=material)
+    flat = trimesh.Trimesh(
+        mesh.vertices[mesh.source], mesh.uv_faces, vertex_normals=normals, visual=visual, process=False, validate=False
+    )
+
+    def finish(tree: dict) -> None:
+        _finish_tree(tree, _MIP_SAMPLER)
+        tree["meshes"][0]["name"] = name
+        if extras:
+            tree["meshes"][0]["extras"] = extras
+
+    scene = trimesh.Scene()
+    scene.add_geometry(flat, node_name=name, geom_name=name)
+    return export_glb(scene, include_normals=True, tree_postprocessor=finish)
 
 
 def _to_trimesh(vertices, faces, texels, vertex_colours) -> trimesh.Trimesh:
     """One trimesh with smooth normals; with texels every corner of every face is a vertex of its own."""
     vertices, faces = np.asarray(vertices, np.float64), np.asarray(faces, np.int64)
     _check(vertices, faces, texels, vertex_colours)
-    mesh = trimesh.Trimesh(vertices, faces, process=False)
-    normals = _smooth_normals(mesh)
+    normals = smooth_normals(vertices, faces)
     if texels is None:
         colours = None if vertex_colours is None else np.clip(np.asarray(vertex_colours), 0, 1)
         if colours is not None:
@@ -162,36 +159,31 @@ def _to_trimesh(vertices, faces, texels, vertex_colours) -> trimesh.Trimesh:
     )
 
 
-def _smooth_normals(mesh: trimesh.Trimesh) -> np.ndarray:
-    """Unit normals; a vertex without any proper face gets +Y, because glTF allows no zero normal."""
-    normals = np.array(mesh.vertex_normals)
-    length = np.linalg.norm(normals, axis=-1, keepdims=True)
-    return np.where(length > 0.5, normals, np.array([[0.0, 1.0, 0.0]]))
-
-
-def _material(image: np.ndarray | None) -> trimesh.visual.material.PBRMaterial:
-    texture = None if image is None else Image.open(io.BytesIO(_encode_png(image)), formats=("PNG",))
+def _material(
+    image: np.ndarray | None, *, name: str = "texels", double_sided: bool = True
+) -> trimesh.visual.material.PBRMaterial:
+    texture = None if image is None else Image.fromarray(image)
+    if texture is not None:
+        texture.format = "PNG"  # what trimesh is to encode it as
     return trimesh.visual.material.PBRMaterial(
-        name="texels", baseColorTexture=texture, metallicFactor=0.0, roughnessFactor=1.0, doubleSided=True
+        name=name, baseColorTexture=texture, metallicFactor=0.0, roughnessFactor=1.0, doubleSided=double_sided
     )
 
 
-def _encode_png(image: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG")
-    return buffer.getvalue()
-
-
-def _finish_tree(tree: dict) -> None:
-    """What trimesh leaves out: how to filter the texture, and vertex colours with more than eight bits."""
+def _finish_tree(tree: dict, sampler: dict[str, int] = _SAMPLER) -> None:
+    """What trimesh leaves out: filters of the texture, vertex colours of more than eight bits, what buffers are for."""
     if "textures" in tree:
-        tree["samplers"] = [dict(_SAMPLER)]
+        tree["samplers"] = [dict(sampler)]
         for texture in tree["textures"]:
             texture["sampler"] = 0
     for mesh in tree["meshes"]:
         for primitive in mesh["primitives"]:
             if _FLOAT_COLOUR in primitive["attributes"]:
                 primitive["attributes"]["COLOR_0"] = primitive["attributes"].pop(_FLOAT_COLOUR)
+            for accessor, target in [(primitive["indices"], _INDICES)] + [
+                (accessor, _VERTICES) for accessor in primitive["attributes"].values()
+            ]:
+                tree["bufferViews"][tree["accessors"][accessor]["bufferView"]]["target"] = target
 
 
 def _linear_from_srgb(colour: np.ndarray) -> np.ndarray:

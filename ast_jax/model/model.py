@@ -132,6 +132,11 @@ class Model(nnx.Module):
         self.keypoints = KeypointHead(config.num_keypoints, num_vertices, rngs=rngs) if has_keypoints else None
 
     @property
+    def is_symmetric(self) -> bool:
+        """Whether every shape is its own mirror image in x = 0."""
+        return self.shape.levels[2]
+
+    @property
     def template(self) -> tuple[np.ndarray, np.ndarray]:
         """Vertices [v, 3] and faces [f, 3] that every prediction starts from."""
         ball = sphere(self.level)

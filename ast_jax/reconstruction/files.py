@@ -11,12 +11,15 @@ from tqdm import tqdm
 from ast_jax.data.names import printable
 from ast_jax.data.photo_list import list_photos
 from ast_jax.data.saliency import DoubtfulMask
-from ast_jax.export import Gallery, ObjectRow, Table, Text, report_page
+from ast_jax.export import MESH_FORMATS, Gallery, ObjectRow, Table, Text, encode_png, report_page
+from ast_jax.near_match import choose
 from ast_jax.output_folder import OutputFolder, unique_names
 from ast_jax.reconstruction.reconstruct import Reconstructor
-from ast_jax.reconstruction.result import Reconstruction, encode_png
+from ast_jax.reconstruction.result import Reconstruction
 from ast_jax.reconstruction.scene import encode_scene
 
+# Of all files that one name may get.
+_ENDINGS = (".gif", ".png", "-mask.png", "_camera.json", ".mtl", "_texture.png", *(f".{name}" for name in MESH_FORMATS))
 _PAGE_SIZE = 50  # pictures on one page of the report: a browser shows that many meshes, and memory stays flat
 
 
@@ -27,14 +30,15 @@ def reconstruct_files(
     *,
     masks: Sequence[str] = (),
     refine_steps: int = 0,
+    formats: Sequence[str] = (),
     turntable: bool = False,
 ) -> list[str]:
     """Reconstruct every picture and write meshes, pictures and ``index.html``; a bad picture stops no other.
 
-    Of every object ``NAME.glb`` and ``NAME.png``, the overlay. A picture of several objects gives ``NAME-1.glb`` and so
-    on, and all of them together as ``NAME.glb``. Where a mask was found that is not to be trusted, ``NAME-mask.png`` is
-    that mask, to be mended. Files that were not written by an earlier call stay as they are: a name that they have gets
-    a number. Fifty objects share a page; the second page is ``index-2.html``.
+    Of every object ``NAME.glb``, ``NAME.png``, the overlay, and ``NAME_camera.json``. A picture of several objects
+    gives ``NAME-1.glb`` and so on, and all of them together as ``NAME.glb``. Where a mask was found that is not to be
+    trusted, ``NAME-mask.png`` is that mask, to be mended. Files that were not written by an earlier call stay as they
+    are: a name that they have gets a number. Fifty objects share a page; the second page is ``index-2.html``.
 
     Args:
       reconstructor: a trained model.
@@ -42,6 +46,7 @@ def reconstruct_files(
       output: folder, made if it is missing.
       masks: none, or one file per picture; white is object.
       refine_steps: see ``Reconstructor.reconstruct``.
+      formats: of ``MESH_FORMATS``, to write beside the GLB.
       turntable: write ``NAME.gif``, too.
 
     Returns:
@@ -50,6 +55,7 @@ def reconstruct_files(
     Raises:
       ValueError: masks are given, but not one per picture, there is no picture, or ``index.html`` is another's.
     """
+    formats = [choose("format", value, MESH_FORMATS) for value in formats]
     folder = OutputFolder(output)
     photos, problems, notices = list_photos(images, masks, skip=folder.is_ours)
     folder.keep(path for photo in photos for path in photo if path is not None)
@@ -61,7 +67,7 @@ def reconstruct_files(
         try:
             results = reconstructor.reconstruct_all(image, mask, name=name, refine_steps=refine_steps)
             results = _named(results, name, folder, taken)
-            rows = [write_files(folder, result, turntable=turntable) for result in results]
+            rows = [write_files(folder, result, formats=formats, turntable=turntable) for result in results]
             if len(results) > 1:
                 folder.write(f"{name}.glb", encode_scene(results))
         except Exception as error:  # whatever is wrong with one picture, or with the memory that it takes
@@ -76,19 +82,25 @@ def reconstruct_files(
     return problems
 
 
-def write_files(folder: OutputFolder, result: Reconstruction, *, turntable: bool = False) -> ObjectRow:
-    """Write ``<name>.glb`` and ``<name>.png``, and ``<name>.gif`` if asked for; return the row of the report."""
+def write_files(
+    folder: OutputFolder, result: Reconstruction, *, formats: Sequence[str] = (), turntable: bool = False
+) -> ObjectRow:
+    """Write one result, see :func:`reconstruct_files`; return the row of the report."""
     views = {"turntable": result.turntable()} if turntable else {}
     row = result.row(views)
-    folder.write(f"{result.name}.glb", row.glb)
-    folder.write(f"{result.name}.png", encode_png(result.overlay()))
+    files = {f"{result.name}.glb": row.glb, f"{result.name}.png": encode_png(result.overlay())}
+    files[f"{result.name}_camera.json"] = result.camera_json().encode()
+    for suffix in formats:
+        files |= result.encode(suffix)
+    for name, content in files.items():
+        folder.write(name, content)
     if turntable:
         folder.write(f"{result.name}.gif", views["turntable"])
     return row
 
 
 def _is_free(folder: OutputFolder, name: str) -> bool:
-    return all(folder.is_free(name + ending) for ending in (".glb", ".gif", ".png", "-mask.png"))
+    return all(folder.is_free(name + ending) for ending in _ENDINGS)
 
 
 def _named(results: list[Reconstruction], name: str, folder: OutputFolder, taken: set[str]) -> list[Reconstruction]:

@@ -370,7 +370,8 @@ def _terms(scene: _Scene, params: dict, sigma) -> dict[str, jax.Array]:
 _measure = quick_jit(_terms)
 
 
-@quick_jit
+# Without the quick options: it is run for seconds, and is a third slower with them.
+@jax.jit
 def _refine(scene: _Scene, params: dict, steps: int | Array) -> dict:
     """The parameters after ``steps`` steps of Adam, each kind with its own rate."""
     optimizer = optax.scale_by_adam()

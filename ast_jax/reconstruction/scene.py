@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from ast_jax.export import encode_glb, join_glb
+from ast_jax.export import join_glb
 from ast_jax.reconstruction.result import Reconstruction
 
 # Of the camera that took the photograph, which nothing tells: that of the pictures that models learn from.
@@ -18,8 +18,7 @@ def encode_scene(results: Sequence[Reconstruction]) -> bytes:
     Args:
       results: of one photograph.
     """
-    parts = [(r.name, encode_glb(r.vertices, r.faces, texels=r.texels), placement(r)) for r in results]
-    return join_glb(parts)
+    return join_glb([(r.name, next(iter(r.encode("glb").values())), placement(r)) for r in results])
 
 
 def placement(result: Reconstruction, fov_y_rad: float = _FOV_Y_RAD) -> Float[np.ndarray, "4 4"]:

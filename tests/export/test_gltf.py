@@ -1,8 +1,6 @@
 """Export to mesh files: what a viewer will sample equals the definition of the texel grids."""
 
 import inspect
-import json
-import struct
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,8 +8,9 @@ import pytest
 import scipy.ndimage
 import trimesh
 
-from ast_jax.export import bake_atlas, encode_glb, write_glb, write_obj, write_ply
+from ast_jax.export import bake_atlas, encode_glb, write_glb
 from render import Fragments, sample_face_texels
+from tests.export.glb_bytes import read_attribute, read_glb_json
 
 VERTICES = np.array([[0.5, 0, 0], [-0.25, 0, 0.4], [-0.25, 0, -0.4], [0, 0.6, 0]], np.float32)
 FACES = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]], np.int32)
@@ -82,24 +81,6 @@ def test_no_bleeding_one_pixel_around_a_face():
             np.testing.assert_allclose(sample_picture(image, shifted[face]), texels[face, 0, 0, 0], atol=0.003)
 
 
-def read_glb_json(data: bytes) -> dict:
-    magic, version, length = struct.unpack("<III", data[:12])
-    assert (magic, version, length) == (0x46546C67, 2, len(data))
-    size, kind = struct.unpack("<II", data[12:20])
-    assert kind == 0x4E4F534A
-    return json.loads(data[20 : 20 + size])
-
-
-def read_attribute(data: bytes, name: str) -> np.ndarray:
-    """A float attribute straight from the bytes, with no reader in between that could mend it."""
-    tree = read_glb_json(data)
-    accessor = tree["accessors"][tree["meshes"][0]["primitives"][0]["attributes"][name]]
-    assert (accessor["componentType"], accessor["type"]) == (5126, "VEC3")
-    view = tree["bufferViews"][accessor["bufferView"]]
-    start = 20 + struct.unpack("<I", data[12:16])[0] + 8 + view["byteOffset"]
-    return np.frombuffer(data[start : start + view["byteLength"]], "<f4").reshape(accessor["count"], 3)
-
-
 def test_glb_reloads_with_geometry_and_colours(tmp_path):
     texels = random_texels(4)
     write_glb(tmp_path / "mesh.glb", VERTICES, FACES, texels=texels)
@@ -124,6 +105,8 @@ def test_glb_structure():
     assert tree["materials"][0]["doubleSided"] is True
     attributes = tree["meshes"][0]["primitives"][0]["attributes"]
     assert set(attributes) == {"POSITION", "NORMAL", "TEXCOORD_0"}
+    views = [tree["bufferViews"][tree["accessors"][i]["bufferView"]] for i in attributes.values()]
+    assert {view["target"] for view in views} == {34962}
 
 
 def test_normals_are_smooth_and_point_outside():
@@ -143,27 +126,6 @@ def test_vertex_colours_are_stored_linear(tmp_path):
     # 0.5 in sRGB is 0.21404 in linear light, 0.2 is 0.033105 (IEC 61966-2-1)
     np.testing.assert_allclose(stored[2], [0.21404, 0.03 / 12.92, 0.033105], atol=1e-5)
     np.testing.assert_allclose(stored[:2], [[0, 0, 0], [1, 1, 1]])
-
-
-def test_obj_with_texture_reloads(tmp_path):
-    texels = random_texels(3)
-    write_obj(tmp_path / "thing.obj", VERTICES, FACES, texels=texels)
-    assert {p.suffix for p in tmp_path.iterdir()} == {".obj", ".mtl", ".png"}
-    mesh = trimesh.load(tmp_path / "thing.obj", process=False)
-    np.testing.assert_allclose(mesh.vertices[mesh.faces], VERTICES[FACES], atol=1e-6)
-    picture = np.asarray(mesh.visual.material.image.convert("RGB"))
-    barycentric = random_barycentrics(50)
-    found = sample_picture(picture, barycentric @ mesh.visual.uv[mesh.faces[2]])
-    np.testing.assert_allclose(found, bilinear(texels[2], barycentric), atol=0.5 / 255 + 1e-4)
-
-
-def test_ply_keeps_vertex_colours(tmp_path):
-    colours = np.random.default_rng(0).random((4, 3))
-    write_ply(tmp_path / "mesh.ply", VERTICES, FACES, vertex_colours=colours)
-    mesh = trimesh.load(tmp_path / "mesh.ply", process=False)
-    np.testing.assert_allclose(mesh.vertices, VERTICES, atol=1e-7)
-    np.testing.assert_array_equal(mesh.faces, FACES)
-    np.testing.assert_array_equal(mesh.visual.vertex_colors[:, :3], np.round(colours * 255))
 
 
 def test_glb_survives_degenerate_faces():

@@ -24,12 +24,14 @@ from ast_jax.data.photo import load_photo
 from ast_jax.data.photo_list import list_photos
 from ast_jax.data.saliency import DoubtfulMask
 from ast_jax.export import draw_views
+from ast_jax.model.template import sphere
 from ast_jax.output_folder import OutputFolder, unique_names
 from ast_jax.prediction import Prediction
 from ast_jax.reconstruction import Reconstruction, Reconstructor, reconstruct_files
-from render import icosphere, orbit
+from render import orbit
 
-VERTICES, FACES = icosphere(2)
+BALL = sphere(2)
+VERTICES, FACES = BALL.vertices, BALL.faces
 VERTICES = (VERTICES * [0.2, 0.15, 0.4] + [0, 0.1, 0] * (VERTICES[:, 2:] > 0.8)).astype(np.float32)
 TEXELS = np.broadcast_to(0.5 + 0.5 * (VERTICES[FACES].mean(1) > 0)[:, None, None] * 1.0, (len(FACES), 2, 2, 3))
 CONFIG = ConfigDict({"data": {"image_size": 32, "background": (1.0, 1.0, 1.0)}})
@@ -37,6 +39,8 @@ CONFIG = ConfigDict({"data": {"image_size": 32, "background": (1.0, 1.0, 1.0)}})
 
 class KnowsOneObject(nnx.Module):
     """Stands for a trained model: whatever the picture, the object is the one that was photographed."""
+
+    level, is_symmetric = 2, True
 
     def __init__(self):
         self.colour = nnx.Param(jnp.asarray(TEXELS, jnp.float32) * 0.8)
@@ -82,17 +86,22 @@ def quick(monkeypatch):
         picture, cover = crop_to_mask(photo.rgb, mask, 256, **options)
         around = crop_to_mask(photo.rgb, mask, 256, masked=False, **options)[0]
         camera = orbit(2.732, np.zeros(1), np.zeros(1), np.pi / 6)
-        shape = VERTICES, FACES, None, camera, Box(0.0, 0.0, 90.0), mask.shape, 0.9
-        return Reconstruction(name, picture, cover, around, *shape, found_by=photo.found_by, notices=photo.notices)
+        mesh, place = (VERTICES, FACES, 2, True, None, None), (camera, Box(0.0, 0.0, 90.0), mask.shape, 0.9)
+        words = dict(found_by=photo.found_by, notices=photo.notices, texture_size=64)
+        return Reconstruction(name, picture, cover, around, picture, cover, *mesh, *place, **words)
 
     monkeypatch.setattr(Reconstructor, "_finish", finish)
     monkeypatch.setattr(result_file, "draw_views", lambda *_, **__: np.zeros((1, 256, 256, 3), np.uint8))
 
 
 def test_files_of_one_picture(photos, tmp_path):
-    assert run(photos, tmp_path, ["alpha.png"], turntable=True) == []
+    assert run(photos, tmp_path, ["alpha.png"], formats=["obj"], turntable=True) == []
     assert {p.name for p in tmp_path.iterdir()} == {
         "alpha.glb",
+        "alpha.obj",
+        "alpha.mtl",
+        "alpha_texture.png",
+        "alpha_camera.json",
         "alpha.png",
         "alpha.gif",
         "index.html",
@@ -186,7 +195,7 @@ def test_results_beside_the_photographs_replace_nothing(photos, tmp_path, quick)
         (tmp_path / name).write_bytes((photos / name).read_bytes())
     (tmp_path / "alpha.glb").write_bytes(b"the user's")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    ours = {f"{stem}{suffix}" for stem in ("alpha-2", "plain-2") for suffix in (".glb", ".png")}
+    ours = {f"{stem}{suffix}" for stem in ("alpha-2", "plain-2") for suffix in (".glb", ".png", "_camera.json")}
     for _ in range(2):
         assert reconstruct_files(knows_one_object(), [str(tmp_path)], tmp_path) == []
         assert {p.name for p in tmp_path.iterdir()} == {*before, *ours, "index.html", "written.sha256"}

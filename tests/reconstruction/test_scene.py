@@ -7,12 +7,13 @@ import trimesh
 
 from ast_jax.data.crop import Box, crop_camera
 from ast_jax.export import encode_glb, join_glb
+from ast_jax.model.template import sphere
 from ast_jax.reconstruction.result import Reconstruction
 from ast_jax.reconstruction.scene import encode_scene, placement
-from render import PerspectiveCamera, icosphere
+from render import PerspectiveCamera
 
-VERTICES, FACES = icosphere(1)
-VERTICES = (0.3 * VERTICES).astype(np.float32)
+FACES = sphere(1).faces
+VERTICES = (0.3 * sphere(1).vertices).astype(np.float32)
 FOCAL = 1 / np.tan(np.pi / 12)
 
 
@@ -32,8 +33,10 @@ def planted(place, angle_rad, box, size=(120, 200), colour=0.5):
     )
     blank = np.zeros((4, 4, 3), np.float32)
     texels = np.full((len(FACES), 2, 2, 3), colour, np.float32)
-    shown = blank, blank[..., 0], blank, VERTICES, FACES, texels
-    return Reconstruction("ball", *shown, crop_camera(camera, [box], size), box, size, 1.0)
+    shown = blank, blank[..., 0], blank, blank, blank[..., 0]
+    mesh = VERTICES, FACES, 1, True, texels, texels
+    crop = crop_camera(camera, [box], size)
+    return Reconstruction("ball", *shown, *mesh, crop, box, size, 1.0, texture_size=64)
 
 
 def test_planted_objects_are_found_where_they_stand():
@@ -62,7 +65,7 @@ def test_a_joint_file_holds_what_its_parts_held():
     assert len(placed) == 2
     for part, (matrix, geometry) in zip(parts, placed):  # the near one first
         alone = trimesh.load(
-            io.BytesIO(encode_glb(part.vertices, part.faces, texels=part.texels)), file_type="glb", process=False
+            io.BytesIO(next(iter(part.encode("glb").values()))), file_type="glb", process=False
         ).to_geometry()
         mesh = scene.geometry[geometry]
         np.testing.assert_array_equal(mesh.vertices, alone.vertices)
