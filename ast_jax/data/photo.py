@@ -72,6 +72,7 @@ def load_photo(image: Source, mask: Source | None = None, *, find_object: FindOb
         raise ValueError(f"{name}: its alpha channel is transparent everywhere; {HOW_TO}.")
     elif alpha is not None and is_cut_out(alpha):
         cover, notices, found_by = alpha, (), "alpha channel"
+        rgb = np.where(alpha[..., None] > 0, rgb, np.float32(1))  # what is under transparency is of no use
     else:
         rgb = over_border(rgb, alpha)
         is_opaque = alpha is not None and bool(alpha.min() < 1)

@@ -218,7 +218,7 @@ class _Seen(NamedTuple):
 
 
 def _seen(vertices, faces, texels, camera, view: _View) -> _Seen:
-    drawn, wanted = silhouette(vertices, faces, texels, camera, view.large_mask.shape), view.large_mask > 0.5
+    drawn, wanted = silhouette(np.asarray(vertices), faces, camera, len(view.large_mask)), view.large_mask > 0.5
     overlap = float((drawn & wanted).sum() / max((drawn | wanted).sum(), 1))
     return _Seen(np.asarray(vertices), faces, None if texels is None else np.asarray(texels), camera, overlap)
 

@@ -25,6 +25,7 @@ from ast_jax.export import (
     render_turntable,
     report_page,
     textured_mesh,
+    unwrap,
 )
 from ast_jax.near_match import choose
 from ast_jax.reconstruction.fit import Refinement
@@ -32,6 +33,8 @@ from ast_jax.writing import write_bytes
 from render import FaceTexels, Mesh, PerspectiveCamera
 
 DISPLAY_SIZE = 256  # px, side of each picture that is shown
+# Per face, of the colours that are shown: about as fine as the texture that is written.
+_SHOWN_TEXELS = 12
 _OUTLINE = (213, 94, 0)  # Okabe and Ito's vermilion: visible on most photographs, with any colour vision
 _SUFFIXES = (*MESH_FORMATS, "png", "gif", "html", "json")
 
@@ -123,23 +126,44 @@ class Reconstruction:
         return Mesh(self.vertices[None], self.faces)
 
     @property
-    def texture(self) -> FaceTexels | None:
-        """Its colours as the renderer takes them."""
-        return None if self.texels is None else FaceTexels(self.texels[None])
+    def texture(self) -> FaceTexels:
+        """Its colours as the renderer takes them: those of the painted texture."""
+        return FaceTexels(self._shown_texels[None])
+
+    @functools.cached_property
+    def _shown_texels(self) -> Float[np.ndarray, "f t t 3"]:
+        flat, image = unwrap(self.level), self.baked.image
+        corners = flat.uv[flat.faces]
+        b1, b2 = np.meshgrid(*[np.linspace(0, 1, _SHOWN_TEXELS)] * 2, indexing="ij")
+        weights = np.stack([1 - b1 - b2, b1, b2], -1)
+        u, v = np.moveaxis(np.einsum("ijk,fkc->fijc", weights, corners), -1, 0)
+        places_px = np.stack([(1 - v) * image.shape[0], u * image.shape[1]]) - 0.5
+        channels = [scipy.ndimage.map_coordinates(image[..., k], places_px, np.float32, 1, "nearest") for k in range(3)]
+        return np.stack(channels, -1) / np.float32(255)
+
+    def draw(self, cameras: PerspectiveCamera, size: int = DISPLAY_SIZE) -> UInt8[np.ndarray, "n s s 3"]:
+        """Pictures of the textured mesh.
+
+        Args:
+          cameras: leading axis n.
+          size: of the pictures' sides, px.
+        """
+        options = dict(texels=self._shown_texels, image_size=(size, size))
+        return draw_views(self.vertices, self.faces, cameras, **options)
 
     def overlay(self) -> UInt8[np.ndarray, "h w4 3"]:
         """Four squares side by side: the picture, the mesh from its camera, its outline on the picture, and the outline
         of the mask that was used on all that the photograph shows there."""
-        size = self.picture.shape[:2]
-        drawn = draw_views(self.vertices, self.faces, self.camera, texels=self.texels, image_size=size)[0]
-        inside = silhouette(self.vertices, self.faces, self.texels, self.camera, size)
+        size = len(self.picture)
+        drawn = self.draw(self.camera, size)[0]
+        inside = silhouette(self.vertices, self.faces, self.camera, size)
         picture, surroundings = (np.round(p * 255).astype(np.uint8) for p in (self.picture, self.surroundings))
         outlines = _outlined(picture, inside), _outlined(surroundings, self.mask > 0.5)
         return np.concatenate([picture, drawn, *outlines], axis=1)
 
     def turntable(self) -> bytes:
         """An animated GIF of the turning mesh."""
-        return encode_gif(render_turntable(self.vertices, self.faces, self.texels))
+        return encode_gif(render_turntable(self.vertices, self.faces, self._shown_texels))
 
     def row(self, views: dict[str, bytes] | None = None) -> ObjectRow:
         """Of a report.
@@ -196,10 +220,12 @@ class Reconstruction:
         write_bytes(path, encoders[suffix]())
 
 
-def silhouette(vertices, faces, texels, camera: PerspectiveCamera, size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
-    """Where the mesh is seen: drawn as the textured mesh is, in black, by the same compiled program."""
-    black = np.zeros((len(faces), 1, 1, 3), np.float32) if texels is None else np.zeros_like(texels)
-    return draw_views(vertices, faces, camera, texels=black, image_size=size)[0, ..., 0] < 128
+def silhouette(
+    vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], camera: PerspectiveCamera, size: int
+) -> Bool[np.ndarray, "s s"]:
+    """Where the mesh is seen: drawn in black, by the compiled program that draws textured meshes."""
+    black = np.zeros((len(faces), _SHOWN_TEXELS, _SHOWN_TEXELS, 3), np.float32)
+    return draw_views(vertices, faces, camera, texels=black, image_size=(size, size))[0, ..., 0] < 128
 
 
 def _outlined(picture: np.ndarray, inside: np.ndarray) -> np.ndarray:
