@@ -40,7 +40,8 @@ def draw(points, faces, colours, rule):
 def draw_mesh(mesh, colours, rule):
     batch = len(mesh.vertices)
     camera = orbit(np.full(batch, 2.5), 0.3, np.arange(float(batch)), 0.5)
-    options = dict(texture=FaceTexels(colours), blending=rule, background=SKY, sigma=1e-3)
+    # Weights of softmax feel the last bit of a depth, 6e-8, divided by gamma.
+    options = dict(texture=FaceTexels(colours), blending=rule, background=SKY, sigma=1e-3, gamma=1e-2)
     return tuple(render(mesh, camera, SIZE, **options))[:3]
 
 
@@ -88,7 +89,7 @@ def test_faces_without_area_draw_nothing(rule):
     black = jnp.zeros((1, len(bad), 1, 1, 3))
     wanted = draw(points, faces, colours, rule)
     found = draw(more, np.concatenate([faces, bad]), jnp.concatenate([colours, black], axis=1), rule)
-    check_same(found, wanted, 2e-6)
+    check_same(found, wanted, 5e-6)
 
 
 @pytest.mark.parametrize("turned", [False, True])
