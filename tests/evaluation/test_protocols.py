@@ -124,7 +124,7 @@ def test_the_truth_gets_full_marks_in_voxels_whatever_its_own_axes(source, turne
 
 
 def test_the_truth_gets_full_marks_in_points_whatever_its_own_axes(source):
-    """In those of the data: the next test, after the alignment."""
+    """In axes other than those of the data, in which the next test aligns a shape of half the size."""
     predict = _oracle(source, turned_rad=0.7)
     unicorn = _means("shapenet_unicorn", source, predict)
     # 3,000 points on an area of about 1.7 are 0.012 apart.
