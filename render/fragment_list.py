@@ -164,9 +164,14 @@ def _work(search: Search, mask: jax.Array) -> tuple[worklist.WorkList, tuple[jax
 
 
 def _sees(search: Search, rows, pairs: Pairs, pixel: Pixel, surface: tuple[jax.Array, jax.Array]) -> jax.Array:
-    """Whether pixels see faces in front of the surface."""
+    """Whether pixels see faces in front of the surface, which is not in front of itself.
+
+    Its depth alone does not tell: it is interpolated anew, and two programs may round it to different numbers. Listed
+    by the forward pass and not by the backward pass, an opaque face would lose its gradient.
+    """
     near = signed_squared_distance(rows, pixel.x, pixel.y) < search.reach
     depth, face = (worklist.take(part, pixel) for part in surface)
+    near &= pairs.face != face
     return near & is_behind(depth, face, depth_to_compare(rows, pixel.x, pixel.y), pairs.face)
 
 

@@ -4,17 +4,11 @@ import gc
 import os
 from pathlib import Path
 
-# A cache for each worker: jax writes entries in place, and one that is read while another process writes it may crash.
-os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.join(
-    os.environ.get("JAX_COMPILATION_CACHE_DIR", os.path.join(os.path.dirname(__file__), "..", ".jax_cache")),
-    os.environ.get("PYTEST_XDIST_WORKER", "main"),
-)
-# Everything: a process that a test starts, or a worker that had to forget, would compile hundreds of programs anew.
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+from tests import compilation
+
+os.environ.update(compilation.environment())
 # Before numpy is loaded: its matrices here are small, and the threads of two workers wait for each other on two cores.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# Tests compile much and compute little: LLVM would optimise for a third of their time. XLA_FLAGS="" brings it back.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import jax
 import pytest
@@ -27,6 +21,11 @@ jax.config.update("jax_num_cpu_devices", 8)
 # Silent broadcasting over a missing batch axis is the commonest bug of batched numerics: make it an error.
 jax.config.update("jax_numpy_rank_promotion", "raise")
 flags.FLAGS.mark_as_parsed()  # grain reads an absl flag
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first, then the order of names: at the end of a run no worker waits minutes for the other."""
+    items.sort(key=lambda item: item.path.parent.name != "training")
 
 
 @pytest.fixture(scope="module", autouse=True)

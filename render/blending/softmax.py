@@ -234,15 +234,16 @@ def _blend_tangent(settings: _Settings, saved, tangent):
         lambda floats: _behind(join_floats(settings.structure, floats, others), crossing, numbers),
         (floats,), (tangent[1],),
     )  # fmt: skip
-    sums = _moving_sums(settings, faces, tangent[0], work, numbers, settings.canvas.flatten(nearest))
+    images = jax.tree.map(settings.canvas.flatten, (nearest, total))
+    sums = _moving_sums(settings, faces, tangent[0], work, numbers, *images)
     clear, weight, *colour = (settings.canvas.unflatten(part) for part in sums)
-    rest = _rest(behind, nearest, numbers)
+    rest = _part(_rest(behind, nearest, numbers), total)
     to_rest = rest * behind_moves.nearness / numbers.gamma
     change = jnp.stack(colour, axis=-1) + rest[..., None] * behind_moves.rgb + to_rest[..., None] * behind.rgb
     return (change - (weight + to_rest)[..., None] * rgb) / total[..., None], transparency * clear / numbers.sigma
 
 
-def _moving_sums(settings: _Settings, faces: _Faces, moves: _Faces, work, numbers: _Numbers, nearest):
+def _moving_sums(settings: _Settings, faces: _Faces, moves: _Faces, work, numbers: _Numbers, nearest, sums):
     """Flat sums of the changes of sigma log(1 - p), weights, and weights times red, green and blue."""
     canvas, side, count = settings.canvas, settings.side, faces.table.shape[0]
     tables = [part.reshape(count, -1) for part in (*faces, *moves)]
@@ -266,6 +267,7 @@ def _moving_sums(settings: _Settings, faces: _Faces, moves: _Faces, work, number
             p = probability(distance, numbers.sigma)
             to_distance = jnp.where(p > settings.cutoff, to_distance, 0.0)
             weight = _face_weight(p, near, worklist.take(nearest, pixel), settings, numbers)
+            weight = _part(weight, worklist.take(sums, pixel))
             change = weight * (to_near / numbers.gamma - (1.0 - p) / numbers.sigma * to_distance)
             terms = [p * to_distance, change]
             for channel, moved in enumerate(colour_at(side, colour_moves, weights)):
@@ -289,10 +291,11 @@ def _blend_gradient(settings: _Settings, saved, cotangent):
     behind, to_scene = jax.vjp(
         lambda floats: _behind(join_floats(settings.structure, floats, others), crossing, numbers), floats
     )
-    rest = _rest(behind, nearest, numbers)
+    rest = _part(_rest(behind, nearest, numbers), total)
     to_rest = jnp.sum(to_colour * behind.rgb, axis=-1) + to_weight
     (scene_gradient,) = to_scene(_Behind(to_colour * rest[..., None], to_rest * rest / numbers.gamma))
-    incoming = _Incoming(to_transparency * transparency / numbers.sigma, nearest, to_weight, _channels(to_colour))
+    to_clear = to_transparency * transparency / numbers.sigma
+    incoming = _Incoming(to_clear, nearest, total, to_weight, _channels(to_colour))
     face_gradient = _faces_gradient(settings, faces, work, numbers, jax.tree.map(settings.canvas.flatten, incoming))
     return face_gradient, scene_gradient
 
@@ -302,6 +305,7 @@ class _Incoming(NamedTuple):
 
     transparency: jax.Array
     nearest: jax.Array
+    total: jax.Array
     weight: jax.Array
     colour: tuple[jax.Array, jax.Array, jax.Array]
 
@@ -338,7 +342,7 @@ def _pixel_gradient(settings: _Settings, pairs: Pairs, faces, pixel: Pixel, inco
     position, where = once(lambda: (border_position(rows, *at), place(rows, *at)))
     p = once(lambda: probability(distance_at(rows, *at, position), numbers.sigma))
     nearness = _nearness(rows, where.weights, numbers)
-    weight = once(lambda: _face_weight(p, nearness, incoming.nearest, settings, numbers))
+    weight = once(lambda: _part(_face_weight(p, nearness, incoming.nearest, settings, numbers), incoming.total))
     to_colour = tuple(weight * cotangent for cotangent in incoming.colour)
     # Channels first: then one scalar texture remains to be differentiated.
     values = once(lambda: sum(colours[:, channel] * to_colour[channel][None] for channel in range(3)))
@@ -371,10 +375,20 @@ def _face_weight(p, nearness, nearest, settings: _Settings, numbers: _Numbers) -
 def _rest(behind: _Behind, nearest: jax.Array, numbers: _Numbers) -> jax.Array:
     """The weight of what soft faces are blended with; at most one, for it is among what is compared for the nearest.
 
-    The backward pass computes it anew, where it may differ from the one that was compared by a rounding: of a depth far
-    beyond `far` that is many gammas, and their exponential infinite.
+    Never zero: a face just at the cut-off may be reached where the nearest is sought and, by a rounding, not where
+    weights are added; then nothing else is left.
     """
-    return jnp.exp(jnp.minimum((behind.nearness - nearest) / numbers.gamma, 0.0))
+    return jnp.exp(jnp.clip((behind.nearness - nearest) / numbers.gamma, -60.0, 0.0))
+
+
+def _part(weight: jax.Array, total: jax.Array) -> jax.Array:
+    """A weight that is computed anew, not above the sum of weights that it was part of.
+
+    Depths are interpolated anew, too, and may differ by a rounding from those that were compared: far beyond `far` that
+    is many gammas, so that a weight which was e^-60 of the nearest one is one, divided by a sum that knows nothing of
+    it.
+    """
+    return jnp.minimum(weight, total)
 
 
 def _channels(image: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -59,7 +59,8 @@ def textures(rng, faces):
     ]
 
 
-@pytest.mark.parametrize("which, layers", [(0, None), (1, None), (2, None), (0, 1), (1, 3)])
+# All layers, and hard and antialiased pictures: below, with their gradients.
+@pytest.mark.parametrize("which, layers", [(0, 1), (1, 3)])
 def test_layered_agrees_with_brute_force(float64, bumpy_meshes, which, layers):
     vertices, faces, rng = bumpy_meshes
     texture, camera = textures(rng, faces)[which], orbiting()
@@ -83,7 +84,7 @@ def test_layered_is_the_hard_picture_inside(bumpy_meshes):
     np.testing.assert_allclose(pictures[0].rgb, pictures[1].rgb, atol=1e-4)
 
 
-@pytest.mark.parametrize("which, falloff", [(0, "sigmoid"), (1, "exponential"), (2, "sigmoid")])
+@pytest.mark.parametrize("which, falloff", [(0, "sigmoid"), (2, "sigmoid")])
 def test_hard_agrees_with_brute_force(float64, bumpy_meshes, which, falloff):
     vertices, faces, rng = bumpy_meshes
     texture, camera = textures(rng, faces)[which], orbiting()
@@ -91,18 +92,6 @@ def test_hard_agrees_with_brute_force(float64, bumpy_meshes, which, falloff):
     rgb, alpha = expected_hard(project(camera, vertices), faces, texture, falloff)
     np.testing.assert_allclose(picture.rgb, rgb, atol=1e-12)
     np.testing.assert_allclose(picture.alpha, alpha, atol=1e-12)
-
-
-@pytest.mark.parametrize("which", range(3))
-def test_antialias_agrees_with_brute_force(float64, bumpy_meshes, which):
-    vertices, faces, rng = bumpy_meshes
-    texture, camera = textures(rng, faces)[which], orbiting()
-    picture = draw(Mesh(jnp.asarray(vertices), faces), camera, texture, "antialias")
-    rgb, alpha = expected_antialias(project(camera, vertices), faces, texture)
-    np.testing.assert_allclose(picture.rgb, rgb, atol=1e-10)
-    np.testing.assert_allclose(picture.alpha, alpha, atol=1e-10)
-    partial = (alpha > 0.01) & (alpha < 0.99)
-    assert partial.sum() > 20
 
 
 def test_antialias_gives_the_area_of_a_square(float64):
@@ -133,28 +122,36 @@ def test_antialias_leaves_the_inside_alone(bumpy_meshes, faces_are_data):
     assert changed.sum() > 20 and not (changed & ~border).any()
 
 
-@pytest.mark.parametrize("rule", ["layered", "antialias", "hard"])
+# Colours behind a transparency of 1e-6 are left out of layers.
+@pytest.mark.parametrize("rule, atol", [("layered", 2e-6), ("antialias", 1e-10), ("hard", 1e-12)])
 @pytest.mark.parametrize("which", range(3))
-def test_gradient_is_the_derivative(float64, bumpy_meshes, rule, which):
+def test_picture_and_gradient_agree_with_brute_force(float64, bumpy_meshes, rule, atol, which):
     vertices, faces, rng = bumpy_meshes
     texture, camera = textures(rng, faces)[which], orbiting()
     weights, mask_weights = rng.normal(size=(2, *SIZE, 3)), rng.normal(size=(2, *SIZE))
 
     def loss(vertices, texture):
         picture = draw(Mesh(vertices, faces), camera, texture, rule, falloff="exponential")
-        return (picture.rgb * weights).sum() + (picture.alpha * mask_weights).sum()
+        return (picture.rgb * weights).sum() + (picture.alpha * mask_weights).sum(), picture
 
-    def expected(vertices, texture):
+    def brute_force(vertices, texture):
         clip = project(camera, vertices)
         if rule == "layered":
-            rgb, alpha = expected_layered(clip, faces, texture)
-        elif rule == "antialias":
-            rgb, alpha = expected_antialias(clip, faces, texture)
-        else:
-            rgb, alpha = expected_hard(clip, faces, texture, "exponential")
+            return expected_layered(clip, faces, texture)
+        if rule == "antialias":
+            return expected_antialias(clip, faces, texture)
+        return expected_hard(clip, faces, texture, "exponential")
+
+    def expected(vertices, texture):
+        rgb, alpha = brute_force(vertices, texture)
         return (rgb * weights).sum() + (alpha * mask_weights).sum()
 
-    gradient = jax.jit(jax.grad(loss, argnums=(0, 1)))(jnp.asarray(vertices), jax.tree.map(jnp.asarray, texture))
+    both = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))
+    gradient, picture = both(jnp.asarray(vertices), jax.tree.map(jnp.asarray, texture))
+    rgb, alpha = brute_force(vertices, texture)
+    np.testing.assert_allclose(picture.rgb, rgb, atol=atol)
+    np.testing.assert_allclose(picture.alpha, alpha, atol=atol)
+    assert ((alpha > 0.01) & (alpha < 0.99)).sum() > 20
     gradient = np.asarray(gradient[0]), np.asarray(gradient[1].values)
     seen = 0
     for _ in range(6):

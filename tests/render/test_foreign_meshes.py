@@ -40,7 +40,8 @@ def draw(points, faces, colours, rule):
 def draw_mesh(mesh, colours, rule):
     batch = len(mesh.vertices)
     camera = orbit(np.full(batch, 2.5), 0.3, np.arange(float(batch)), 0.5)
-    options = dict(texture=FaceTexels(colours), blending=rule, background=SKY, sigma=1e-3)
+    # Weights of softmax feel the last bit of a depth, 6e-8, divided by gamma.
+    options = dict(texture=FaceTexels(colours), blending=rule, background=SKY, sigma=1e-3, gamma=1e-2)
     return tuple(render(mesh, camera, SIZE, **options))[:3]
 
 
@@ -58,22 +59,20 @@ def test_vertices_of_their_own_make_no_silhouettes(faces_are_data):
         own = jnp.broadcast_to(own, (2, *own.shape))
     weights = np.random.default_rng(1).normal(size=(2, *SIZE, 4))
 
-    @jax.jit
     def split(points):
         return draw(points[:, faces.reshape(-1)], own, colours, "antialias")
 
-    @jax.jit
     def shared(points):
         return draw(points, faces, colours, "antialias")
 
-    def loss(function, points):
-        rgb, alpha, _ = function(points)
-        return jnp.sum(jnp.append(rgb, alpha[..., None], axis=-1) * weights)
+    def loss(points, function):
+        rgb, alpha, face_id = function(points)
+        return jnp.sum(jnp.append(rgb, alpha[..., None], axis=-1) * weights), (rgb, alpha, face_id)
 
-    wanted = shared(points)
+    both = jax.jit(jax.grad(loss, has_aux=True), static_argnums=1)
+    *gradients, found, wanted = (part for pair in zip(both(points, split), both(points, shared)) for part in pair)
     assert ((wanted[1] > 0.01) & (wanted[1] < 0.99)).sum() > 30
-    check_same(split(points), wanted, 1e-6)
-    gradients = [jax.grad(lambda points, f=function: loss(f, points))(points) for function in (split, shared)]
+    check_same(found, wanted, 1e-6)
     np.testing.assert_allclose(*gradients, atol=1e-4 * np.abs(gradients[1]).max())
 
 
@@ -88,7 +87,7 @@ def test_faces_without_area_draw_nothing(rule):
     black = jnp.zeros((1, len(bad), 1, 1, 3))
     wanted = draw(points, faces, colours, rule)
     found = draw(more, np.concatenate([faces, bad]), jnp.concatenate([colours, black], axis=1), rule)
-    check_same(found, wanted, 2e-6)
+    check_same(found, wanted, 5e-6)
 
 
 @pytest.mark.parametrize("turned", [False, True])

@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from render import FaceTexels, Mesh, fragment_list, render
+from render import FaceTexels, Mesh, fragment_list, rasterize, render, worklist
+from render.rasterize import NO_FACE
+from render.screen import to_screen
 from tests.render.scenes import orbiting
 
 SIZE = (21, 17)
@@ -81,6 +83,21 @@ def test_more_rounds_change_nothing(float64, bumpy_meshes, short_lists, layers, 
     jax.effects_barrier()
     # A pixel may see all 20 faces, so that lists are as long; forward and backward take as many rounds.
     assert set(rounds) == {20} and len(rounds) > 10 and len(rounds) % 2 == 0
+
+
+def test_no_surface_is_in_front_of_itself(bumpy_meshes):
+    """Though its depth, interpolated anew, may be rounded to a smaller number."""
+    vertices, faces, _ = bumpy_meshes
+    clip = orbiting().project(jnp.asarray(vertices, jnp.float32))
+    seen = rasterize(clip, faces, SIZE)
+    number = seen.face_id + len(faces) * jnp.arange(2, dtype=jnp.int32)[:, None, None]
+    surface = fragment_list.Surface(
+        jnp.where(seen.face_id >= 0, seen.depth * (1 + 1e-5), jnp.inf), jnp.where(seen.face_id >= 0, number, NO_FACE)
+    )
+    screen, canvas = to_screen(clip, faces, SIZE, None, None), worklist.make_canvas(2, SIZE)
+    # Inside of faces: beside them others would be near.
+    search = fragment_list.make_search(canvas, screen, jnp.float32(1e-6), surface)
+    assert (seen.face_id >= 0).sum() > 100 and not fragment_list.count_fragments(search).any()
 
 
 def test_rounds_end_before_the_list_is_full():

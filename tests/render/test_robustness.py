@@ -206,3 +206,26 @@ def test_one_pixel(blending):
     np.testing.assert_allclose(picture.rgb[0, 0, 0], [0.1, 0.7, 0.4], atol=2e-3 if blending == "softmax" else 1e-6)
     np.testing.assert_allclose(picture.alpha, 1.0, atol=1e-6)
     assert picture.face_id[0, 0, 0] >= 0 and 2.0 < picture.depth[0, 0, 0] < 2.3
+
+
+def test_a_pixel_just_at_the_cutoff_has_a_colour():
+    """Whether a face is near enough is asked twice, by its distance and by its probability, and rounding may give two
+    answers: a face that is the nearest and has no weight hides nothing."""
+    corners = jnp.array([[[-1.0, -3.0, 2.0], [-0.9, -3.0, 2.0], [-0.9, 3.0, 2.0]]])
+    cutoff, columns = 1e-4, np.arange(1, 12)
+
+    @jax.jit
+    def colours(sigma):
+        lens = jnp.ones((1, 2))
+        camera = PerspectiveCamera(jnp.diag(jnp.array([1.0, 1.0, -1.0]))[None], jnp.zeros((1, 3)), 2 * lens, 0 * lens)
+        texture, background = VertexColours(jnp.full((1, 3, 3), 0.3)), (0.3, 0.3, 0.3)
+        options = dict(blending="softmax", gamma=1e-4, cutoff=cutoff, background=background)
+        face = np.arange(3, dtype=np.int32)[None]
+        return render(Mesh(corners, face), camera, (2, 12), texture=texture, sigma=sigma, **options).rgb
+
+    # Pixels to the right of the edge, which is 0.6 pixels from the left side of the image.
+    distance, reach = columns + 0.5 - 0.6, np.log(1 / cutoff - 1)
+    for sigma in distance**2 / reach:  # NDC units are pixels: the shorter side has two of them
+        for step in range(-40, 41):
+            found = colours(jnp.float32(sigma * (1 + step * 2.0**-24)))
+            np.testing.assert_allclose(found, 0.3, atol=1e-6)
