@@ -39,7 +39,7 @@ _OUTLINE = (213, 94, 0)  # Okabe and Ito's vermilion: visible on most photograph
 _SUFFIXES = (*MESH_FORMATS, "png", "gif", "html", "json")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Reconstruction:
     """One object of one picture, and the mesh behind it.
 
@@ -86,6 +86,9 @@ class Reconstruction:
     found_by: str = ""
     notices: tuple[str, ...] = ()
     texture_size: int = 1024
+
+    def __repr__(self) -> str:
+        return f"Reconstruction({self.name!r}, {len(self.faces)} faces, overlap with the mask {self.mask_iou:.3f})"
 
     @functools.cached_property
     def baked(self) -> BakedTexture:

@@ -1,6 +1,7 @@
 """The whole model: what it predicts at first, symmetry, gradients, jit, and errors that help."""
 
 import functools
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -198,6 +199,19 @@ def test_without_steps_of_synthesis_the_coarse_shape_is_the_answer():
     coarse = jax.jit(lambda params: _predict(graph, params, IMAGES[..., :3], synthesis=False))(params)
     assert coarse.intermediate_vertices == ()
     np.testing.assert_allclose(coarse.vertices, trial.prediction.intermediate_vertices[-1], atol=1e-6)
+
+
+def test_a_known_camera_takes_the_place_of_the_predicted_one():
+    """Steps of synthesis look through it; the coarse shape does not."""
+    trial = _try("synthesis")
+    graph, params = nnx.split(trial.model)
+    own = trial.prediction.input_camera
+    call = jax.jit(lambda params, camera: _predict(graph, params, IMAGES, camera=camera))
+    same, turned = call(params, own), call(params, replace(own, rotation=jnp.roll(own.rotation, 1, axis=0)))
+    np.testing.assert_allclose(same.vertices, trial.prediction.vertices, atol=1e-5)
+    np.testing.assert_array_equal(turned.input_camera.rotation, jnp.roll(own.rotation, 1, axis=0))
+    np.testing.assert_allclose(turned.intermediate_vertices[-1], trial.prediction.intermediate_vertices[-1], atol=1e-6)
+    assert np.abs(turned.vertices - same.vertices).max() > 1e-4
 
 
 def test_jit_changes_nothing():
