@@ -163,7 +163,7 @@ def _read_object(
         elif key == "rot":
             local_rotation = np.array(rest.split()[:9], float).reshape(3, 3)
         elif key == "numvert":
-            rows = [next(stream).split()[:3] for _ in range(int(rest))]
+            rows = [words[:3] for words in _rows(stream, int(rest))]
             vertices = np.array(rows, float).reshape(-1, 3)
         elif key == "numsurf":
             for _ in range(int(rest)):
@@ -183,6 +183,12 @@ def _read_object(
     raise ValueError(f"object {name!r} has no kids line")
 
 
+def _rows(stream: Iterator[str], count: int) -> list[list[str]]:
+    """The words of so many lines; published files have blank ones among them."""
+    filled = (words for line in stream if (words := line.split()))
+    return [next(filled) for _ in range(count)]
+
+
 def _read_surface(stream: Iterator[str]) -> list[tuple[int, list[tuple]]]:
     """One SURF block as polygons: (material, corners as (vertex, u, v)); a line has none, a strip its triangles."""
     flags, material = 0, 0
@@ -193,7 +199,7 @@ def _read_surface(stream: Iterator[str]) -> list[tuple[int, list[tuple]]]:
         elif key == "mat":
             material = int(rest)
         elif key == "refs":
-            words = [next(stream).split() for _ in range(int(rest))]
+            words = _rows(stream, int(rest))
             corners = [(int(w[0]), float(w[1]), float(w[2])) for w in words]
             if flags & 15 == POLYGON:
                 return [(material, corners)]

@@ -38,6 +38,16 @@ def test_convex_polygon_is_cut_into_a_fan_with_flat_colours(tmp_path):
     assert mesh.corner_uv is None
 
 
+def test_blank_lines_among_rows_are_no_rows(tmp_path):
+    """FlightGear's M18B_Dromader.ac has one before the first corner of a surface."""
+    plain = HEADER + "kids 1\n" + poly("", [surface("0x20", CORNERS, 1)])
+    blank = plain.replace("refs 4\n", "refs 4\n\n").replace("1 1 0\n0 1 0", "1 1 0\n  \n0 1 0")
+    assert blank.count("\n") == plain.count("\n") + 2
+    expected, mesh = load_ac3d(write(tmp_path, plain)), load_ac3d(write(tmp_path, blank, "blank.ac"))
+    np.testing.assert_array_equal(mesh.faces, expected.faces)
+    np.testing.assert_array_equal(mesh.vertices, expected.vertices)
+
+
 def test_concave_polygon_has_its_own_area(tmp_path):
     arrow = "numvert 4\n2 1 0\n0 2 0\n0.7 1 0\n0 0 0\n"
     text = HEADER + "kids 1\n" + poly("", [surface("0x20", CORNERS)]).replace(QUAD, arrow)
