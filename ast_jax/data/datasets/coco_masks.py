@@ -12,12 +12,12 @@ MAX_BITS = 60
 MAX_REACH = 4
 
 
-def segmentation_mask(segmentation: list | dict, image_size: tuple[int, int]) -> Float[np.ndarray, "h w"]:
+def segmentation_mask(segmentation: object, image_size: tuple[int, int]) -> Float[np.ndarray, "h w"]:
     """The mask of a picture.
 
     Args:
-      segmentation: as in the file: a list of polygons ``[x0, y0, x1, y1, ..]`` in pixels from the upper left corner,
-        or ``{"size": [h, w], "counts": ..}`` with a list or a string of run lengths.
+      segmentation: what the file has there: a list of polygons ``[x0, y0, x1, y1, ..]`` in pixels from the upper left
+        corner, or ``{"size": [h, w], "counts": ..}`` with a list or a string of run lengths; or anything else.
       image_size: height and width of the picture.
 
     Returns:
