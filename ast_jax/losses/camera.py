@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from ast_jax.losses.term import CAMERA, CANDIDATES, Seen, Term
 from render import OrthographicCamera, PerspectiveCamera
 
 Array = jax.Array | np.ndarray
@@ -89,3 +90,13 @@ def camera_loss(camera: PerspectiveCamera, target: PerspectiveCamera | Orthograp
     squares = camera_rotation_loss(camera.rotation, target.rotation), camera_place_loss(camera, target)
     # Rounding makes squares of equal cameras a little negative.
     return sum(jnp.sqrt(jnp.maximum(square, 0.0) + _SMALL**2) - _SMALL for square in squares)
+
+
+def _uniform_pose(seen: Seen) -> Float[jax.Array, ""]:
+    return uniform_pose_loss(jax.nn.softmax(seen.prediction.camera_logits))
+
+
+TERMS = (
+    Term("camera", lambda seen: camera_loss(seen.prediction.input_camera, seen.batch.input_camera), CAMERA),
+    Term("uniform_pose", _uniform_pose, CANDIDATES, phases=("pose",)),
+)

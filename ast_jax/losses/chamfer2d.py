@@ -3,6 +3,9 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ast_jax.losses.term import Seen, Term
+from ast_jax.losses.views import project_points
+
 
 def silhouette_chamfer_loss(
     vertices_ndc: Float[Array, "n v 2"], mask: Float[Array, "n h w"], *, cell: int = 4
@@ -47,3 +50,10 @@ def silhouette_chamfer_loss(
     radius = jnp.hypot(cell / width, cell / height)  # half the diagonal of a cell in NDC
     outside = jnp.maximum(jnp.sqrt(jnp.maximum(far, 1e-12)) - radius, 0.0)
     return mask_to_mesh + jnp.square(outside).mean(1)
+
+
+def _silhouette_chamfer(seen: Seen) -> Float[Array, " n"]:
+    return silhouette_chamfer_loss(project_points(seen.prediction.vertices, seen.camera), seen.mask)
+
+
+TERMS = (Term("silhouette_chamfer", _silhouette_chamfer),)

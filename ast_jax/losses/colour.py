@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from ast_jax.losses.term import TEXTURE, Term
+
 Array = jax.Array | np.ndarray
 
 
@@ -57,3 +59,9 @@ def _mean_over_pixels(error, mask):
         return per_pixel.mean(axis=(1, 2))
     area = mask.sum(axis=(1, 2))
     return (per_pixel * mask).sum(axis=(1, 2)) / jnp.where(area > 0.0, area, 1.0)
+
+
+TERMS = (
+    Term("l1", lambda seen: l1_loss(seen.rgb, seen.target), TEXTURE),
+    Term("mse", lambda seen: mse_loss(seen.rgb, seen.target), TEXTURE),
+)

@@ -5,6 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from ast_jax.losses.term import KEYPOINTS, Seen, Term, merge_views
+from ast_jax.losses.views import project_points
+
 Array = jax.Array | np.ndarray
 
 
@@ -28,3 +31,13 @@ def keypoint_loss(predicted_ndc: Float[Array, "b p 2"], target: Float[Array, "b 
     difference = jnp.where(visible > 0.0, predicted_ndc - target[..., :2], 0.0)
     entries = max(predicted_ndc.shape[1] * 2, 1)
     return jnp.square(visible * difference).sum(axis=(1, 2)) / entries
+
+
+def _keypoint(seen: Seen) -> Float[jax.Array, " n"]:
+    if seen.prediction.keypoints_world is None or not seen.batch.keypoints_ndc.shape[2]:
+        raise ValueError(f"loss 'keypoint' needs {KEYPOINTS.words}.")
+    points_ndc = project_points(seen.prediction.keypoints_world, seen.camera)
+    return keypoint_loss(points_ndc, merge_views(seen.batch.keypoints_ndc))
+
+
+TERMS = (Term("keypoint", _keypoint, KEYPOINTS),)

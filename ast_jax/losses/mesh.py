@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from ast_jax.losses.term import Seen, Term
 from render import edge_face_pairs, unique_edges
 
 Array = jax.Array | np.ndarray
@@ -133,3 +134,20 @@ def _cached_topology(content: bytes, num_faces: int) -> tuple[np.ndarray, np.nda
     """Edges and pairs of adjacent faces, found once for each topology and not in every trace."""
     faces = np.frombuffer(content, np.int32).reshape(num_faces, 3)
     return np.asarray(unique_edges(faces)), np.asarray(edge_face_pairs(faces))
+
+
+def _deformation(seen: Seen) -> Float[jax.Array, " b"]:
+    return deformation_loss(seen.prediction.vertices - seen.inputs.template_vertices[None])
+
+
+def _of_surface(name: str, function) -> Term:
+    """The shape is held still in the phase ``pose``, and with it what a term says of the surface alone."""
+    return Term(name, lambda seen: function(seen.prediction.vertices, seen.prediction.faces), phases=("shape",))
+
+
+TERMS = (
+    _of_surface("laplacian", laplacian_loss),
+    _of_surface("normal", normal_consistency_loss),
+    _of_surface("edge", edge_length_loss),
+    Term("deformation", _deformation, phases=("shape",)),
+)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from ast_jax.losses.term import TEXTURE, Term
 from ast_jax.perceptual import NETWORKS, PerceptualNetwork, features, lpips, unit
 from ast_jax.perceptual_weights import INSTALL_COMMAND, find_perceptual_weights, load_perceptual
 
@@ -48,3 +49,6 @@ def perceptual_loss(
         raise ValueError(f"tap must be in 0..{len(network.heads) - 1}, got {tap}.")
     f, g = (features(network, image, tap)[tap] for image in (rgb, target))
     return jnp.square(unit(f) - unit(g)).mean(axis=(1, 2, 3))
+
+
+TERMS = (Term("perceptual", lambda seen: perceptual_loss(seen.inputs.perceptual, seen.rgb, seen.target), TEXTURE),)

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from ast_jax.losses.term import Term
+
 Array = jax.Array | np.ndarray
 
 # Probabilities are kept this far from 0 and 1 before the logarithm (released AST code).
@@ -72,3 +74,10 @@ def _intersection_and_union(alpha, mask):
     """Soft pixel counts of each image."""
     product = alpha * mask
     return product.sum(axis=(1, 2)), (alpha + mask - product).sum(axis=(1, 2))
+
+
+TERMS = (
+    Term("iou", lambda seen: iou_loss(seen.alpha, seen.mask)),
+    Term("mask_mse", lambda seen: mse_mask_loss(seen.alpha, seen.mask)),
+    Term("bce_iou", lambda seen: bce_iou_loss(seen.alpha, seen.mask)),
+)

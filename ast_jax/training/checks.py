@@ -10,7 +10,7 @@ from ast_jax.data.data_config import DATA_DEFAULTS, checked_config
 from ast_jax.data.pipeline import DataSource
 from ast_jax.data.store import SPLITS
 from ast_jax.losses.perceptual import NETWORKS
-from ast_jax.losses.total import COLOUR_TERMS, TERMS
+from ast_jax.losses.total import TERMS
 from ast_jax.model.config_check import check_keys
 from ast_jax.model.model import CONFIG_KEYS
 from ast_jax.model.synthesis import NEEDS as SYNTHESIS_NEEDS
@@ -123,18 +123,12 @@ def _check_losses(stage: Stage, config: ConfigDict) -> None:
         return
     if not terms:
         raise ValueError(f"{where}: every weight is 0; give one of {', '.join(TERMS)} another.")
-    needs = {
-        "keypoint": (model.num_keypoints > 0, "config.model.num_keypoints > 0 and a data set with key points"),
-        "camera": (model.camera.predict or model.camera.kind != "given", "config.model.camera.predict=True"),
-        "uniform_pose": (model.camera.kind == "candidates", "config.model.camera.kind=candidates"),
-    }
-    has_texture = model.texture.kind != "none"
-    needs |= {
-        term: (has_texture, "config.model.texture.kind other than none") for term in (*COLOUR_TERMS, "perceptual")
-    }
-    for term, (is_there, what) in needs.items():
-        if term in terms and not is_there:
-            raise ValueError(f"{where}.{term}: the loss {term!r} needs {what}; or take it out ({where}.{term}=0).")
+    for term in terms:
+        needs = TERMS[term].needs
+        if not needs.is_met(model):
+            raise ValueError(
+                f"{where}.{term}: the loss {term!r} needs {needs.words}; or take it out ({where}.{term}=0)."
+            )
 
 
 def check_data(source: DataSource, config: ConfigDict) -> None:

@@ -12,7 +12,8 @@ from ml_collections import ConfigDict
 
 from ast_jax.compile_options import quick_options
 from ast_jax.data.example import Batch
-from ast_jax.losses.total import LossInputs, total_loss
+from ast_jax.losses.term import LossInputs
+from ast_jax.losses.total import total_loss
 from ast_jax.model.axes import placing, recomputing
 from ast_jax.model.template import sphere
 from ast_jax.training.precision import cast_parameters

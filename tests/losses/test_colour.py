@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ast_jax.losses.colour import l1_loss, mse_loss
-from ast_jax.losses.total import where_both_cover
+from ast_jax.losses.term import where_both_cover
 
 
 @pytest.mark.parametrize("term, error", [(l1_loss, abs), (mse_loss, lambda d: d * d)])

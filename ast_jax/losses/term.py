@@ -1,0 +1,161 @@
+"""What a term of the loss is: a function with a name, and what it needs.
+
+A file of this folder that has ``TERMS = (Term("mine", lambda seen: ...),)`` is found by itself; a config that sets
+``config.stage.<name>.losses.mine`` uses it.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float
+
+from ast_jax.data.example import Batch
+from ast_jax.losses.views import ViewSettings, render_views
+from ast_jax.perceptual import PerceptualNetwork
+from ast_jax.prediction import Prediction
+from render import Camera
+
+
+@dataclass(frozen=True)
+class LossInputs:
+    """Everything a term may need beside the prediction and the batch.
+
+    Args:
+      sigma: softness of the silhouette, squared NDC.
+      gamma: sharpness of the depth softmax.
+      blending: how colour is blended, see ``render.render``.
+      background: RGB behind the object, the same as in the supervising views.
+      perceptual: network of the perceptual loss, or None.
+      mesh: device mesh, or None for one device.
+      render_axes: the axes of ``mesh`` over which pictures are rendered; their size divides the batch.
+      phase: ``"pose"`` trains only the cameras of a model that proposes several, ``"shape"`` all the rest.
+      template_vertices: ``[v, 3]``, for the deformation term, or None.
+    """
+
+    sigma: float | Float[Array, ""]
+    gamma: float = 1e-4
+    blending: str = "softmax"
+    background: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    perceptual: PerceptualNetwork | None = None
+    mesh: jax.sharding.Mesh | None = None
+    render_axes: tuple[str, ...] = ()
+    phase: str = "shape"
+    template_vertices: Float[np.ndarray, "v 3"] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A prediction beside what it is compared with; pictures are rendered when the first term asks for them.
+
+    Args:
+      prediction: what the model gave.
+      batch: with as many supervising views as cameras.
+      camera: of the views, leading axes ``[b, s]``; ``n = b * s`` below.
+      inputs: all the rest.
+      with_colour: whether some term looks at colours, so that all pictures are rendered in one pass.
+    """
+
+    prediction: Prediction
+    batch: Batch
+    camera: Camera
+    inputs: LossInputs
+    with_colour: bool
+
+    @property
+    def settings(self) -> ViewSettings:
+        """How views are rendered."""
+        inputs = self.inputs
+        look = (inputs.sigma, inputs.gamma, inputs.blending, inputs.background)
+        return ViewSettings(self.batch.target_masks.shape[2:], *look, inputs.mesh, inputs.render_axes)
+
+    @functools.cached_property
+    def _rendered(self) -> tuple:
+        prediction = self.prediction
+        texels = prediction.texels if self.with_colour else None
+        return render_views(prediction.vertices, prediction.faces, self.camera, self.settings, texels=texels)
+
+    @property
+    def alpha(self) -> Float[Array, "n h w"]:
+        """Coverage of the rendering, in [0, 1]."""
+        return self._rendered[1]
+
+    @property
+    def mask(self) -> Float[Array, "n h w"]:
+        """Coverage of the object in the supervising views."""
+        return merge_views(self.batch.target_masks)
+
+    @property
+    def target(self) -> Float[Array, "n h w 3"]:
+        """The supervising views."""
+        return merge_views(self.batch.target_images)
+
+    @functools.cached_property
+    def rgb(self) -> Float[Array, "n h w 3"]:
+        """The rendering where it and the object cover the pixel, else the target; see ``where_both_cover``."""
+        return where_both_cover(self._rendered[0], self.target, self.alpha, self.mask)
+
+
+class Need(NamedTuple):
+    """What of the model a term needs.
+
+    Args:
+      is_met: whether ``config.model`` gives it.
+      words: what to set.
+    """
+
+    is_met: Callable[[Any], bool]
+    words: str
+
+
+NOTHING = Need(lambda model: True, "")
+TEXTURE = Need(lambda model: model.texture.kind != "none", "config.model.texture.kind other than none")
+KEYPOINTS = Need(lambda model: model.num_keypoints > 0, "config.model.num_keypoints > 0 and a data set with key points")
+CAMERA = Need(lambda model: model.camera.predict or model.camera.kind != "given", "config.model.camera.predict=True")
+CANDIDATES = Need(lambda model: model.camera.kind == "candidates", "config.model.camera.kind=candidates")
+
+
+@dataclass(frozen=True)
+class Term:
+    """One term of the loss.
+
+    Args:
+      name: of its weight in ``config.stage.<name>.losses``, and of its value in the log.
+      function: one value for every view, or for every object, or one for the batch. In the phase ``pose`` of a model
+        that proposes cameras, every view is that of one candidate, and its value counts with its probability; unless
+        the term is about all candidates together, then it is one value for the batch.
+      needs: what of the model it needs; ``TEXTURE``, too, so that views are rendered in colour.
+      phases: in which it counts.
+    """
+
+    name: str
+    function: Callable[[Seen], Float[Array, "..."]]
+    needs: Need = NOTHING
+    phases: tuple[str, ...] = ("pose", "shape")
+
+
+# AST-DIFF: the paper compares whole pictures, which pulls colours to the background's where the shape is wrong.
+def where_both_cover(
+    rgb: Float[Array, "n h w 3"],
+    target: Float[Array, "n h w 3"],
+    alpha: Float[Array, "n h w"],
+    mask: Float[Array, "n h w"],
+) -> Float[Array, "n h w 3"]:
+    """The rendering where it and the object cover the pixel, ``target + alpha mask (rgb - target)``, else the target.
+
+    Args:
+      rgb: rendering, over the background of the target.
+      target: supervising views.
+      alpha: coverage of the rendering; it is the business of the silhouette terms, and gets no gradient here.
+      mask: coverage of the object.
+    """
+    both = jax.lax.stop_gradient(alpha) * mask
+    return target + both[..., None] * (rgb - target)
+
+
+def merge_views(x: Float[Array, "b s ..."]) -> Float[Array, "..."]:
+    """``[b, s, ...]`` -> ``[b * s, ...]``."""
+    return x.reshape(-1, *x.shape[2:])

@@ -1,0 +1,72 @@
+"""The sum of the terms: each is found in its file, and a new one needs no other file."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ast_jax import losses
+from ast_jax.data.example import Batch
+from ast_jax.losses import total
+from ast_jax.losses.term import LossInputs, Term
+from ast_jax.losses.total import TERMS, total_loss
+from ast_jax.model.template import sphere
+from ast_jax.prediction import Prediction
+from render import orbit
+
+BALL = sphere(1)
+MINE = """
+from ast_jax.losses.term import Term
+
+TERMS = (Term("mine", lambda seen: (seen.alpha - 0.5 * seen.mask).mean((1, 2))),)
+"""
+
+
+def scene(size=16):
+    """A prediction, and a batch of two views of each of two objects."""
+    rng = np.random.default_rng(0)
+    camera = orbit(2.732, np.zeros(4), np.linspace(0, 3, 4), np.pi / 6)
+    camera = jax.tree.map(lambda x: jnp.reshape(x, (2, 2, *x.shape[1:])), camera)
+    batch = Batch(
+        image=jnp.zeros((2, size, size, 4)),
+        target_images=jnp.asarray(rng.uniform(size=(2, 2, size, size, 3)), jnp.float32),
+        target_masks=jnp.asarray(rng.integers(0, 2, (2, 2, size, size)), jnp.float32),
+        camera=camera,
+        keypoints_ndc=jnp.zeros((2, 2, 0, 3)),
+        input_camera=jax.tree.map(lambda x: x[:, 0], camera),
+        index=jnp.arange(2),
+    )
+    vertices = jnp.asarray(0.4 * np.stack([BALL.vertices, 0.8 * BALL.vertices]), jnp.float32)
+    texels = jnp.asarray(rng.uniform(size=(2, len(BALL.faces), 2, 2, 3)), jnp.float32)
+    return Prediction(vertices, BALL.faces, (vertices * 0.9,), texels=texels), batch
+
+
+def test_every_term_is_found_once_and_has_a_file():
+    assert {"iou", "l1", "perceptual", "keypoint", "laplacian", "camera", "intermediate_iou"} < set(TERMS)
+    assert all(isinstance(term, Term) and term.name == name for name, term in TERMS.items())
+
+
+def test_the_loss_is_the_weighted_sum():
+    prediction, batch = scene()
+    weights = {"iou": 2.0, "l1": 0.5, "laplacian": 0.1, "intermediate_iou": 0.3}
+    loss, values = total_loss(prediction, batch, weights, LossInputs(sigma=1e-3, blending="hard"))
+    assert set(values) == {f"loss/{name}" for name in weights}
+    np.testing.assert_allclose(loss, sum(w * values[f"loss/{name}"] for name, w in weights.items()), rtol=1e-6)
+
+
+def test_a_new_term_is_one_file(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(MINE)
+    monkeypatch.setattr(losses, "__path__", [*losses.__path__, str(tmp_path)])
+    monkeypatch.setattr(total, "TERMS", total._find_terms())
+    prediction, batch = scene()
+    loss, values = total_loss(prediction, batch, {"mine": 2.0}, LossInputs(sigma=1e-3))
+    np.testing.assert_allclose(loss, 2 * values["loss/mine"])
+    assert 0 < values["loss/mine"] + 0.5 * batch.target_masks.mean() < 1
+    (tmp_path / "twice.py").write_text(MINE)
+    with pytest.raises(ValueError, match="two loss terms have one name"):
+        total._find_terms()
+
+
+def test_an_unknown_term_is_named():
+    with pytest.raises(ValueError, match=r"unknown loss terms \['iuo'\]; there are .*iou"):
+        total_loss(*scene(), {"iuo": 1.0}, LossInputs(sigma=1e-3))
