@@ -58,7 +58,7 @@ def render(
     image_size: tuple[int, int],
     *,
     texture: Texture,
-    blending: Literal["softmax", "layered", "hard", "antialias"] = "softmax",
+    blending: Literal["softmax", "layered", "hard", "antialias"] | Callable = "softmax",
     light: Light | None = None,
     shading: Shading = "smooth",
     background: Background = (1.0, 1.0, 1.0),
@@ -86,6 +86,7 @@ def render(
             "layered" (Unicorn, AST): soft-edged layers, the nearest over those behind it.
             "hard" (DIB-R): colour of the nearest face; alpha is the soft coverage.
             "antialias" (nvdiffrast): the hard picture with analytic coverage at silhouettes.
+            A function of your own `(scene, softness, face_id) -> (rgb, alpha)`; another function is another program.
         light: None shows the texture as it is.
         shading: with a light, "smooth" interpolates the normals of vertices, "flat" takes those of faces.
         background: one colour, or pictures.
@@ -174,7 +175,10 @@ def _backdrop(background: Background, pictures: tuple[int, ...], dtype) -> jax.A
     return backdrop[None, None, None] if backdrop.ndim == 1 else backdrop
 
 
-def _rule(blending: str, backend: str) -> Callable:
+def _rule(blending: str | Callable, backend: str) -> Callable:
+    if callable(blending):
+        check_backend(backend)
+        return blending
     rules = RULES
     if check_backend(backend) == "nvdiffrast":
         from render import backend_nvdiffrast  # It needs `buffer_callback`, which is experimental.

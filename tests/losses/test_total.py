@@ -1,5 +1,8 @@
 """The sum of the terms: each is found in its file, and a new one needs no other file."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -65,6 +68,17 @@ def test_a_new_term_is_one_file(tmp_path, monkeypatch):
     (tmp_path / "twice.py").write_text(MINE)
     with pytest.raises(ValueError, match="two loss terms have one name"):
         total._find_terms()
+
+
+def test_the_loss_in_the_guide_for_contributors(tmp_path, monkeypatch):
+    guide = (Path(__file__).resolve().parents[2] / "CONTRIBUTING.md").read_text()
+    (tmp_path / "asymmetry.py").write_text(guide.split("```python\n")[1].split("```")[0])
+    monkeypatch.setattr(losses, "__path__", [*losses.__path__, str(tmp_path)])
+    monkeypatch.setattr(total, "TERMS", total._find_terms())
+    prediction, batch = scene()
+    moved = replace(prediction, vertices=prediction.vertices + jnp.array([0.1, 0.2, 0.3]))
+    loss, _ = total_loss(moved, batch, {"asymmetry": 0.5}, LossInputs(sigma=1e-3))
+    np.testing.assert_allclose(loss, 0.05, atol=1e-6)
 
 
 def test_an_unknown_term_is_named():

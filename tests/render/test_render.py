@@ -16,6 +16,7 @@ from render import (
     reference,
     render,
     sample_face_texels,
+    scene,
 )
 
 SIZE, SIGMA, GAMMA = (11, 15), 2e-3, 3e-3
@@ -265,3 +266,24 @@ def test_bad_arguments_are_named(change, words):
     mesh = Mesh(jnp.asarray(np.stack([vertices, vertices]), jnp.float32), faces)
     with pytest.raises(ValueError, match=words):
         inspect.unwrap(render)(mesh, orbiting(), **arguments)
+
+
+def test_a_rule_of_the_callers_own():
+    """It is handed what the renderer's rules are, inside of `jax.jit` and outside, and gradients go through it."""
+
+    def hard_border(drawn, softness, face_id):
+        return scene.paint(drawn, face_id), (face_id >= 0).astype(jnp.float32)
+
+    vertices, faces = icosphere(1)
+    mesh, camera = Mesh(jnp.asarray(0.4 * vertices, jnp.float32)[None], faces), orbiting(1)
+    texture = VertexColours(jnp.asarray(vertices / 2 + 0.5, jnp.float32)[None])
+    own = render(mesh, camera, SIZE, texture=texture, background=SKY, blending=hard_border)
+    theirs = hard(mesh, camera, texture)
+    np.testing.assert_array_equal(own.alpha, (theirs.face_id >= 0).astype(np.float32))
+    np.testing.assert_allclose(own.rgb, theirs.rgb, atol=1e-6)
+
+    def brightness(texture, blending):
+        return render(mesh, camera, SIZE, texture=texture, background=SKY, blending=blending).rgb.sum()
+
+    found, expected = (jax.jit(jax.grad(brightness), static_argnums=1)(texture, rule) for rule in (hard_border, "hard"))
+    np.testing.assert_allclose(found.values, expected.values, atol=1e-5)
