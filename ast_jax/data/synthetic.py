@@ -48,6 +48,7 @@ def ensure_dataset(
     image_size: int = 64,
     num_views: int = 8,
     supersample: int = 2,
+    view_layout: str = "ring",
     seed: int = 0,
     progress: bool = False,
 ) -> dict:
@@ -57,9 +58,11 @@ def ensure_dataset(
       root: folder of the data set.
       num_objects: how many birds, >= 1.
       image_size: pixels per side.
-      num_views: cameras at equal steps of azimuth.
+      num_views: cameras around each bird.
       supersample: samples per pixel side.
-      seed: of shapes and plumages.
+      view_layout: ``ring``, at equal steps of azimuth, 30 degrees above the horizon; or ``random``, see
+        ``prepare_objects``.
+      seed: of shapes and plumages, and of random views.
       progress: show a bar.
 
     Returns:
@@ -73,6 +76,7 @@ def ensure_dataset(
         "num_views": num_views,
         "supersample": supersample,
         "fov_deg": FOV_DEG,
+        "view_layout": view_layout,
         "seed": seed,
     }
     if not (Path(root) / "dataset.json").is_file():
@@ -88,7 +92,7 @@ def ensure_dataset(
                 **settings,
             )
     index = load_index(root)
-    found = {**index, "num_objects": sum(len(ids) for ids in index["splits"].values())}
+    found = {"view_layout": "ring", **index, "num_objects": sum(len(ids) for ids in index["splits"].values())}
     wanted = {**settings, "category": "bird", "num_objects": num_objects}
     differing = [f"{name}={found.get(name)!r}" for name in wanted if found.get(name) != wanted[name]]
     if differing:

@@ -108,3 +108,13 @@ def test_dataset_is_made_once_and_others_are_refused(tmp_path):
     assert path.stat().st_mtime_ns == written
     with pytest.raises(ValueError, match="image_size=16"):
         ensure_dataset(tmp_path / "birds", **{**options, "image_size": 32})
+    with pytest.raises(ValueError, match="view_layout='ring'"):
+        ensure_dataset(tmp_path / "birds", **options, view_layout="random")
+
+
+def test_random_views_are_others_for_each_bird(tmp_path):
+    ensure_dataset(tmp_path / "birds", num_objects=2, image_size=16, num_views=3, seed=5, view_layout="random")
+    cameras = [np.load(tmp_path / "birds" / "objects" / f"bird_0000{k}.npz")["rotation"] for k in range(2)]
+    assert np.abs(cameras[0] - cameras[1]).max() > 0.1
+    with pytest.raises(ValueError, match="view_layout='random'"):
+        ensure_dataset(tmp_path / "birds", num_objects=2, image_size=16, num_views=3, seed=5)

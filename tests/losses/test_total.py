@@ -76,7 +76,7 @@ def test_the_loss_in_the_guide_for_contributors(tmp_path, monkeypatch):
     monkeypatch.setattr(losses, "__path__", [*losses.__path__, str(tmp_path)])
     monkeypatch.setattr(total, "TERMS", total._find_terms())
     prediction, batch = scene()
-    moved = replace(prediction, vertices=prediction.vertices + jnp.array([0.1, 0.2, 0.3]))
+    moved = replace(prediction, vertices=prediction.vertices + jnp.array([[[0.1, 0.2, 0.3]]]))
     loss, _ = total_loss(moved, batch, {"asymmetry": 0.5}, LossInputs(sigma=1e-3))
     np.testing.assert_allclose(loss, 0.05, atol=1e-6)
 
