@@ -12,7 +12,7 @@ from flax import nnx
 from jaxtyping import Float
 from ml_collections import ConfigDict
 
-from ast_jax.compile_options import quick_options
+from ast_jax.compile_options import quick_jit
 from ast_jax.data.crop import crop_to_mask, object_box
 from ast_jax.data.data_config import checked_config
 from ast_jax.data.images import Source
@@ -243,11 +243,6 @@ def load(name: str | Path = "bird", *, mask_model: str | Path | None = None, tex
 
     Raises:
       ValueError: there is no such model.
-
-    Example:
-      >>> model = ast_jax.load("bird")
-      >>> result = model.reconstruct("photo.jpg")
-      >>> result.save("bird.glb")
     """
     model, config = load_model(name)
     finder = usual_finder() if mask_model is None else SalientObject(mask_model)
@@ -269,7 +264,7 @@ def make_predictor(model: nnx.Module) -> Predict:
         given = {name: jnp.where(is_known, value, getattr(own, name)) for name, value in camera.items()}
         return model.answer(image, encoding, camera=replace(own, **given))
 
-    compiled = jax.jit(call, compiler_options=quick_options())
+    compiled = quick_jit(call)
 
     def predict(image, camera=None):
         sizes = {"rotation": (3, 3), "translation": (3,), "focal": (2,), "principal": (2,)}

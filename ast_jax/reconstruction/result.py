@@ -157,12 +157,15 @@ class Reconstruction:
     def overlay(self) -> UInt8[np.ndarray, "h w4 3"]:
         """Four squares side by side: the picture, the mesh from its camera, its outline on the picture, and the outline
         of the mask that was used on all that the photograph shows there."""
+        return np.concatenate(self._squares, axis=1)
+
+    @functools.cached_property
+    def _squares(self) -> tuple[UInt8[np.ndarray, "h w 3"], ...]:
         size = len(self.picture)
         drawn = self.draw(self.camera, size)[0]
         inside = silhouette(self.vertices, self.faces, self.camera, size)
         picture, surroundings = (np.round(p * 255).astype(np.uint8) for p in (self.picture, self.surroundings))
-        outlines = _outlined(picture, inside), _outlined(surroundings, self.mask > 0.5)
-        return np.concatenate([picture, drawn, *outlines], axis=1)
+        return picture, drawn, _outlined(picture, inside), _outlined(surroundings, self.mask > 0.5)
 
     def turntable(self) -> bytes:
         """An animated GIF of the turning mesh."""
@@ -174,7 +177,7 @@ class Reconstruction:
         Args:
           views: more pictures, encoded, by their labels.
         """
-        picture, drawn, outlined, mask = np.split(self.overlay(), 4, axis=1)
+        picture, drawn, outlined, mask = self._squares
         shown = {
             "estimated camera": drawn,
             "outline on the picture": outlined,
