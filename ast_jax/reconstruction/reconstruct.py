@@ -141,9 +141,10 @@ class Reconstructor:
         picture, small_mask = crop_to_mask(photo.rgb, mask, _FIT_SIZE, **options)
         large_picture, large_mask = crop_to_mask(photo.rgb, mask, DISPLAY_SIZE, **options)
         view = _View(picture, small_mask, large_mask)
-        seen = self._agree(image, prediction, view)
-        if seen.overlap < _GOOD_OVERLAP:
-            seen = max(seen, self._search(image, prediction, view), key=lambda seen: seen.overlap)
+        found = [] if prediction.input_camera is None else [self._agree(image, prediction, view)]
+        if not found or found[0].overlap < _GOOD_OVERLAP:
+            found.append(self._search(image, prediction, view))
+        seen = max(found, key=lambda seen: seen.overlap)
         refinement, texels = None, seen.texels
         if refine_steps > 0:
             scene = dict(texels=seen.texels, steps=refine_steps, background=data["background"])
@@ -176,8 +177,6 @@ class Reconstructor:
 
     def _agree(self, image, prediction: Prediction, view: "_View") -> "_Seen":
         """The camera fitted to the mesh, the mesh predicted for that camera, and again."""
-        if prediction.input_camera is None:
-            return self._search(image, prediction, view)
         camera = prediction.input_camera
         for round_ in range(_ROUNDS + 1):
             mesh = prediction.vertices[0], prediction.faces
