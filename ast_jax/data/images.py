@@ -35,6 +35,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_PHOTOMETRIC = 262  # TIFF tag
 _ORIENTATION = 0x0112
 # How files begin that are taken for pictures; of those of the ISO base media format, bytes 4 to 12.
 _FOREIGN = {
@@ -213,6 +214,8 @@ def _load(image: Image.Image, upright: bool, srgb: bool) -> Picture:
     orientation = _orientation(image)
     if kind != "MPO" and _is_animated(image):  # the second picture of a phone's JPEG is a preview or a depth map
         notices.append("it has several frames or pages; the first one is used")
+    if kind == "TIFF" and _is_raw_ycbcr(image):
+        raise ValueError("an uncompressed YCbCr TIFF, which pillow reads from version 13 on; save it as RGB")
     image.load()
     if scale != 1 and "transparency" in image.info:
         key = np.asarray(image.info["transparency"]) * scale
@@ -237,6 +240,12 @@ def _is_animated(image: Image.Image) -> bool:
         return bool(getattr(image, "is_animated", False))
     except Exception:  # what comes after the first frame is broken
         return True
+
+
+def _is_raw_ycbcr(image: Image.Image) -> bool:
+    """Whether pillow (before 13) takes the three samples of a YCbCr pixel for four, and runs out of bytes."""
+    ycbcr = image.tag_v2.get(_PHOTOMETRIC) == 6  # else the fourth sample is there, and unused
+    return ycbcr and image.mode == "RGB" and [(tile[0], tile[3][0]) for tile in image.tile[:1]] == [("raw", "RGBX")]
 
 
 def _key_scale(image: Image.Image) -> float:

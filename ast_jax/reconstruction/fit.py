@@ -168,6 +168,8 @@ def improve_camera(
 ) -> PerspectiveCamera:
     """Cameras from which the silhouette of the mesh fits the mask better: aligned, then by gradient descent.
 
+    Never a worse one: a start that already fits better than what is found stays.
+
     Args:
       vertices: world space, about the origin.
       faces: counter-clockwise from outside.
@@ -176,7 +178,10 @@ def improve_camera(
       steps: of gradient descent.
     """
     mesh = Mesh(jnp.asarray(vertices, jnp.float32)[None], np.asarray(faces, np.int32))
-    return _descend(mesh, align_to_mask(camera, vertices, mask), jnp.asarray(mask, jnp.float32), steps)
+    mask = jnp.asarray(mask, jnp.float32)
+    found = _descend(mesh, align_to_mask(camera, vertices, mask), mask, steps)
+    better = np.asarray(_hard_iou(mesh, found, mask) >= _hard_iou(mesh, camera, mask))
+    return jax.tree.map(lambda new, old: np.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old), found, camera)
 
 
 def mask_overlap(

@@ -1,4 +1,5 @@
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 
@@ -32,7 +33,7 @@ def save(picture, path, **options):
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
 def test_every_mode_on_a_plain_ground(tmp_path, mode, suffix):
     picture = Image.fromarray(on_plain_ground()).convert(mode, dither=Image.Dither.NONE)
-    if (mode, suffix) in [("P", "jpg"), ("CMYK", "png"), ("YCbCr", "png")]:
+    if (mode, suffix) in [("P", "jpg"), ("CMYK", "png"), ("YCbCr", "png"), ("YCbCr", "tif")]:
         picture = picture.convert("RGB")  # the format does not know the mode
     options = {"quality": 95, "subsampling": 0} if suffix == "jpg" else {}
     rgb, mask = pair(load_photo(save(picture, tmp_path / f"a.{suffix}", **options)))
@@ -42,6 +43,16 @@ def test_every_mode_on_a_plain_ground(tmp_path, mode, suffix):
     assert overlap > 0.9
     reference = np.asarray(picture.convert("RGB"), np.float32) / 255
     assert np.abs(rgb - reference).mean() < 0.02
+
+
+def test_uncompressed_ycbcr_tiff(tmp_path):
+    path = save(Image.fromarray(on_plain_ground()).convert("YCbCr"), tmp_path / "a.tif")
+    if int(PIL.__version__.split(".")[0]) >= 13:
+        rgb, mask = pair(load_photo(path))
+        np.testing.assert_allclose(rgb[HEIGHT // 2, WIDTH // 2], np.array([180, 40, 30]) / 255, atol=0.01)
+    else:
+        with pytest.raises(ValueError, match="uncompressed YCbCr TIFF.*save it as RGB"):
+            load_photo(path)
 
 
 def test_sixteen_bits_keep_their_depth(tmp_path):
