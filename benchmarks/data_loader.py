@@ -12,7 +12,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from ast_jax.data.pipeline import DataSource, make_batches
-from ast_jax.data.sources import data_root
+from ast_jax.datasets.sources import data_root
 from ast_jax.training.program import make_program
 from ast_jax.training.sharding import make_layout
 

@@ -15,10 +15,10 @@ from absl import app, flags
 from PIL import Image, ImageDraw
 from scipy.io import savemat
 
-from ast_jax.data.check import check_download
-from ast_jax.data.datasets import ReadOptions, read_dataset
-from tests.data.datasets.cub_writer import PART_NAMES, Photo, make_photos, write_cache, write_images, write_official
-from tests.data.datasets.shapenet_writer import TO_V1, write_dvr_model, write_nmr, write_occnet_model
+from ast_jax.datasets import ReadOptions, read_dataset
+from ast_jax.datasets.check import check_download
+from tests.datasets.cub_writer import PART_NAMES, Photo, make_photos, write_cache, write_images, write_official
+from tests.datasets.shapenet_writer import TO_V1, write_dvr_model, write_nmr, write_occnet_model
 
 COUNT = 16
 STRIP = 16  # px, height of the label

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from ast_jax.data.example import Batch
+from ast_jax.batch import Batch
 from render import orbit
 
 

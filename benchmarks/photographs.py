@@ -13,7 +13,7 @@ from absl import app, flags
 from PIL import Image
 
 import ast_jax
-from ast_jax.data.photo_list import list_photos
+from ast_jax.datasets.photo_list import list_photos
 from ast_jax.reconstruction import Reconstruction
 from render import orbit
 

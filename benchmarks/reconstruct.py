@@ -15,9 +15,9 @@ from pathlib import Path
 
 from absl import app, flags
 
-from ast_jax.output_folder import OutputFolder
+from ast_jax.files.output_folder import OutputFolder
 from ast_jax.reconstruction import load
-from ast_jax.reconstruction.files import write_files
+from ast_jax.reconstruction.write import write_files
 
 _IMAGE = flags.DEFINE_string("image", None, "A photograph.", required=True)
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "bird", "The model.")

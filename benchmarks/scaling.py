@@ -16,11 +16,11 @@ import numpy as np
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
-from ast_jax.data.example import Batch
-from ast_jax.training.collectives import Collective, count_by_kind, find_collectives
+from ast_jax.batch import Batch
+from ast_jax.training.monitoring.utilisation import PEAK_FLOPS
 from ast_jax.training.program import make_program
 from ast_jax.training.sharding import make_layout
-from ast_jax.training.utilisation import PEAK_FLOPS
+from benchmarks.collectives import Collective, count_by_kind, find_collectives
 from benchmarks.noise import noise_batch
 
 _CONFIG = config_flags.DEFINE_config_file("config", "configs/large.py")

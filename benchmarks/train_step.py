@@ -21,7 +21,7 @@ from absl import app, flags
 from flax import nnx
 from ml_collections import ConfigDict, config_flags
 
-from ast_jax.data.example import Batch
+from ast_jax.batch import Batch
 from ast_jax.data.pipeline import DataSource, make_batches
 from ast_jax.losses.views import ViewSettings, render_views
 from ast_jax.prediction import Prediction

@@ -1,7 +1,7 @@
 """Minutes on a laptop CPU: make a family of patterned birds, learn their shape and texture, look at the result.
 
 Command: python -m launch.train --config=configs/quickstart.py --workdir=runs/quickstart
-Data: made on first use (ast_jax/data/synthetic.py), train and held-out objects apart.
+Data: made on first use (ast_jax/shapes/birds/synthetic.py), train and held-out objects apart.
 """
 
 from ml_collections import ConfigDict

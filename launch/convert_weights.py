@@ -7,7 +7,7 @@ Files are read as data; torch is not needed and none of their code runs.
 
 from absl import flags
 
-from ast_jax.training import runtime
+from ast_jax.process import runtime
 
 _NETWORK = flags.DEFINE_enum("network", None, ["inception", "alexnet", "vgg16"], "Which network the file holds.")
 _SOURCE = flags.DEFINE_string("source", None, "The published file, as it was downloaded.")
@@ -21,13 +21,13 @@ def main(argv: list[str]) -> None:
     if not _OUT.value.endswith(".npz"):
         raise ValueError(f"--out={_OUT.value}: the name must end with .npz.")
     if _NETWORK.value == "inception":
-        from ast_jax.evaluation.inception_weights import convert_inception
+        from ast_jax.pretrained.inception_weights import convert_inception
 
         convert_inception(_SOURCE.value, _OUT.value)
     elif not _HEADS.value:
         raise ValueError("--heads: give alex.pth or vgg.pth of the package lpips (its folder weights/v0.1).")
     else:
-        from ast_jax.perceptual_weights import convert_perceptual
+        from ast_jax.pretrained.perceptual_weights import convert_perceptual
 
         convert_perceptual(_NETWORK.value, _SOURCE.value, _HEADS.value, _OUT.value)
     print(f"wrote {_OUT.value}")

@@ -10,8 +10,8 @@ import sys
 
 from absl import flags
 
-from ast_jax.training import flags as machine_flags
-from ast_jax.training import runtime
+from ast_jax.process import flags as machine_flags
+from ast_jax.process import runtime
 
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "Folder of the run; or in it checkpoints/best or checkpoints/STEP."
@@ -48,15 +48,15 @@ def main(argv: list[str]) -> None:
     elif not _CHECKPOINT.value:
         raise ValueError("--checkpoint: give the folder of a run (or --average=RUN,RUN,.. with --protocol).")
     elif _PROBE.value:
-        from ast_jax.probe import probe
+        from ast_jax.reports.probe import probe
 
         files = probe(_CHECKPOINT.value)
     elif _CEILING.value:
-        from ast_jax.ceiling import measure_ceiling
+        from ast_jax.reports.ceiling import measure_ceiling
 
         files = measure_ceiling(_CHECKPOINT.value)
     elif not _PROTOCOL.value:
-        from ast_jax.summary import write_summary
+        from ast_jax.reports.summary import write_summary
 
         write_summary(_CHECKPOINT.value)  # prints its files itself
         return
@@ -66,8 +66,8 @@ def main(argv: list[str]) -> None:
 
 
 def _run_protocol() -> list:
-    from ast_jax.benchmark import run_protocol  # after the devices are set up
     from ast_jax.evaluation.run import Share
+    from ast_jax.reports.benchmark import run_protocol  # after the devices are set up
 
     return run_protocol(
         _CHECKPOINT.value, _PROTOCOL.value, root=_ROOT.value, split=_SPLIT.value, seed=_SEED.value,

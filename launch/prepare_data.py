@@ -8,9 +8,8 @@ import sys
 
 from absl import flags, logging
 
-from ast_jax import command_line
-from ast_jax.data import jobs
-from ast_jax.data.datasets import DATASETS
+from ast_jax.datasets import DATASETS, jobs
+from ast_jax.process import command_line
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("dataset", None, [*jobs.RENDERED, *sorted(DATASETS)], "Meshes to render, or pictures of others.")

@@ -13,7 +13,7 @@ import sys
 
 from absl import flags
 
-from ast_jax.training import runtime
+from ast_jax.process import runtime
 
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", "bird", "The model: one that comes with us, or the folder of a training run (its --workdir)."

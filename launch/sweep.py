@@ -12,7 +12,8 @@ import sys
 from absl import flags
 from ml_collections import config_flags
 
-from ast_jax import command_line, sweep
+from ast_jax import sweep
+from ast_jax.process import command_line
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, e.g. configs/quickstart.py", lock_config=True)
 _SWEEP = flags.DEFINE_list("sweep", [], "Names of sweep_* functions of the config file, separated by commas.")

@@ -9,9 +9,8 @@ config can be overridden: ``--config.optimizer.learning_rate=1e-4``. Many hosts:
 from absl import flags, logging
 from ml_collections import config_flags
 
-from ast_jax import command_line
-from ast_jax.training import flags as machine_flags
-from ast_jax.training import runtime
+from ast_jax.process import command_line, runtime
+from ast_jax.process import flags as machine_flags
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, e.g. configs/quickstart.py", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder that receives everything the run writes.")
@@ -38,7 +37,7 @@ def main(argv: list[str]) -> None:
         )
         logging.info("trained %d steps", steps)
         if _REPORT.value:
-            from ast_jax.summary import write_summary
+            from ast_jax.reports.summary import write_summary
 
             write_summary(_WORKDIR.value)
         runtime.mark_done(_WORKDIR.value, steps)

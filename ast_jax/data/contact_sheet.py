@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from ast_jax.data.store import load_object
-from ast_jax.writing import replacing
+from ast_jax.files.writing import replacing
 
 FILE_NAME = "contact.png"
 COLUMNS = 16

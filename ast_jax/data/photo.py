@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from ast_jax.data.images import TURNS, Picture, Source, as_picture, colour_and_alpha, name_of
 from ast_jax.data.masks import OBJECT_SHARE, border_of, filled, is_cut_out, mask_of, over_border, without_strays
-from ast_jax.data.saliency import DoubtfulMask, FindObject
+from ast_jax.pretrained.saliency import DoubtfulMask, FindObject
 
 HOW_TO = (
     "give its mask, white object on black (--mask FILE, or NAME_mask.png in a folder), or a picture whose alpha "

@@ -18,6 +18,7 @@ from absl import logging
 from jaxtyping import Float, UInt8
 from ml_collections import ConfigDict
 
+from ast_jax.batch import Batch
 from ast_jax.data.augment import (
     Draw,
     draw_augmentation,
@@ -29,7 +30,6 @@ from ast_jax.data.augment import (
 from ast_jax.data.batch_crops import crop_first_view, cut_inputs, input_box, premultiplied, shown_pictures
 from ast_jax.data.crop import Box, area_downsample, composite, crop_camera, crop_to_mask, object_box
 from ast_jax.data.data_config import DATA_DEFAULTS, checked_config
-from ast_jax.data.example import Batch
 from ast_jax.data.store import SPLITS, ObjectRecord, load_arrays, load_index, load_object, object_path
 from render import OrthographicCamera, PerspectiveCamera
 

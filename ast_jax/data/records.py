@@ -20,7 +20,7 @@ from ast_jax.data.store import (
     save_index,
     save_object,
 )
-from ast_jax.writing import write_text
+from ast_jax.files.writing import write_text
 
 MANIFEST = "manifest.jsonl"
 SETTINGS = "settings.json"

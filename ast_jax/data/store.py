@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ast_jax.data.archives import load_json
-from ast_jax.data.inside import inside
 from ast_jax.data.record_check import check_arrays
-from ast_jax.npz import load_npz
-from ast_jax.writing import replacing, write_text
+from ast_jax.files.archives import load_json
+from ast_jax.files.inside import inside
+from ast_jax.files.npz import load_npz
+from ast_jax.files.writing import replacing, write_text
 
 FORMAT_NAME = "ast-jax-dataset"
 FORMAT_VERSION = 1

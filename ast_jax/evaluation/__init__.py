@@ -1,14 +1,15 @@
 """Every metric, and the protocol behind the tables."""
 
-from ast_jax.evaluation.keypoints import pck
-from ast_jax.evaluation.mask_iou import mask_iou
-from ast_jax.evaluation.protocol import (
+from ast_jax.evaluation.held_out import (
     constant_predictor,
     evaluate_mean_shape,
     evaluate_predictions,
     evenly_spaced_views,
 )
+from ast_jax.evaluation.keypoints import pck
+from ast_jax.evaluation.mask_iou import mask_iou
 from ast_jax.evaluation.psnr import psnr
+from ast_jax.evaluation.results import Evaluation, bootstrap_interval, format_table, summarize
 from ast_jax.evaluation.shape3d import (
     chamfer_l1,
     f_score,
@@ -18,7 +19,6 @@ from ast_jax.evaluation.shape3d import (
     voxel_iou,
 )
 from ast_jax.evaluation.ssim import ssim, ssim_uniform
-from ast_jax.evaluation.summary import Evaluation, bootstrap_interval, format_table, summarize
 
 __all__ = [
     "Evaluation",

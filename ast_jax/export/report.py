@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from ast_jax.export.curves import Series, line_chart
-from ast_jax.writing import write_text
+from ast_jax.files.writing import write_text
 
 Value = float | int | str | np.floating | np.integer | None
 # A uint8 array, or the bytes of a PNG, GIF or JPEG file.

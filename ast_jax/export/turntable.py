@@ -13,7 +13,7 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
 from ast_jax.compile_options import quick_jit
-from ast_jax.writing import write_bytes
+from ast_jax.files.writing import write_bytes
 from render import Camera, FaceTexels, Mesh, VertexColours, orbit, render, vertex_normals
 
 Array = jax.Array | np.ndarray

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float
 
 from ast_jax.losses.term import TEXTURE, Term
-from ast_jax.perceptual import NETWORKS, PerceptualNetwork, features, lpips, unit
-from ast_jax.perceptual_weights import INSTALL_COMMAND, find_perceptual_weights, load_perceptual
+from ast_jax.pretrained.perceptual_network import NETWORKS, PerceptualNetwork, features, lpips, unit
+from ast_jax.pretrained.perceptual_weights import INSTALL_COMMAND, find_perceptual_weights, load_perceptual
 
 __all__ = [
     "INSTALL_COMMAND",

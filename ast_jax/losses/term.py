@@ -13,10 +13,10 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from ast_jax.data.example import Batch
+from ast_jax.batch import Batch
 from ast_jax.losses.views import ViewSettings, render_views
-from ast_jax.perceptual import PerceptualNetwork
 from ast_jax.prediction import Prediction
+from ast_jax.pretrained.perceptual_network import PerceptualNetwork
 from render import Camera
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 import ast_jax.losses as losses
-from ast_jax.data.example import Batch
+from ast_jax.batch import Batch
 from ast_jax.losses.term import CAMERA, CANDIDATES, TEXTURE, LossInputs, Seen, Term
 from ast_jax.prediction import Prediction
 

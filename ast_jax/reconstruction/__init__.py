@@ -1,7 +1,7 @@
 """From a photograph to a textured mesh: ``ast_jax.load("bird").reconstruct("photo.jpg").save("bird.glb")``."""
 
-from ast_jax.reconstruction.files import reconstruct_files
 from ast_jax.reconstruction.reconstruct import Reconstructor, load
 from ast_jax.reconstruction.result import Reconstruction
+from ast_jax.reconstruction.write import reconstruct_files
 
 __all__ = ["Reconstruction", "Reconstructor", "load", "reconstruct_files"]

@@ -19,8 +19,8 @@ from ast_jax.data.images import Source
 from ast_jax.data.masks import objects_of
 from ast_jax.data.photo import Photo, load_photo
 from ast_jax.data.pipeline import photo_input
-from ast_jax.data.saliency import FindObject, SalientObject, usual_finder
 from ast_jax.prediction import Prediction
+from ast_jax.pretrained.saliency import FindObject, SalientObject, usual_finder
 from ast_jax.reconstruction.fit import estimate_camera, improve_camera, refine
 from ast_jax.reconstruction.result import DISPLAY_SIZE, Reconstruction, silhouette
 from ast_jax.training.checkpoint import load_model
@@ -46,7 +46,7 @@ class Reconstructor:
       model: as ``load_model`` gives it.
       data_config: of its training run; size, margin and background of the crop come from it.
       find_object: asked for the object where a photograph has neither mask nor alpha nor a plain background, see
-        `ast_jax.data.saliency`; None: such a photograph is refused.
+        `ast_jax.pretrained.saliency`; None: such a photograph is refused.
       texture_size: sides of the texture that is painted, px.
     """
 

@@ -27,9 +27,9 @@ from ast_jax.export import (
     textured_mesh,
     unwrap,
 )
+from ast_jax.files.writing import write_bytes
 from ast_jax.near_match import choose
 from ast_jax.reconstruction.fit import Refinement
-from ast_jax.writing import write_bytes
 from render import FaceTexels, Mesh, PerspectiveCamera
 
 DISPLAY_SIZE = 256  # px, side of each picture that is shown

@@ -10,10 +10,10 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
-from ast_jax.ownership import AlreadyOwned, Owner, claim, hand_over, release
+from ast_jax.files.writing import write_text
+from ast_jax.process.outcome import DONE_FILE, EXIT_CODE
+from ast_jax.process.ownership import AlreadyOwned, Owner, claim, hand_over, release
 from ast_jax.sweep.units import Unit
-from ast_jax.training.outcome import DONE_FILE, EXIT_CODE
-from ast_jax.writing import write_text
 
 LOG_FILE = "log.txt"
 FAILED_FILE = "FAILED"  # its text is why

@@ -6,9 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from ast_jax.files.writing import write_text
+from ast_jax.process.outcome import EXIT_CODE
 from ast_jax.sweep.units import Sweep, override_flags
-from ast_jax.training.outcome import EXIT_CODE
-from ast_jax.writing import write_text
 
 FILE_NAME = "sweep.sbatch"
 

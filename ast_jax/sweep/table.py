@@ -5,11 +5,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ast_jax.ownership import is_owned
+from ast_jax.files.writing import write_text
+from ast_jax.process.outcome import DONE_FILE
+from ast_jax.process.ownership import is_owned
 from ast_jax.sweep.local import FAILED_FILE, LOG_FILE
 from ast_jax.sweep.units import Unit, read_sweep, short_keys
-from ast_jax.training.outcome import DONE_FILE
-from ast_jax.writing import write_text
 
 FILE_NAME = "table.md"
 
@@ -44,7 +44,7 @@ def write_table(workdir: str | Path) -> str:
 
 def _progress(unit: Unit) -> tuple[str, Any]:
     """Status and last loss."""
-    from ast_jax.training.metrics import read_metrics  # NumPy and TensorBoard come along, for this alone
+    from ast_jax.training.monitoring.metrics import read_metrics  # NumPy and TensorBoard come along, for this alone
 
     lines = read_metrics(unit.folder)
     loss = next((line["loss"] for line in reversed(lines) if "loss" in line), None)

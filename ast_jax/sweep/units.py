@@ -13,9 +13,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from ast_jax.command_line import load_module
+from ast_jax.files.writing import write_text
 from ast_jax.near_match import hint
-from ast_jax.writing import write_text
+from ast_jax.process.command_line import load_module
 
 FILE_NAME = "sweep.json"
 _PREFIX = "sweep_"

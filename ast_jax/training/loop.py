@@ -11,23 +11,23 @@ import jax
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from ast_jax.data.example import Batch
+from ast_jax.batch import Batch
 from ast_jax.data.pipeline import DataSource, make_batches
-from ast_jax.data.sources import data_root
-from ast_jax.ownership import check_owned
+from ast_jax.datasets.sources import data_root
+from ast_jax.process.ownership import check_owned
+from ast_jax.process.preemption import Preempted, StopRequest
+from ast_jax.process.watchdog import Diverged
 from ast_jax.training.checkpoint import Checkpoints
 from ast_jax.training.checks import check_config, check_data
 from ast_jax.training.memory import check_batches
-from ast_jax.training.preemption import Preempted, StopRequest
-from ast_jax.training.profiling import ProfileWindow
+from ast_jax.training.monitoring.profiling import ProfileWindow
+from ast_jax.training.monitoring.watch import Watch
 from ast_jax.training.program import Program, make_program
 from ast_jax.training.run_config import save_config
 from ast_jax.training.sharding import Layout, local_rows, make_layout
 from ast_jax.training.stages import Stage, stage_at
 from ast_jax.training.state import TrainState
 from ast_jax.training.validation import Validation, place_batch
-from ast_jax.training.watch import Watch
-from ast_jax.training.watchdog import Diverged
 from ast_jax.training.workdir import check_room, owning_run
 
 

@@ -4,7 +4,7 @@ import jax
 from ml_collections import ConfigDict
 
 from ast_jax.data.pipeline import batches_ahead
-from ast_jax.process import available_memory
+from ast_jax.machine import available_memory
 from ast_jax.training.compiled import CompileStats
 
 _FLOAT = 4  # bytes

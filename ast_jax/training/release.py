@@ -9,14 +9,14 @@ from flax import nnx
 from ml_collections import ConfigDict
 from safetensors.numpy import load, save
 
-from ast_jax.limits import check_memory
+from ast_jax.files.limits import check_memory
+from ast_jax.files.writing import write_bytes, write_text
 from ast_jax.model import Model
 from ast_jax.training.run_config import CONFIG_FILE, load_config
-from ast_jax.writing import write_bytes, write_text
 
 WEIGHTS = "model.safetensors"
 # Of the package; each is a folder with a card.
-SHIPPED = Path(__file__).resolve().parents[1] / "models"
+SHIPPED = Path(__file__).resolve().parents[1] / "pretrained" / "models"
 
 
 def find_release(name: str | Path) -> Path | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from ast_jax.writing import write_text
+from ast_jax.files.writing import write_text
 
 CONFIG_FILE = "config.json"
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from ast_jax.writing import write_text
+from ast_jax.files.writing import write_text
 
 FILE_NAME = "SEAL.json"
 

@@ -10,8 +10,8 @@ import optax
 from flax import nnx
 from ml_collections import ConfigDict
 
+from ast_jax.batch import Batch
 from ast_jax.compile_options import quick_options
-from ast_jax.data.example import Batch
 from ast_jax.losses.term import LossInputs
 from ast_jax.losses.total import total_loss
 from ast_jax.model.axes import placing, recomputing

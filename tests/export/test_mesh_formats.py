@@ -10,9 +10,9 @@ import pytest
 import trimesh
 from PIL import Image
 
-from ast_jax.data.meshes import load_mesh
 from ast_jax.export import MESH_FORMATS, encode_glb, encode_mesh, textured_mesh, unwrap
 from ast_jax.model.template import sphere
+from ast_jax.shapes.meshes import load_mesh
 from tests.export.glb_bytes import read_attribute, read_glb_json
 
 LEVEL = 2

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.data.datasets.cub_writer import make_photos, write_official
+from tests.datasets.cub_writer import make_photos, write_official
 from tests.launch.test_train import _run
 
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from ast_jax.evaluation.inception_weights import load_inception
 from ast_jax.evaluation.lpips import load_lpips
-from tests.evaluation.inception_reference import Reference
+from ast_jax.pretrained.inception_weights import load_inception
 from tests.launch.test_train import _run
-from tests.torch_files import write_state_dict
+from tests.pretrained.inception_reference import Reference
+from tests.pretrained.torch_files import write_state_dict
 
 
 def test_inception(tmp_path):

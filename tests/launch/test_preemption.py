@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from ast_jax.training.metrics import read_metrics
+from ast_jax.training.monitoring.metrics import read_metrics
 from tests.launch.test_train import ROOT
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ast_jax.ownership import is_owned, owning
+from ast_jax.process.ownership import is_owned, owning
 from ast_jax.sweep import Sweep, Unit, make_sweep, read_sweep, run_local, save_sweep, write_table
 from ast_jax.sweep.local import find_devices
 from ast_jax.sweep.slurm import make_script

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ast_jax import losses
-from ast_jax.data.example import Batch
+from ast_jax.batch import Batch
 from ast_jax.losses import total
 from ast_jax.losses.term import LossInputs, Term
 from ast_jax.losses.total import TERMS, total_loss

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 from ml_collections import ConfigDict
 
-from ast_jax.model import efficientnet, resnet
+from ast_jax.model.backbones import efficientnet, resnet
 from ast_jax.model.encoder import ImageEncoder
 
 TOLERANCE = 2e-4  # relative to the largest activation, float32 against float64 over some twenty layers

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ast_jax.training.outcome import EXIT_CODE
+from ast_jax.process.outcome import EXIT_CODE
 
 ROOT = Path(__file__).resolve().parents[2]
 # Processes side by side share a cache of compiled programs: the fewer they write, the less one reads half-written.

@@ -7,8 +7,8 @@ from pathlib import Path
 import jax
 from absl import flags
 
-from ast_jax.training import cluster, runtime
-from ast_jax.training.preemption import Preempted, StopRequest
+from ast_jax.process import cluster, runtime
+from ast_jax.process.preemption import Preempted, StopRequest
 
 _PORT = flags.DEFINE_integer("port", None, "Of the first process.")
 _INDEX = flags.DEFINE_integer("index", None, "Of this process.")

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 from absl import logging
 
-from ast_jax.training import flags as machine_flags
-from ast_jax.training import runtime
+from ast_jax.process import flags as machine_flags
+from ast_jax.process import runtime
 from ast_jax.training.sharding import make_mesh
 
 

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from ast_jax.training.metrics import read_metrics
+from ast_jax.training.monitoring.metrics import read_metrics
 from tests.multiprocess import launch
 
 

@@ -15,18 +15,18 @@ from ml_collections import ConfigDict
 from PIL import Image
 from scipy.ndimage import binary_erosion
 
-import ast_jax.reconstruction.files as files
 import ast_jax.reconstruction.reconstruct as reconstruct_file
 import ast_jax.reconstruction.result as result_file
+import ast_jax.reconstruction.write as files
 import launch.reconstruct
 from ast_jax.data.crop import Box, crop_to_mask
 from ast_jax.data.photo import load_photo
-from ast_jax.data.photo_list import list_photos
-from ast_jax.data.saliency import DoubtfulMask
+from ast_jax.datasets.photo_list import list_photos
 from ast_jax.export import draw_views
+from ast_jax.files.output_folder import OutputFolder, unique_names
 from ast_jax.model.template import sphere
-from ast_jax.output_folder import OutputFolder, unique_names
 from ast_jax.prediction import Prediction
+from ast_jax.pretrained.saliency import DoubtfulMask
 from ast_jax.reconstruction import Reconstruction, Reconstructor, reconstruct_files
 from render import orbit
 

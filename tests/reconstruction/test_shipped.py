@@ -8,10 +8,10 @@ import trimesh
 from PIL import Image
 
 import ast_jax
-from ast_jax.data.normalise import normalise
-from ast_jax.data.synthetic import FOV_DEG, make_objects
-from ast_jax.data.views import paint_views, ring_of_cameras, sample_views
 from ast_jax.reconstruction import Reconstruction
+from ast_jax.shapes.birds.synthetic import FOV_DEG, make_objects
+from ast_jax.shapes.normalise import normalise
+from ast_jax.shapes.views import paint_views, ring_of_cameras, sample_views
 
 SIZE, SUPERSAMPLE = 120, 2
 

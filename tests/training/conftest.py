@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from ast_jax.data.prepare import prepare_objects
-from ast_jax.data.source_mesh import Material, SourceMesh
+from ast_jax.shapes.prepare import prepare_objects
+from ast_jax.shapes.source_mesh import Material, SourceMesh
 from configs import common
 from render import icosphere
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from ast_jax.data.pipeline import make_batches
-from ast_jax.ownership import is_owned
-from ast_jax.probe import probe
+from ast_jax.process.ownership import is_owned
+from ast_jax.reports.probe import probe
 from ast_jax.training import loop
 from ast_jax.training.checkpoint import Checkpoints, load_model
 from ast_jax.training.loop import train
-from ast_jax.training.metrics import read_metrics
+from ast_jax.training.monitoring.metrics import read_metrics
 from ast_jax.training.run_config import load_config
-from tests.test_writing import full_disk
+from tests.files.test_writing import full_disk
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from ast_jax.losses.views import ViewSettings, render_views
 from ast_jax.model.axes import placing
 from ast_jax.model.projection import look, projected_texels
 from ast_jax.model.synthesis import Evidence, synthesize
-from ast_jax.training.collectives import count_by_kind, find_collectives
 from ast_jax.training.program import make_program
 from ast_jax.training.sharding import Layout, local_rows, make_layout, make_mesh
+from benchmarks.collectives import count_by_kind, find_collectives
 from render import icosphere, orbit
 
 GOLDEN = Path(__file__).with_name("golden_shardings.json")

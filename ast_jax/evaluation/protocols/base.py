@@ -10,7 +10,7 @@ from ast_jax.data.pipeline import DataSource, evaluation_batch
 from ast_jax.data.store import ObjectRecord
 from ast_jax.evaluation.prediction import Predicted
 from ast_jax.evaluation.published import PublishedRow
-from ast_jax.evaluation.summary import Evaluation
+from ast_jax.evaluation.results import Evaluation
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ from ast_jax.evaluation.protocols.pictures import (
 from ast_jax.evaluation.protocols.viewpoints import add_viewpoints, measure_rotations
 from ast_jax.evaluation.psnr import psnr
 from ast_jax.evaluation.published import CUB_MASKS
+from ast_jax.evaluation.results import Evaluation
 from ast_jax.evaluation.ssim import ssim_uniform
-from ast_jax.evaluation.summary import Evaluation
 from render import FaceTexels, Mesh, render
 
 _NUM_PAIRS = 10_000

@@ -9,7 +9,7 @@ from ast_jax.evaluation.protocols.base import Item, Protocol, first_view
 from ast_jax.evaluation.protocols.pictures import BOX_SCALE, camera_of, face_ids, halved, project
 from ast_jax.evaluation.protocols.viewpoints import add_viewpoints, measure_rotations
 from ast_jax.evaluation.published import CUB_CMR, CUB_MASKS
-from ast_jax.evaluation.summary import Evaluation
+from ast_jax.evaluation.results import Evaluation
 
 
 def _measure(item: Item) -> dict:

@@ -14,7 +14,7 @@ from ast_jax.evaluation.protocols.base import Item, Protocol, first_view
 from ast_jax.evaluation.protocols.pictures import BOX_SCALE, camera_of, halved, project, seen_in_both, transfer_errors
 from ast_jax.evaluation.protocols.viewpoints import add_viewpoints, measure_rotations
 from ast_jax.evaluation.published import CUB_MASKS
-from ast_jax.evaluation.summary import Evaluation
+from ast_jax.evaluation.results import Evaluation
 from render import soft_coverage
 
 _NUM_PAIRS = 10_000  # in the commands of the README; the flag's default is 1,000

@@ -16,10 +16,10 @@ from ast_jax.evaluation.protocols.pictures import to_bytes
 from ast_jax.evaluation.protocols.surfaces import SURFACE_COLUMNS, compare_surfaces
 from ast_jax.evaluation.protocols.viewpoints import add_viewpoints, measure_rotations
 from ast_jax.evaluation.psnr import psnr
+from ast_jax.evaluation.results import Evaluation
 from ast_jax.evaluation.shape3d import mesh_occupancy, voxel_iou
 from ast_jax.evaluation.ssim import SMALLEST as SSIM_SMALLEST
 from ast_jax.evaluation.ssim import ssim
-from ast_jax.evaluation.summary import Evaluation
 from render import Camera, FaceTexels, Mesh, rasterize, render
 
 DEFAULT_NUM_VIEWS = 5

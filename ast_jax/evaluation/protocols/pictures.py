@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
-from ast_jax.data.example import Batch
+from ast_jax.batch import Batch
 from ast_jax.evaluation.keypoints import transfer_keypoints
 from ast_jax.evaluation.protocols.base import Item
 from render import Camera, rasterize

@@ -69,7 +69,7 @@ def unicorn(num_points: int = NUM_POINTS) -> Protocol:
         needs=("surface_points",),
         stored_points=NUM_POINTS,
         note="Published tables print ten times this. Their random views depend on the state of a generator, ours on"
-        " --seed. Our ICP departs from the released code on purpose (ast_jax/evaluation/icp.py): it starts from the box"
+        " --seed. Our ICP departs from the released code on purpose (evaluation/alignment.py): it starts from the box"
         " of the truth, keeps all of the best step, and never ends worse than no alignment; values beside the published"
         " row can be lower for that.",
     )

@@ -10,7 +10,7 @@ from ast_jax.evaluation.camera_error import (
     viewpoint_angles_deg,
 )
 from ast_jax.evaluation.protocols.base import Item
-from ast_jax.evaluation.summary import Evaluation
+from ast_jax.evaluation.results import Evaluation
 
 COLUMNS = ("camera_error_deg", "camera_error_aligned_deg", "azimuth_distance_deg", "elevation_distance_deg")
 _BIN_DEG = 15

@@ -1,0 +1,1 @@
+"""The networks that turn a picture into feature maps, one file each."""

@@ -1,0 +1,1 @@
+"""Parametric birds with patterned plumage: a data set that needs no download."""
