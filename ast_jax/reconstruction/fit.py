@@ -149,13 +149,21 @@ def estimate_camera(
     cameras = jax.tree.map(lambda leaf: leaf[best], cameras)
     if start is not None:
         cameras = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), cameras, start)
-    cameras = improve_camera(vertices, faces, mask, cameras, steps=steps)
-    overlap = _hard_iou(mesh, cameras, mask)
+    improved = improve_camera(vertices, faces, mask, cameras, steps=steps)
+    before, after = (np.asarray(_hard_iou(mesh, each, mask)) for each in (cameras, improved))
+    cameras = _choose(after >= before, improved, cameras)  # few steps can end beside a start that fits
+    overlap = np.maximum(before, after)
     score = overlap
     if texels is not None and picture is not None:
         score = overlap - _colour_error(mesh, jnp.asarray(texels), cameras, jnp.asarray(picture), mask)
     winner = int(np.argmax(np.nan_to_num(np.asarray(score), nan=-np.inf)))
     return CameraFit(jax.tree.map(lambda leaf: leaf[winner : winner + 1], cameras), float(overlap[winner]))
+
+
+def _choose(condition: np.ndarray, first: PerspectiveCamera, second: PerspectiveCamera) -> PerspectiveCamera:
+    """For each camera the first where the condition holds, else the second."""
+    pick = lambda a, b: np.where(condition.reshape(-1, *[1] * (a.ndim - 1)), a, b)  # noqa: E731
+    return jax.tree.map(pick, first, second)
 
 
 def improve_camera(
@@ -168,8 +176,6 @@ def improve_camera(
 ) -> PerspectiveCamera:
     """Cameras from which the silhouette of the mesh fits the mask better: aligned, then by gradient descent.
 
-    Never a worse one: a start that already fits better than what is found stays.
-
     Args:
       vertices: world space, about the origin.
       faces: counter-clockwise from outside.
@@ -178,10 +184,7 @@ def improve_camera(
       steps: of gradient descent.
     """
     mesh = Mesh(jnp.asarray(vertices, jnp.float32)[None], np.asarray(faces, np.int32))
-    mask = jnp.asarray(mask, jnp.float32)
-    found = _descend(mesh, align_to_mask(camera, vertices, mask), mask, steps)
-    better = np.asarray(_hard_iou(mesh, found, mask) >= _hard_iou(mesh, camera, mask))
-    return jax.tree.map(lambda new, old: np.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old), found, camera)
+    return _descend(mesh, align_to_mask(camera, vertices, mask), jnp.asarray(mask, jnp.float32), steps)
 
 
 def mask_overlap(
