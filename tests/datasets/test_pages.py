@@ -11,7 +11,7 @@ from ast_jax.datasets import DATASETS
 from ast_jax.datasets.jobs import RENDERED
 from benchmarks.data_sheets import SHEETS, draw_sheet
 
-DOCS = Path(__file__).resolve().parents[3] / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 @pytest.mark.parametrize("name", [*RENDERED, *DATASETS])

@@ -78,7 +78,7 @@ def test_an_append_to_a_full_disk_changes_nothing(tmp_path):
 
 
 def test_leftovers_of_dead_processes_are_removed_and_no_others(tmp_path):
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     (tmp_path / "figures").mkdir()
     assert subprocess.run([sys.executable, "-c", DIE, tmp_path / "figures" / "a.png"], cwd=root).returncode == 9
     (left,) = (tmp_path / "figures").iterdir()

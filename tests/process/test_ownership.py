@@ -17,7 +17,7 @@ from ast_jax.process import ownership
 from ast_jax.process.command_line import in_one_line
 from ast_jax.process.ownership import FILE_NAME, AlreadyOwned, Owner, claim, hand_over, is_owned, owning, release
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
 import sys, time
 from ast_jax.process.ownership import owning
