@@ -32,6 +32,7 @@ from render.convert import (
 )
 from render.coverage import soft_coverage
 from render.footprint import barycentric_footprint
+from render.fragments import Fragments
 from render.interpolate import interpolate
 from render.light import (
     DirectionalLight,
@@ -51,7 +52,7 @@ from render.mesh import (
     vertex_normals,
 )
 from render.parallel import batch_parallel
-from render.rasterize import Fragments, rasterize
+from render.rasterize import rasterize
 from render.render import Rendering, render
 from render.texture import (
     CornerColours,

@@ -1,7 +1,9 @@
 """The array type of the annotations, and checks of arguments that more than one module needs."""
 
+import difflib
 import operator
-from typing import Literal, NamedTuple, TypeAlias, TypeVar, get_args
+from collections.abc import Iterable
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,6 @@ import numpy as np
 
 Array: TypeAlias = jax.Array | np.ndarray
 Tree = TypeVar("Tree")
-Backend = Literal["xla", "nvdiffrast"]
 
 
 class StaticArray:
@@ -152,11 +153,25 @@ def check_positive(name: str, value: float | jax.Array) -> None:
         raise ValueError(f"{name} must be a finite number > 0, got {value!r}")
 
 
-def check_backend(name: str) -> str:
-    """The name of a backend; a ValueError when there is none of that name."""
-    if name not in get_args(Backend):
-        raise ValueError(f'backend must be "xla" or "nvdiffrast", got {name!r}')
-    return name
+def check_choice(name: str, value: object, choices: Iterable[str], where: str = "") -> None:
+    """Checks an argument that names one of several things.
+
+    Args:
+        name: of the argument, for the message.
+        value: what was given.
+        choices: all that can be.
+        where: when these are the choices, for the message.
+
+    Raises:
+        ValueError: it is none of them; names all, and the nearest.
+    """
+    choices = tuple(choices)
+    if isinstance(value, str) and value in choices:
+        return
+    near = difflib.get_close_matches(str(value).lower(), choices, n=1)
+    meant = f'; did you mean "{near[0]}"?' if near else ""
+    listed = ", ".join(f'"{choice}"' for choice in choices)
+    raise ValueError(f"{name} must be one of {listed}{where}, got {value!r}{meant}")
 
 
 def check_layers(layers: int | None) -> None:

@@ -20,15 +20,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.experimental.buffer_callback import buffer_callback
 from jaxtyping import Bool, Float, Int
 
 from render.arrays import Array
-from render.blending import hard
-from render.rasterize import Fragments, attach, global_index, pixel_grid
-from render.scene import Scene, Softness, paint
+from render.fragments import Fragments, attach, global_index, pixel_grid
+from render.scene import Scene
 from render.screen import ScreenFaces, check_scene, depth_of_clip, to_screen
-from render.topology import coincident_vertices
+from render.zbuffer import EdgeRule
 
 INSTALL = (
     "pip install torch setuptools wheel ninja && "
@@ -72,8 +70,11 @@ def rasterize(
     faces: Int[Array, "f 3"] | Int[Array, "b f 3"],
     image_size: tuple[int, int],
     *,
+    layers: int | None = None,
     face_mask: Bool[Array, "b f"] | None = None,
     vertex_depth: Float[Array, "b v"] | None = None,
+    edge_rule: EdgeRule = "inclusive",
+    cull_backfaces: bool = False,
 ) -> Fragments:
     """`render.rasterize` with nvdiffrast's choice of the face of each pixel.
 
@@ -87,17 +88,23 @@ def rasterize(
         vertices_clip: clip space.
         faces: triangle indices, either winding.
         image_size: height and width in pixels, static.
+        layers: None; nvdiffrast finds the nearest faces.
         face_mask: false takes a face away.
         vertex_depth: view depth of the vertices, by default as in `render.rasterize`. Faces are ordered by w,
             and by this only in images whose w is 1 throughout.
+        edge_rule: "inclusive"; what nvdiffrast decides.
+        cull_backfaces: False.
 
     Returns:
         The fragments.
 
     Raises:
-        ValueError: wrong shape, empty image, no faces, face index out of range, over 2^24 faces in the batch.
+        ValueError: wrong shape, empty image, no faces, face index out of range, over 2^24 faces in the batch, or an
+            option that nvdiffrast does not have.
         RuntimeError: something to run it with is missing; the message says what.
     """
+    if layers is not None or edge_rule != "inclusive" or cull_backfaces:
+        raise ValueError('backend="nvdiffrast" has no layers, edge_rule or cull_backfaces; use backend="xla"')
     vertices_clip = jnp.asarray(vertices_clip)
     check_scene(vertices_clip, faces, image_size, face_mask)
     _check_backend(vertices_clip, faces)
@@ -110,6 +117,14 @@ def rasterize(
     first_face = num_faces * jnp.arange(batch, dtype=jnp.int32)[:, None, None]
     face_id = jnp.where(found > 0, found.astype(jnp.int32) - 1 - first_face, -1)
     return _attach_clamped(screen, face_id, image_size)
+
+
+def nearest(scene: Scene) -> Fragments:
+    """The nearest faces of a scene; errors as in `rasterize`."""
+    return rasterize(
+        scene.vertices_clip, scene.mesh.faces, scene.image_size,
+        face_mask=scene.face_mask, vertex_depth=scene.vertex_depth, cull_backfaces=scene.cull_backfaces,
+    )  # fmt: skip
 
 
 def antialias(
@@ -162,34 +177,6 @@ def antialias(
     positions = _positions(vertices_clip, depth_of_clip(vertices_clip))
     triangles = _triangles(faces, exists, vertices_clip.shape[1])
     return _antialias(image.astype(jnp.float32), raster, positions, triangles).astype(image.dtype)
-
-
-def blend_antialias(
-    scene: Scene, softness: Softness, face_id: Int[Array, "b h w"]
-) -> tuple[Float[Array, "b h w 3"], Float[Array, "b h w"]]:
-    """The rule "antialias" of `render.blending` by nvdiffrast itself, with its own gradients.
-
-    Args:
-        scene: the batch.
-        softness: not needed.
-        face_id: nearest faces.
-
-    Returns:
-        rgb and alpha.
-    """
-    colour = paint(scene, face_id)
-    image = jnp.concatenate([colour, (face_id >= 0)[..., None].astype(colour.dtype)], axis=-1)
-    fragments = attach(scene.screen, face_id, scene.pixels)
-    # nvdiffrast knows edges by the numbers of their vertices: one number for all vertices at one place.
-    place = coincident_vertices(scene.mesh.vertices)
-    faces = jnp.broadcast_to(jnp.asarray(scene.mesh.faces), (scene.batch, *scene.mesh.faces.shape[-2:]))
-    faces = jax.vmap(lambda place, faces: place[faces])(place, faces)
-    image = antialias(image, fragments, scene.vertices_clip, faces, face_mask=scene.face_mask)
-    return image[..., :3], image[..., 3]
-
-
-# What `render(..., backend="nvdiffrast")` can blend; the rest looks at all faces near a pixel, not only the nearest.
-RULES = {"hard": hard.blend, "antialias": blend_antialias}
 
 
 def _check_backend(vertices_clip: jax.Array, faces: Array) -> None:
@@ -282,6 +269,9 @@ def _call(callback, shapes: Any, *arguments: jax.Array) -> Any:
     Within `shard_map` the results of a callback count as equal on all devices, and the gradients of what is
     equal are summed over them; a zero made from an argument says better.
     """
+    # Experimental: a version of JAX that moves it away must not take the other backends along.
+    from jax.experimental.buffer_callback import buffer_callback
+
     results = buffer_callback(callback, shapes, vmap_method="sequential")(*arguments)
     zero = 0 * (arguments[0].reshape(-1)[0] > 0).astype(jnp.float32)
     return jax.tree.map(lambda result: result + zero, results)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from render import worklist
-from render.arrays import Array, check_cull_backfaces, check_positive, static_size, to_float
+from render.arrays import Array, check_choice, check_cull_backfaces, check_positive, static_size, to_float
 from render.distance import (
     border_position,
     distance_at,
@@ -20,9 +20,9 @@ from render.distance import (
     triangle_table,
 )
 from render.linear import linear_map, without_second_derivatives
-from render.rasterize import nearest_crossing
 from render.screen import ScreenFaces, check_scene, soft_box, to_screen
 from render.worklist import Canvas, Pairs, Pixel
+from render.zbuffer import nearest_crossing
 
 Falloff = Literal["sigmoid", "exponential"]
 
@@ -78,7 +78,7 @@ def soft_coverage(
     return _soft_coverage(vertices_clip, faces, face_mask, sigma, size, cutoff, falloff, cull_backfaces)
 
 
-# Compiled as a whole, see `render.rasterize`.
+# Compiled as a whole, see `render.backend_xla`.
 @functools.partial(jax.jit, static_argnums=(4, 5, 6, 7))
 def _soft_coverage(vertices_clip, faces, face_mask, sigma, image_size, cutoff, falloff, cull_backfaces):
     screen = to_screen(vertices_clip, faces, image_size, face_mask, None, cull_backfaces)
@@ -113,8 +113,7 @@ def reach_in_sigmas(cutoff: float, falloff: Falloff = "sigmoid") -> float:
     """Squared distance, in units of sigma, beyond which the probability of a face is below the cut-off."""
     if not isinstance(cutoff, float | np.floating) or not 0.0 < cutoff < 0.5:
         raise ValueError(f"cutoff must be a static number between 0 and 0.5, got {cutoff!r}")
-    if falloff not in ("sigmoid", "exponential"):
-        raise ValueError(f'falloff must be "sigmoid" or "exponential", got {falloff!r}')
+    check_choice("falloff", falloff, ("sigmoid", "exponential"))
     return math.log(1.0 / cutoff - 1.0) if falloff == "sigmoid" else math.log(1.0 / cutoff)
 
 

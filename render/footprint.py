@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int
 
 from render.arrays import Array, positive_part, to_float
+from render.fragments import Fragments, check_fragments, is_solid, pixel_grid
 from render.interpolate import take_faces
-from render.rasterize import Fragments, check_fragments, is_solid, pixel_grid
 from render.screen import ScreenFaces, check_scene, to_screen
 
 # Texels per pixel beyond which a footprint is as large as it gets; its fourth power still fits into a float32.

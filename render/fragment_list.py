@@ -8,6 +8,7 @@ A list is filled from the work list in two passes over a chunk of pairs. The fir
 which pixels of its window it is seen by; the second, which computes no geometry, writes them one after the other.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -19,14 +20,14 @@ from render import worklist
 from render.arrays import Array
 from render.clamped import depth_of, face_table, place
 from render.distance import signed_squared_distance
-from render.rasterize import NO_FACE, comparable_depth, is_behind, sort_corners
 from render.screen import ScreenFaces, soft_box
 from render.worklist import Canvas, Carry, Pairs, Pixel
+from render.zbuffer import NO_FACE, comparable_depth, is_behind, sort_corners
 
 # Room for so many fragments a pixel on average. Surfaces of faces a few pixels large have one to two.
 _PER_PIXEL = 2
 # Longest list, and largest count of a pixel that is added up, so that the sum of both fits into an int32.
-_MANY = 2**30 - 1
+_MOST = 2**30 - 1
 # A sort of the whole list takes as long as looking at so many fragments of each of its places one by one.
 _SORT = 8
 # Fragments that are taken out together.
@@ -85,7 +86,7 @@ class Search(NamedTuple):
         """Length of a list."""
         canvas = self.canvas
         least = max(_PER_PIXEL * canvas.batch * canvas.height * canvas.width, len(self.soft) // canvas.batch)
-        return min(-(-least // _CHUNK) * _CHUNK, _MANY // _CHUNK * _CHUNK)
+        return min(-(-least // _CHUNK) * _CHUNK, _MOST // _CHUNK * _CHUNK)
 
 
 def make_search(canvas: Canvas, screen: ScreenFaces, reach: Float[Array, ""], surface: Surface) -> Search:
@@ -189,9 +190,9 @@ def _collect(search: Search, mask: jax.Array) -> FragmentList:
             return (hits >> 1) | (seen.astype(jnp.int32) << (canvas.side**2 - 1))
 
         hits = worklist.each_pixel(pairs, canvas, note, 0 * pairs.corner, table.dtype)
-        many = jax.lax.population_count(hits)
-        end = total + jnp.cumsum(many, dtype=jnp.int32)
-        return end[-1], *_write(canvas, pairs, hits, end - many, *lists)
+        found = jax.lax.population_count(hits)
+        end = total + jnp.cumsum(found, dtype=jnp.int32)
+        return end[-1], *_write(canvas, pairs, hits, end - found, *lists)
 
     nothing = jnp.full(search.room, canvas.nowhere, jnp.int32)
     total, index, face = worklist.walk(work, canvas, step, (jnp.zeros((), jnp.int32), nothing, 0 * nothing))
@@ -242,85 +243,139 @@ def _front_to_back(search: Search, total: jax.Array, index: jax.Array, face: jax
     depth = depth_to_compare(rows, *at)
     pixels = canvas.batch * canvas.height * canvas.width
     pixel = jnp.where(number < total, (image * canvas.height + row_in_image) * canvas.width + x, pixels)
-    many = jnp.zeros(pixels, jnp.int32).at[pixel].add(1, mode="drop")
+    count = jnp.zeros(pixels, jnp.int32).at[pixel].add(1, mode="drop")
     unsorted = _Unsorted(pixel, depth, face)
     if jax.default_backend() == "cpu":
         # Peeling looks at a fragment once for each that is in front of it, and once more.
-        looks = 0.5 * jnp.sum(jnp.square(many.astype(jnp.float32)) + many.astype(jnp.float32))
-        pixel, face = jax.lax.cond(looks <= _SORT * len(index), _peel, _sort, total, many, unsorted)
+        looks = 0.5 * jnp.sum(jnp.square(count.astype(jnp.float32)) + count.astype(jnp.float32))
+        pixel, face = jax.lax.cond(looks <= _SORT * len(index), _peel, _sort, total, count, unsorted)
     else:
-        pixel, face = _sort(total, many, unsorted)
-    first = jnp.cumsum(many, dtype=jnp.int32) - many
+        pixel, face = _sort(total, count, unsorted)
+    first = jnp.cumsum(count, dtype=jnp.int32) - count
     rank = jnp.where(number < total, number - first.at[pixel].get(mode="clip"), -1)
     return FragmentList(pixel, face, rank)
 
 
-def _sort(total: jax.Array, many: jax.Array, unsorted: _Unsorted) -> tuple[jax.Array, jax.Array]:
-    """Pixels and faces by pixel, depth and face."""
-    del total, many
+def _sort(total: jax.Array, count: jax.Array, unsorted: _Unsorted) -> tuple[jax.Array, jax.Array]:
+    """Pixels and faces by pixel, depth and face; arguments as in `_peel`."""
+    del total, count
     pixel, _, face = jax.lax.sort(tuple(unsorted), num_keys=3)
     return pixel, face
 
 
-def _peel(total: jax.Array, many: jax.Array, unsorted: _Unsorted) -> tuple[jax.Array, jax.Array]:
+class _Peeling(NamedTuple):
+    """How far `_peel` has come.
+
+    Attributes:
+        rank: of the fragments that are taken next: so many of their pixel have been taken.
+        waiting: how many fragments have not been taken.
+        unsorted: fragments, first those that wait.
+        nearest_depth: `[pixels + 1]` of the fragments of each pixel that wait; infinite between two layers.
+        nearest_face: `[pixels + 1]` the face of the nearest.
+        sorted_pixel: `[n]` pixels of the fragments that have been taken, each at its place.
+        sorted_face: `[n]` their faces.
+    """
+
+    rank: jax.Array
+    waiting: jax.Array
+    unsorted: _Unsorted
+    nearest_depth: jax.Array
+    nearest_face: jax.Array
+    sorted_pixel: jax.Array
+    sorted_face: jax.Array
+
+    def part(self, first: jax.Array) -> _Unsorted:
+        """A chunk of the fragments that wait; behind them the pixel is the last, which is none."""
+        return self.unsorted.part(first, self.waiting, len(self.nearest_depth) - 1)
+
+
+def _peel(total: jax.Array, count: jax.Array, unsorted: _Unsorted) -> tuple[jax.Array, jax.Array]:
     """What `_sort` gives, layer by layer: the nearest fragment of each pixel goes to its place, and the others move up.
 
-    `many` is how many fragments each pixel has.
+    Args:
+        total: how many fragments there are.
+        count: `[pixels]` how many of them each pixel has.
+        unsorted: the fragments.
+
+    Returns:
+        Pixel and face of each fragment, sorted by pixel, depth and face.
     """
     # With one pixel more, where all that is not listed goes.
-    start = jnp.cumsum(jnp.append(0, many), dtype=jnp.int32)
-    room, nowhere = len(unsorted.pixel), len(many)
-
-    def layer(state):
-        rank, left, unsorted, nearest, owner, result = state
-
-        def measure(first, state):
-            part, (nearest, owner) = unsorted.part(first, left, nowhere), state
-            owner = owner.at[part.pixel].set(NO_FACE, mode="promise_in_bounds")
-            return nearest.at[part.pixel].min(part.depth, mode="promise_in_bounds"), owner
-
-        def choose(first, owner):
-            part = unsorted.part(first, left, nowhere)
-            face = jnp.where(part.depth == nearest[part.pixel], part.face, NO_FACE)
-            return owner.at[part.pixel].min(face, mode="promise_in_bounds")
-
-        def take(first, state):
-            kept_before, unsorted, nearest, result = state
-            part = unsorted.part(first, left, nowhere)
-            mine = (owner[part.pixel] == part.face) & (part.pixel < nowhere)
-            place = jnp.where(mine, start[part.pixel] + rank, room)
-            result = tuple(whole.at[place].set(new, mode="drop") for whole, new in zip(result, (part.pixel, part.face)))
-            # Forgotten, so that the next layer finds another one.
-            nearest = nearest.at[part.pixel].set(jnp.inf, mode="promise_in_bounds")
-            keep = (part.pixel < nowhere) & ~mine
-            count = jnp.cumsum(keep, dtype=jnp.int32)
-            place = jnp.where(keep, count - 1, _CHUNK)
-            kept = jax.tree.map(lambda part: part.at[place].set(part, mode="drop"), part)
-            unsorted = jax.tree.map(
-                lambda whole, part: jax.lax.dynamic_update_slice_in_dim(whole, part, kept_before, 0), unsorted, kept
-            )
-            return kept_before + count[-1], unsorted, nearest, result
-
-        nearest, owner = _each_chunk(left, measure, (nearest, owner))
-        owner = _each_chunk(left, choose, owner)
-        left, unsorted, nearest, result = _each_chunk(left, take, (0 * left, unsorted, nearest, result))
-        return rank + 1, left, unsorted, nearest, owner, result
-
+    first_place = jnp.cumsum(jnp.append(0, count), dtype=jnp.int32)
+    # Added to what is carried, so that it differs between devices under `shard_map`.
     zero = 0 * total
-    nearest = jnp.full(len(start), jnp.inf, unsorted.depth.dtype) + zero.astype(unsorted.depth.dtype)
-    owner = zero + 0 * start
-    result = jnp.full(room, nowhere, jnp.int32) + zero, 0 * unsorted.face
-    return jax.lax.while_loop(lambda state: state[1] > 0, layer, (zero, total, unsorted, nearest, owner, result))[-1]
+    state = _Peeling(
+        rank=zero,
+        waiting=total,
+        unsorted=unsorted,
+        nearest_depth=jnp.full(len(first_place), jnp.inf, unsorted.depth.dtype) + zero.astype(unsorted.depth.dtype),
+        nearest_face=zero + 0 * first_place,
+        sorted_pixel=jnp.full(len(unsorted.pixel), len(count), jnp.int32) + zero,
+        sorted_face=0 * unsorted.face,
+    )
+    state = jax.lax.while_loop(lambda state: state.waiting > 0, functools.partial(_peel_layer, first_place), state)
+    return state.sorted_pixel, state.sorted_face
+
+
+def _peel_layer(first_place: jax.Array, state: _Peeling) -> _Peeling:
+    """Takes the nearest fragment of each pixel; where depths are equal, that of the lowest face."""
+    state = _each_chunk(state.waiting, _find_nearest_depth, state)
+    state = _each_chunk(state.waiting, _find_nearest_face, state)
+    take = functools.partial(_take_nearest, first_place)
+    kept, state = _each_chunk(state.waiting, take, (0 * state.waiting, state))
+    return state._replace(rank=state.rank + 1, waiting=kept)
+
+
+def _find_nearest_depth(first: jax.Array, state: _Peeling) -> _Peeling:
+    """Looks at a chunk for nearer depths; which face is the nearest is open again."""
+    part = state.part(first)
+    return state._replace(
+        nearest_depth=state.nearest_depth.at[part.pixel].min(part.depth, mode="promise_in_bounds"),
+        nearest_face=state.nearest_face.at[part.pixel].set(NO_FACE, mode="promise_in_bounds"),
+    )
+
+
+def _find_nearest_face(first: jax.Array, state: _Peeling) -> _Peeling:
+    """Looks at a chunk for lower faces at the nearest depth."""
+    part = state.part(first)
+    face = jnp.where(part.depth == state.nearest_depth[part.pixel], part.face, NO_FACE)
+    return state._replace(nearest_face=state.nearest_face.at[part.pixel].min(face, mode="promise_in_bounds"))
+
+
+def _take_nearest(
+    first_place: jax.Array, first: jax.Array, carry: tuple[jax.Array, _Peeling]
+) -> tuple[jax.Array, _Peeling]:
+    """Moves the nearest of a chunk to their places, and the others up behind those that were kept before."""
+    kept, state = carry
+    part = state.part(first)
+    exists = part.pixel < len(state.nearest_depth) - 1
+    is_nearest = exists & (state.nearest_face[part.pixel] == part.face)
+    place = jnp.where(is_nearest, first_place[part.pixel] + state.rank, len(state.sorted_pixel))
+    keep = exists & ~is_nearest
+    kept_here = jnp.cumsum(keep, dtype=jnp.int32)
+    slot = jnp.where(keep, kept_here - 1, _CHUNK)
+    moved_up = jax.tree.map(lambda values: values.at[slot].set(values, mode="drop"), part)
+    state = state._replace(
+        unsorted=jax.tree.map(
+            lambda whole, chunk: jax.lax.dynamic_update_slice_in_dim(whole, chunk, kept, 0), state.unsorted, moved_up
+        ),
+        # Forgotten, so that the next layer finds another one.
+        nearest_depth=state.nearest_depth.at[part.pixel].set(jnp.inf, mode="promise_in_bounds"),
+        sorted_pixel=state.sorted_pixel.at[place].set(part.pixel, mode="drop"),
+        sorted_face=state.sorted_face.at[place].set(part.face, mode="drop"),
+    )
+    return kept + kept_here[-1], state
 
 
 def _each_chunk(total: jax.Array, step: Callable[[jax.Array, Carry], Carry], carry: Carry) -> Carry:
+    """Runs `step(first, carry) -> carry` for the first fragment of each chunk of the first `total`."""
     chunks = (total + (_CHUNK - 1)) // _CHUNK
     return jax.lax.fori_loop(0, chunks, lambda number, carry: step(number * _CHUNK, carry), carry)
 
 
 def _end_of_round(count: jax.Array, start: jax.Array, room: int) -> jax.Array:
     """The first pixel, from `start` on, whose fragments do not fit any more."""
-    left = jnp.where(jnp.arange(len(count), dtype=jnp.int32) >= start, jnp.minimum(count, _MANY), 0)
+    ahead = jnp.where(jnp.arange(len(count), dtype=jnp.int32) >= start, jnp.minimum(count, _MOST), 0)
     # Beyond the first sum that is too large an int32 may overflow; up to there it does not.
-    full = jnp.cumsum(left, dtype=jnp.int32) > room
+    full = jnp.cumsum(ahead, dtype=jnp.int32) > room
     return jnp.where(jnp.any(full), jnp.argmax(full), len(count)).astype(jnp.int32)

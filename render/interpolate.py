@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int
 
 from render.arrays import Array, check_faces, to_float
+from render.fragments import Fragments, check_fragments
 from render.mesh import gather_corners
-from render.rasterize import Fragments, check_fragments
 
 
 def interpolate(

@@ -1,8 +1,7 @@
 """One call from mesh and camera to pictures."""
 
 import functools
-from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +9,7 @@ from jaxtyping import Float, Int
 
 from render.arrays import (
     Array,
-    Backend,
-    check_backend,
+    check_choice,
     check_cull_backfaces,
     check_faces,
     check_floats,
@@ -22,13 +20,13 @@ from render.arrays import (
     floats_of,
     static_size,
 )
-from render.blending import RULES
+from render.backends import find_backend, find_rule
 from render.camera import Camera, check_camera
 from render.coverage import Falloff, reach_in_sigmas, squared_pixels
+from render.fragments import no_fragments
 from render.light import Light, check_light
 from render.mesh import Mesh, check_vertices
-from render.rasterize import Fragments, attach, nearest_faces, no_fragments, rasterize
-from render.scene import Scene, Shading, Softness
+from render.scene import Rule, Scene, Shading, Softness
 from render.screen import to_screen
 from render.texture import Texture, check_texture
 from render.topology import have_area
@@ -58,7 +56,7 @@ def render(
     image_size: tuple[int, int],
     *,
     texture: Texture,
-    blending: Literal["softmax", "layered", "hard", "antialias"] | Callable = "softmax",
+    blending: str | Rule = "softmax",
     light: Light | None = None,
     shading: Shading = "smooth",
     background: Background = (1.0, 1.0, 1.0),
@@ -68,7 +66,7 @@ def render(
     falloff: Falloff = "sigmoid",
     layers: int | None = None,
     cull_backfaces: bool = False,
-    backend: Backend = "xla",
+    backend: str = "xla",
 ) -> Rendering:
     """Renders a batch of meshes.
 
@@ -97,7 +95,7 @@ def render(
         falloff: for "hard", of the coverage, see `soft_coverage`.
         layers: for "layered", the most to blend; None: as many as there are.
         cull_backfaces: only faces that are counter-clockwise in the image are seen.
-        backend: "xla", or "nvdiffrast" on CUDA for "hard" and "antialias", see `render.backend_nvdiffrast`.
+        backend: a name in `render.backends`: "xla", or "nvdiffrast" on CUDA for "hard" and "antialias".
 
     Returns:
         The pictures.
@@ -109,9 +107,8 @@ def render(
 
     Source: `render.blending`.
     """
-    rule = _rule(blending, backend)
-    if shading not in ("smooth", "flat"):
-        raise ValueError(f'shading must be "smooth" or "flat", got {shading!r}')
+    rule = find_rule(backend, blending)
+    check_choice("shading", shading, ("smooth", "flat"))
     check_image_size(image_size)
     check_positive("sigma", sigma)
     check_positive("gamma", gamma)
@@ -136,7 +133,7 @@ def render(
     )  # fmt: skip
 
 
-# Compiled as a whole, see `render.rasterize`.
+# Compiled as a whole, see `render.backend_xla`.
 @functools.partial(
     jax.jit,
     static_argnames=(
@@ -152,7 +149,7 @@ def _render(
         rgb = jnp.broadcast_to(scene.backdrop, (scene.batch, *image_size, 3))
         nothing = no_fragments(scene.batch, image_size, rgb.dtype)
         return Rendering(rgb, jnp.zeros_like(nothing.depth), nothing.depth, nothing.face_id)
-    fragments = _nearest(scene, backend, cull_backfaces)
+    fragments = find_backend(backend).nearest(scene)
     dtype = fragments.depth.dtype
     softness = Softness(
         squared_pixels(sigma, image_size, dtype),
@@ -173,34 +170,6 @@ def _backdrop(background: Background, pictures: tuple[int, ...], dtype) -> jax.A
     if backdrop.shape not in ((3,), pictures):
         raise ValueError(f"background must have shape [3] or [b, h, w, 3] = {pictures}, got {backdrop.shape}")
     return backdrop[None, None, None] if backdrop.ndim == 1 else backdrop
-
-
-def _rule(blending: str | Callable, backend: str) -> Callable:
-    if callable(blending):
-        check_backend(backend)
-        return blending
-    rules = RULES
-    if check_backend(backend) == "nvdiffrast":
-        from render import backend_nvdiffrast  # It needs `buffer_callback`, which is experimental.
-
-        rules = backend_nvdiffrast.RULES
-    if blending not in rules:
-        names = ", ".join(f'"{name}"' for name in rules)
-        raise ValueError(f'blending must be one of {names} with backend="{backend}", got {blending!r}')
-    return rules[blending]
-
-
-def _nearest(scene: Scene, backend: str, cull_backfaces: bool) -> Fragments:
-    """The hard z-buffer."""
-    if backend != "xla":
-        depth = scene.vertex_depth
-        return rasterize(
-            scene.vertices_clip, scene.mesh.faces, scene.image_size, face_mask=scene.face_mask,
-            vertex_depth=depth, cull_backfaces=cull_backfaces, backend=backend,
-        )  # fmt: skip
-    visible = scene.screen.soft | scene.screen.crossing
-    face_id = nearest_faces(scene.screen, visible, scene.image_size, scene.batch)
-    return attach(scene.screen, face_id, scene.pixels)
 
 
 def _scene(
@@ -231,4 +200,5 @@ def _scene(
         near=camera.near,
         far=camera.far,
         shading=shading,
+        cull_backfaces=cull_backfaces,
     )

@@ -1,7 +1,8 @@
 """What the blending rules share: a batch ready to be drawn, and the colours of its faces."""
 
 import dataclasses
-from typing import Literal, NamedTuple
+from collections.abc import Callable
+from typing import Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +11,10 @@ from jaxtyping import Float, Int
 from render.arrays import Array
 from render.coverage import Falloff
 from render.footprint import footprint_at
+from render.fragments import Fragments, attach, pixel_grid
 from render.interpolate import interpolate
 from render.light import Light, shade, shade_texture
 from render.mesh import Mesh, face_normals, gather_corners, vertex_normals
-from render.rasterize import Fragments, attach, pixel_grid
 from render.screen import ScreenFaces
 from render.texture import BasisTexture, Texture, UVImage, sample_texture
 from render.worklist import Canvas, make_canvas
@@ -59,6 +60,7 @@ class Scene:
         near: depth where the normalised depth is 1.
         far: depth where it is 0.
         shading: normals of vertices, interpolated, or of faces.
+        cull_backfaces: faces that are clockwise in the image are not there; on the screen they are gone already.
     """
 
     mesh: Mesh
@@ -74,6 +76,7 @@ class Scene:
     near: float = dataclasses.field(metadata={"static": True})
     far: float = dataclasses.field(metadata={"static": True})
     shading: Shading = dataclasses.field(metadata={"static": True})
+    cull_backfaces: bool = dataclasses.field(metadata={"static": True})
 
     @property
     def batch(self) -> int:
@@ -89,6 +92,10 @@ class Scene:
     def pixels(self) -> tuple[jax.Array, jax.Array]:
         """x and y of all pixel centres on the screen."""
         return pixel_grid(self.image_size, self.screen.corners.dtype, 3)
+
+
+# How the faces near a pixel become its colour and coverage: `(scene, softness, face_id) -> (rgb, alpha)`.
+Rule: TypeAlias = Callable[[Scene, Softness, Int[Array, "b h w"]], tuple[jax.Array, jax.Array]]
 
 
 def surface_colour(

@@ -17,10 +17,10 @@ from jaxtyping import Float
 
 from render.arrays import Array, check_floats, floats_of, is_integer, to_float
 from render.footprint import mip_level, uv_footprint
+from render.fragments import Fragments, check_fragments
 from render.interpolate import interpolate, take_faces
 from render.mesh import gather_corners
 from render.pytree import pytree
-from render.rasterize import Fragments, check_fragments
 from render.uv import Wrap, sample_uv
 
 

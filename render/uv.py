@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from render.arrays import Array, is_integer, to_float
+from render.arrays import Array, check_choice, is_integer, to_float
 
 Wrap: TypeAlias = Literal["repeat", "clamp"]
 
@@ -155,8 +155,7 @@ def _check_max_level(max_level: int | None) -> None:
 
 
 def _check(image: jax.Array, uv: jax.Array, wrap: str, level: Array | None, max_level: int | None) -> None:
-    if wrap not in ("repeat", "clamp"):
-        raise ValueError(f'wrap must be "repeat" or "clamp", got {wrap!r}')
+    check_choice("wrap", wrap, ("repeat", "clamp"))
     if uv.ndim < 2 or uv.shape[-1] != 2:
         raise ValueError(f"uv must have shape [b, ..., 2], got {uv.shape}")
     if image.ndim != 4 or image.shape[0] not in (1, uv.shape[0]) or 0 in image.shape:

@@ -149,3 +149,66 @@ def test_a_login_node_can_start_a_sweep():
         "import sys, ast_jax.training.monitoring.metrics; assert 'jax' not in sys.modules, 'the table brings jax along'"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def _statements(tree: ast.AST, in_functions: bool) -> list[ast.stmt]:
+    """Import statements outside of functions, or inside of them."""
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    inside = {id(node) for function in functions for node in ast.walk(function)}
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    return [node for node in imports if (id(node) in inside) == in_functions]
+
+
+def _import_graph(root: Path, package: str) -> dict[str, set[str]]:
+    """Which modules of a package are run because a module imports them; its own packages are running already."""
+    files = {path: path.relative_to(root).with_suffix("").parts for path in (root / package).rglob("*.py")}
+    modules = {".".join(part for part in parts if part != "__init__"): path for path, parts in files.items()}
+    graph = {}
+    for module, path in modules.items():
+        found = set()
+        for node in _statements(ast.parse(path.read_text()), in_functions=False):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            else:
+                assert node.level == 0, f"{path} has a relative import"
+                names = {f"{node.module}.{alias.name}" for alias in node.names}
+                # A name that is no module is one of the package's or the module's own.
+                found |= {name if name in modules else node.module for name in names}
+        packages = {name[:end] for name in found for end, letter in enumerate(name) if letter == "."}
+        running = {package, *(module[:end] for end, letter in enumerate(module) if letter == ".")}
+        graph[module] = found & set(modules) | packages & set(modules) - running - {module}
+    return graph
+
+
+def test_the_renderer_has_no_circle():
+    graph = _import_graph(ROOT, "render")
+    assert "render.screen" in graph["render.zbuffer"] and "render.blending" in graph["render.backends"]
+    tuple(graphlib.TopologicalSorter(graph).static_order())  # A CycleError names the circle.
+
+
+@pytest.mark.parametrize(
+    "circle",
+    [
+        {"a": "from render import b", "b": "from render.a import name"},
+        {"a": "import render.rules.b", "rules/b": "from render.c import name", "c": "import render.a"},
+        # The package is run before its module is.
+        {"a": "import render.rules.b", "rules/b": "", "rules/__init__": "from render import a"},
+        # The public face imports all.
+        {"__init__": "from render.a import name", "a": "from render import other"},
+    ],
+)
+def test_a_circle_is_found(tmp_path, circle):
+    for name, text in ({"__init__": "", "rules/__init__": ""} | circle).items():
+        path = tmp_path / f"render/{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    with pytest.raises(graphlib.CycleError):
+        tuple(graphlib.TopologicalSorter(_import_graph(tmp_path, "render")).static_order())
+
+
+def test_no_function_of_the_renderer_imports_of_ours():
+    """It would hide a circle. Packages that few need are imported where they are used."""
+    for path in (ROOT / "render").rglob("*.py"):
+        for node in _statements(ast.parse(path.read_text()), in_functions=True):
+            names = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            assert not any(_within(name, room) for name in names for room in OURS), f"{path}:{node.lineno}"

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int
 
 from render.arrays import Array, positive_part
-from render.rasterize import attach, global_index, pixel_grid
+from render.fragments import attach, global_index, pixel_grid
 from render.scene import Scene, Softness, paint
 from render.screen import ScreenFaces
 from render.topology import edges_of_faces

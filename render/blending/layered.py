@@ -41,11 +41,12 @@ from render.fragment_list import (
     make_search,
     sorted_table,
 )
+from render.fragments import Fragments, attach, global_index
 from render.linear import linear_map, without_second_derivatives
-from render.rasterize import NO_FACE, Fragments, attach, comparable_depth, global_index, is_behind, nearest_crossing
 from render.scene import Scene, Softness, paint, surface_colour
 from render.screen import ScreenFaces
 from render.worklist import Canvas
+from render.zbuffer import NO_FACE, comparable_depth, is_behind, nearest_crossing
 
 # The fragments of an image are coloured in lots of its pixels divided by this number.
 _LOTS = 4

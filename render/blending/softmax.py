@@ -28,11 +28,12 @@ from render.arrays import Array, Structure, join_floats, positive_part, split_fl
 from render.clamped import DEPTH, depth_of, face_table, parts_gradient, place, place_gradient
 from render.coverage import reach_in_sigmas, soft_work
 from render.distance import border_position, distance_at, distance_gradient, probability, signed_squared_distance
+from render.fragments import attach
 from render.linear import linear_map, without_second_derivatives
-from render.rasterize import attach, nearest_crossing
 from render.scene import Scene, Softness, surface_colour, surface_texture
 from render.texture import coefficient_gradient, colour_at, face_coefficients, field_gradient, texel_side
 from render.worklist import Canvas, Pairs, Pixel
+from render.zbuffer import nearest_crossing
 
 # The background of SoftRas, as a normalised depth. From faces that come as near to it as _GIVES_WAY it moves away twice
 # as fast as they come, so that soon it is far behind them.

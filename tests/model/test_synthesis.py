@@ -11,7 +11,8 @@ from flax import nnx
 from ast_jax.model.shape import query_layout, spread
 from ast_jax.model.synthesis import Evidence, ShapeSynthesis, smoothing_matrices, synthesize
 from ast_jax.model.template import sphere
-from render import orbit, rasterize, reference
+from render import orbit, rasterize
+from tests.render import reference
 
 SIZE = 24
 LEVEL = 2

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from render import CornerColours, VertexColours, orbit, reference
+from render import CornerColours, VertexColours, orbit
+from tests.render import reference
 
 SKY = (0.2, 0.5, 0.9)
 

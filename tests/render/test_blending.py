@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from render import CornerColours, FaceTexels, Mesh, VertexColours, icosphere, reference, render
+from render import CornerColours, FaceTexels, Mesh, VertexColours, icosphere, render
+from tests.render import reference
 from tests.render.scenes import SKY, orbiting, project, shader
 
 SIZE, SIGMA, CUTOFF = (11, 15), 2e-3, 1e-10

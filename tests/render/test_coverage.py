@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from render import icosphere, reference, soft_coverage
+from render import icosphere, soft_coverage
+from tests.render import reference
 
 cover = jax.jit(soft_coverage, static_argnums=2, static_argnames="cutoff")
 

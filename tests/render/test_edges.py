@@ -8,7 +8,7 @@ import pytest
 
 from render import Mesh, VertexColours, WeakPerspectiveCamera, rasterize, render, soft_coverage
 from render.distance import inside, relative_corners, triangle_table
-from render.rasterize import pixel_grid
+from render.fragments import pixel_grid
 from render.screen import doubled_area, to_screen
 
 draw = jax.jit(rasterize, static_argnums=2, static_argnames=("edge_rule", "layers"))

@@ -15,10 +15,10 @@ from render import (
     VertexColours,
     icosphere,
     orbit,
-    reference,
     render,
 )
 from render.topology import coincident_vertices, edges_of_faces, first_alike, have_area
+from tests.render import reference
 from tests.render.scenes import SKY, project, shader
 
 SIZE = (16, 18)

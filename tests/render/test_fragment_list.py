@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from render import FaceTexels, Mesh, fragment_list, rasterize, render, worklist
-from render.rasterize import NO_FACE
 from render.screen import to_screen
+from render.zbuffer import NO_FACE
 from tests.render.scenes import orbiting
 
 SIZE = (21, 17)

@@ -15,9 +15,9 @@ from render import (
     SphericalHarmonicsLight,
     VertexColours,
     icosphere,
-    reference,
     render,
 )
+from tests.render import reference
 from tests.render.scenes import orbiting
 
 SIZE, SIGMA, GAMMA, CUTOFF = (11, 15), 2e-3, 3e-3, 1e-10

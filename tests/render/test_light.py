@@ -20,11 +20,11 @@ from render import (
     gather_corners,
     icosphere,
     lambert_coefficients,
-    reference,
     render,
     shade,
     shade_texture,
 )
+from tests.render import reference
 
 ONE, BLACK = np.ones((1, 3), np.float32), np.zeros((1, 3), np.float32)
 

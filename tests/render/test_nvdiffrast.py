@@ -22,9 +22,9 @@ from render import (
     interpolate,
     orbit,
     rasterize,
-    reference,
     render,
 )
+from tests.render import reference
 
 SIZE = (17, 30)
 ONE = np.array([[0, 1, 2]], np.int32)

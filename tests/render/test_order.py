@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from render import CornerColours, Mesh, VertexColours, icosphere, rasterize, reference, render
-from render.rasterize import comparable_depth
+from render import CornerColours, Mesh, VertexColours, icosphere, rasterize, render
 from render.worklist import make_canvas
+from render.zbuffer import comparable_depth
+from tests.render import reference
 from tests.render.scenes import SKY, orbiting, project, shader
 
 SIZE, SIGMA = (11, 15), 2e-3

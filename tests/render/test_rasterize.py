@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from render import WeakPerspectiveCamera, gather_corners, icosphere, interpolate, rasterize, reference
+from render import WeakPerspectiveCamera, gather_corners, icosphere, interpolate, rasterize
+from tests.render import reference
 
 draw = jax.jit(rasterize, static_argnums=2)
 

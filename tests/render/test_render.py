@@ -13,11 +13,11 @@ from render import (
     WeakPerspectiveCamera,
     icosphere,
     orbit,
-    reference,
     render,
     sample_face_texels,
     scene,
 )
+from tests.render import reference
 
 SIZE, SIGMA, GAMMA = (11, 15), 2e-3, 3e-3
 # Hardly any cut-off: it is a step, which no derivative sees.

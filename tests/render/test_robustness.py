@@ -17,11 +17,11 @@ from render import (
     interpolate,
     orbit,
     rasterize,
-    reference,
     render,
     sample_texture,
     soft_coverage,
 )
+from tests.render import reference
 from tests.render.scenes import SKY, project, shader
 
 FACES = 2000

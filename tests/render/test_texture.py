@@ -17,13 +17,13 @@ from render import (
     gather_corners,
     icosphere,
     rasterize,
-    reference,
     sample_texture,
     sample_uv,
 )
 from render.footprint import mip_level, uv_footprint
 from render.texture import check_texture, face_coefficients, texel_side, texture_points
 from render.uv import mip_pyramid
+from tests.render import reference
 
 draw = jax.jit(rasterize, static_argnums=2)
 sample = jax.jit(sample_texture)

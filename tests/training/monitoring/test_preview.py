@@ -15,7 +15,8 @@ from ast_jax.prediction import Prediction
 from ast_jax.training.monitoring.preview import PANELS, make_preview, preview_strips, turn_camera
 from ast_jax.training.state import make_model
 from configs import common
-from render import OrthographicCamera, PerspectiveCamera, icosphere, orbit, reference
+from render import OrthographicCamera, PerspectiveCamera, icosphere, orbit
+from tests.render import reference
 
 SIZE = 24
 ROWS = 2

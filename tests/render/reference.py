@@ -1,6 +1,9 @@
 """The renderer by brute force in float64 numpy: the definition of what each function means, and the oracle of tests.
 
 One image at a time, every face against every pixel, no gradient. `render` agrees with it up to rounding.
+
+It lives with the tests, since nobody draws with it: it takes seconds for what the renderer does in milliseconds, and it
+imports nothing of the renderer. A benchmark that checks what it times takes it from here, as both need a checkout.
 """
 
 from collections.abc import Callable
