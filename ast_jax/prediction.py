@@ -7,8 +7,8 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
+from ast_jax.arrays import Array, StaticArray
 from render import PerspectiveCamera
-from render.arrays import Array, StaticArray
 
 
 @jax.tree_util.register_pytree_node_class

@@ -7,9 +7,8 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from ast_jax.arrays import Array
 from render import OrthographicCamera, PerspectiveCamera
-
-Array = jax.Array | np.ndarray
 
 
 @jax.tree_util.register_dataclass

@@ -21,12 +21,11 @@ import scipy.sparse
 import scipy.sparse.linalg
 from jaxtyping import Bool, Float, Int, UInt8
 
+from ast_jax.arrays import Array
 from ast_jax.export.photo_view import look, photo_view
 from ast_jax.export.unwrap import Unwrapped, unwrap
 from ast_jax.model.template import sphere
 from render import Fragments, PerspectiveCamera, sample_face_texels, unique_edges
-
-Array = jax.Array | np.ndarray
 
 _SMALLEST = 16  # px; below it faces of level 2 have no pixel of their own
 # Of the graph Laplacian against one well seen vertex. Offsets are to be smoother than what the model gets right;

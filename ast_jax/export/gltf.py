@@ -7,17 +7,15 @@ defines, which is what a report is for; modellers get the other.
 
 from pathlib import Path
 
-import jax
 import numpy as np
 import trimesh
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from trimesh.exchange.gltf import export_glb
 
+from ast_jax.arrays import Array
 from ast_jax.export.textured_mesh import TexturedMesh, smooth_normals
 from ast_jax.files.writing import write_bytes
-
-Array = jax.Array | np.ndarray
 
 # glTF 2.0 enumerants: no wrapping; linear without mip maps, which would mix neighbouring cells, and with them.
 _SAMPLER = {"magFilter": 9729, "minFilter": 9729, "wrapS": 33071, "wrapT": 33071}

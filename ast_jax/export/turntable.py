@@ -12,11 +12,11 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
+from ast_jax.arrays import Array
 from ast_jax.compile_options import quick_jit
 from ast_jax.files.writing import write_bytes
 from render import Camera, FaceTexels, Mesh, VertexColours, orbit, render, vertex_normals
 
-Array = jax.Array | np.ndarray
 Colour = tuple[float, float, float]
 
 # The cameras of the NMR renderings of ShapeNet (Kato et al., CVPR 2018), which the data sets here use too.

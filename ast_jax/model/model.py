@@ -44,11 +44,11 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float
 
+from ast_jax.arrays import Array
 from ast_jax.model.camera import CameraBranch
 from ast_jax.model.config_check import check_keys
 from ast_jax.model.encoder import Encoding, ImageEncoder
 from ast_jax.model.keypoints import KeypointHead
-from ast_jax.model.layers import Array
 from ast_jax.model.shape import ShapeBranch
 from ast_jax.model.synthesis import NEEDS as SYNTHESIS_NEEDS
 from ast_jax.model.template import sphere

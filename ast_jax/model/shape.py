@@ -9,10 +9,11 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float
 
+from ast_jax.arrays import Array
 from ast_jax.model.axes import constrain, named
 from ast_jax.model.decoder import QueryDecoder
 from ast_jax.model.encoder import Encoding, map_index
-from ast_jax.model.layers import Array, Mlp, QueryEmbedding
+from ast_jax.model.layers import Mlp, QueryEmbedding
 from ast_jax.model.synthesis import KINDS as SYNTHESES
 from ast_jax.model.synthesis import Evidence, ShapeSynthesis
 from ast_jax.model.template import check_levels, interpolation_matrix, sphere, vertex_half

@@ -9,10 +9,11 @@ from flax import nnx
 from jax.scipy.special import logit
 from jaxtyping import Float
 
+from ast_jax.arrays import Array
 from ast_jax.model.axes import constrain, named
 from ast_jax.model.encoder import Encoding, map_index
 from ast_jax.model.gather import ColourGather, PictureReader
-from ast_jax.model.layers import NUM_FREQUENCIES, Array, Mlp, QueryEmbedding, fourier, linear
+from ast_jax.model.layers import NUM_FREQUENCIES, Mlp, QueryEmbedding, fourier, linear
 from ast_jax.model.projection import View, look, projected_texels
 from ast_jax.model.template import check_levels, child_faces, face_half, sphere
 from ast_jax.near_match import choose

@@ -9,13 +9,12 @@ import numpy as np
 import optax
 from jaxtyping import Float, Int
 
+from ast_jax.arrays import Array
 from ast_jax.compile_options import quick_jit
 from ast_jax.data.crop import area_downsample
 from ast_jax.losses import iou_loss, l1_loss, normal_consistency_loss
 from render import FaceTexels, Mesh, PerspectiveCamera, orbit, rasterize, render, soft_coverage, unique_edges
 from render.camera import quaternion_to_rotation
-
-Array = jax.Array | np.ndarray
 
 # Where the search for a camera starts: all around the object, from below the horizon to steeply above. The
 # distance and the field of view are those of the training views; a crop of a photograph fixes neither.

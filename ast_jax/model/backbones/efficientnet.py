@@ -12,8 +12,9 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float
 
+from ast_jax.arrays import Array
 from ast_jax.model.backbones.resnet import StateReader
-from ast_jax.model.layers import Array, scaled_normal
+from ast_jax.model.layers import scaled_normal
 from ast_jax.pretrained.weights import read_torch
 
 # (repeats, kernel, stride, expansion, output channels): the B0 table of Tan & Le 2019 without

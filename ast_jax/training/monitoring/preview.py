@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 from ml_collections import ConfigDict
 from PIL import Image
 
+from ast_jax.arrays import Array
 from ast_jax.batch import Batch
 from ast_jax.compile_options import quick_options
 from ast_jax.prediction import Prediction
@@ -26,7 +27,6 @@ from render import (
     vertex_normals,
 )
 
-Array = jax.Array | np.ndarray
 Camera = PerspectiveCamera | OrthographicCamera
 
 PANELS = ("input", "target", "rendering", "mask", "target mask", "view at +60 deg", "view at +120 deg")
