@@ -56,6 +56,7 @@ ALLOWED = {
         "render",
         "ast_jax.files",
         "ast_jax.pretrained",
+        "ast_jax.model.predictor",
         "ast_jax.losses",
         "ast_jax.data",
         "ast_jax.datasets.photo_list",

@@ -16,6 +16,7 @@ from ast_jax.arrays import Array
 from ast_jax.compile_options import quick_jit
 from ast_jax.files.writing import write_bytes
 from render import Camera, FaceTexels, Mesh, VertexColours, orbit, render, vertex_normals
+from render.texture import Texture
 
 Colour = tuple[float, float, float]
 
@@ -33,7 +34,7 @@ def draw_views(
     faces: Int[np.ndarray, "f 3"],
     cameras: Camera,
     *,
-    texels: Float[Array, "f t t 3"] | None = None,
+    texture: Texture | None = None,
     colour: Colour | None = None,
     image_size: tuple[int, int] = (256, 256),
     background: Colour = (1.0, 1.0, 1.0),
@@ -45,7 +46,7 @@ def draw_views(
       vertices: world space.
       faces: counter-clockwise from outside.
       cameras: leading axis ``n``.
-      texels: per-face colours in [0, 1], drawn unlit. Without them the mesh is grey clay lit from the camera.
+      texture: colours in [0, 1], leading axis 1, drawn unlit. Without one the mesh is grey clay lit from the camera.
       colour: RGB in [0, 1] of an unlit, flat silhouette instead.
       image_size: height and width, px.
       background: RGB in [0, 1].
@@ -55,14 +56,14 @@ def draw_views(
       pictures, row 0 at the top.
 
     Raises:
-      ValueError: texels and colour are both given.
+      ValueError: texture and colour are both given.
     """
-    if texels is not None and colour is not None:
-        raise ValueError("texels and colour: give one of them, not both.")
+    if texture is not None and colour is not None:
+        raise ValueError("texture and colour: give one of them, not both.")
     vertices = jnp.asarray(vertices, jnp.float32)[None]
     if colour is not None:
-        texels = jnp.broadcast_to(jnp.asarray(colour, jnp.float32), (len(faces), 1, 1, 3))
-    texture = None if texels is None else FaceTexels(jnp.asarray(texels, jnp.float32)[None])
+        texture = FaceTexels(jnp.broadcast_to(jnp.asarray(colour), (1, len(faces), 1, 1, 3)))
+    texture = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), texture)
     mesh = Mesh(vertices, np.asarray(faces, np.int32))
     frames = []
     for index in range(cameras.translation.shape[0]):
@@ -95,7 +96,7 @@ def _clay(mesh: Mesh, camera: Camera) -> VertexColours:
 def render_turntable(
     vertices: Float[Array, "v 3"],
     faces: Int[np.ndarray, "f 3"],
-    texels: Float[Array, "f t t 3"] | None = None,
+    texture: Texture | None = None,
     *,
     num_frames: int = 36,
     image_size: tuple[int, int] = (256, 256),
@@ -110,7 +111,7 @@ def render_turntable(
     Args:
       vertices: world space, about the origin.
       faces: counter-clockwise from outside.
-      texels: per-face colours in [0, 1], or None for grey clay.
+      texture: colours in [0, 1], leading axis 1, or None for grey clay.
       num_frames: pictures of the turn, >= 1.
       image_size: height and width, px.
       elevation_rad: of the camera above the xz plane.
@@ -129,7 +130,7 @@ def render_turntable(
         vertices,
         faces,
         cameras,
-        texels=texels,
+        texture=texture,
         image_size=image_size,
         background=background,
         supersample=supersample,

@@ -75,8 +75,8 @@ class Seen:
     @functools.cached_property
     def _rendered(self) -> tuple:
         prediction = self.prediction
-        texels = prediction.texels if self.with_colour else None
-        return render_views(prediction.vertices, prediction.faces, self.camera, self.settings, texels=texels)
+        texture = prediction.texture if self.with_colour else None
+        return render_views(prediction.vertices, prediction.faces, self.camera, self.settings, texture=texture)
 
     @property
     def alpha(self) -> Float[Array, "n h w"]:

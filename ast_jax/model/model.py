@@ -159,8 +159,8 @@ class Model(nnx.Module):
           return_attention: also return the cross-attention of both decoders; costs nothing otherwise.
         """
         image = jax.numpy.asarray(image)
-        options = dict(camera=camera, synthesis=synthesis, return_attention=return_attention)
-        return self.answer(image, self.encoder(image[..., :3]), **options)
+        encoding = self.encoder(image[..., :3])
+        return self.answer(image, encoding, camera=camera, synthesis=synthesis, return_attention=return_attention)
 
     def answer(
         self,
@@ -186,19 +186,20 @@ class Model(nnx.Module):
             raise ValueError(f"config.model.shape.synthesis: {SYNTHESIS_NEEDS}")
         evidence = dict(coverage=coverage, camera=seen) if synthesis else {}
         shape = self.shape(encoding, **evidence, return_attention=return_attention)
-        attention, texels = {"shape": shape.attention}, None
+        attention, texture = {"shape": shape.attention}, None
         if self.texture is not None:
-            options = dict(return_attention=return_attention)
-            texture = self.texture(image, encoding, shape.vertices, seen, **options)
-            texels, attention["texture"] = texture.texels, texture.attention
+            painted = self.texture(image, encoding, shape.vertices, seen, return_attention=return_attention)
+            texture, attention["texture"] = painted.texture, painted.attention
+        mean = self.shape.mean_vertices()
         return Prediction(
             vertices=shape.vertices,
             faces=sphere(self.level).faces,
             intermediate_vertices=shape.intermediate,
-            texels=texels,
+            texture=texture,
             camera=predicted.candidates,
             camera_logits=predicted.logits,
             input_camera=seen,
             keypoints_world=None if self.keypoints is None else self.keypoints(shape.vertices),
+            mean_vertices=None if mean is None else jax.numpy.broadcast_to(mean, shape.vertices.shape),
             attention=attention if return_attention else None,
         )

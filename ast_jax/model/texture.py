@@ -17,7 +17,8 @@ from ast_jax.model.layers import NUM_FREQUENCIES, Mlp, QueryEmbedding, fourier, 
 from ast_jax.model.projection import View, look, projected_texels
 from ast_jax.model.template import check_levels, child_faces, face_half, sphere
 from ast_jax.near_match import choose
-from render import PerspectiveCamera
+from render import FaceTexels, PerspectiveCamera
+from render.texture import Texture
 
 KINDS = ("none", "transformer", "mlp", "projection")
 NEEDS = "looks for faces where the camera of the picture shows them: set config.model.camera.predict=True"
@@ -32,9 +33,9 @@ _NUM_WEIGHTS = 3
 
 
 class TextureOutput(NamedTuple):
-    """Texels in [0, 1], and the attention [b, n, q, l] of the gathering if asked for."""
+    """Colours in [0, 1], and the attention [b, n, q, l] of the gathering if asked for."""
 
-    texels: Float[Array, "b f t t 3"]
+    texture: Texture
     attention: tuple[Float[Array, "b n q l"], ...] | None
 
 
@@ -143,7 +144,7 @@ class ProjectedTexture(nnx.Module):
         """See `TextureTransformer`."""
         level = self.layout.levels[1]
         view = look(image, vertices, camera, level, self.layout.texels)
-        return TextureOutput(projected_texels(view, jax.lax.stop_gradient(vertices), level), None)
+        return TextureOutput(FaceTexels(projected_texels(view, jax.lax.stop_gradient(vertices), level)), None)
 
 
 class MlpTexture(nnx.Module):
@@ -163,7 +164,7 @@ class MlpTexture(nnx.Module):
     def __call__(self, image, encoding: Encoding, vertices, camera, *, return_attention: bool = False) -> TextureOutput:
         """See `TextureTransformer`; image, vertices and camera are not looked at."""
         values = self.mean[...][None] + self.head(encoding.summary).reshape(len(image), *self.mean.shape)
-        return TextureOutput(jax.nn.sigmoid(self.layout.whole(self.layout.texels_of(values))), None)
+        return TextureOutput(FaceTexels(jax.nn.sigmoid(self.layout.whole(self.layout.texels_of(values)))), None)
 
 
 class TextureLayer(nnx.Module):
@@ -248,7 +249,7 @@ class TextureTransformer(nnx.Module):
         colours = self._mixed(views, gathered, values[..., :_NUM_WEIGHTS])
         details = self.layout.texels_of(self.mean[...][None] + values[..., _NUM_WEIGHTS:])
         texels = jax.nn.sigmoid(logit(jnp.clip(colours, _DARKEST, 1 - _DARKEST)) + details)
-        return TextureOutput(self.layout.whole(texels), (attention,) if return_attention else None)
+        return TextureOutput(FaceTexels(self.layout.whole(texels)), (attention,) if return_attention else None)
 
     def _per_query(self, values):
         """The mean over the faces of each query."""

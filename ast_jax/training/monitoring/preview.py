@@ -18,16 +18,12 @@ from ast_jax.batch import Batch
 from ast_jax.compile_options import quick_options
 from ast_jax.prediction import Prediction
 from render import (
-    FaceTexels,
+    Camera,
     Mesh,
-    OrthographicCamera,
-    PerspectiveCamera,
     VertexColours,
     render,
     vertex_normals,
 )
-
-Camera = PerspectiveCamera | OrthographicCamera
 
 PANELS = ("input", "target", "rendering", "mask", "target mask", "view at +60 deg", "view at +120 deg")
 _TURNS_RAD = (0.0, np.pi / 3, 2 * np.pi / 3)  # of the camera about +Y: its own view, and two new ones
@@ -128,8 +124,8 @@ def _render_turned(
     cameras = turn_camera(jax.tree.map(repeated, camera), angles)
     mesh = Mesh(repeated(prediction.vertices), prediction.faces)
     options = dict(background=tuple(config.data.background), sigma=config.render.sigma)
-    if prediction.texels is not None:
-        texture = FaceTexels(repeated(prediction.texels))
+    if prediction.texture is not None:
+        texture = jax.tree.map(repeated, prediction.texture)
         options |= dict(blending=config.render.blending, gamma=config.render.gamma)
     else:
         texture = _clay(mesh, cameras)
