@@ -7,11 +7,12 @@ A file of this folder that has ``TERMS = (Term("mine", lambda seen: ...),)`` is 
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Array, Float
+from ml_collections import ConfigDict
 
 from ast_jax.batch import Batch
 from ast_jax.losses.views import ViewSettings, render_views
@@ -107,7 +108,7 @@ class Need(NamedTuple):
       words: what to set.
     """
 
-    is_met: Callable[[Any], bool]
+    is_met: Callable[[ConfigDict], bool]
     words: str
 
 

@@ -37,12 +37,11 @@
 | camera.predict | with given cameras: also regress that of the picture | True |
 """
 
-from typing import Any
-
 import jax
 import numpy as np
 from flax import nnx
 from jaxtyping import Float
+from ml_collections import ConfigDict
 
 from ast_jax.arrays import Array
 from ast_jax.model.camera import CameraBranch
@@ -114,7 +113,7 @@ class Model(nnx.Module):
       >>> predict = jax.jit(lambda params, image: nnx.merge(graph, params)(image))
     """
 
-    def __init__(self, config: Any, *, rngs: nnx.Rngs):
+    def __init__(self, config: ConfigDict, *, rngs: nnx.Rngs):
         check_keys(config, CONFIG_KEYS, "config.model")
         has_tokens = config.shape.kind != "mlp"
         if has_tokens and not config.encoder.token_levels:

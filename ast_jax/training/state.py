@@ -33,7 +33,7 @@ class TrainState:
     average: Any = None
 
 
-def make_model(config: ConfigDict, *, abstract: bool = False) -> tuple[Any, dict]:
+def make_model(config: ConfigDict, *, abstract: bool = False) -> tuple[nnx.GraphDef, dict]:
     """Graph definition and fresh parameters (a pure dict) of the model that the config describes.
 
     Args:
@@ -58,7 +58,7 @@ def make_state(params: dict, optimizer: optax.GradientTransformation, *, average
     return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), copy)
 
 
-def state_shardings(state: TrainState, graphdef: Any, layout: Layout) -> TrainState:
+def state_shardings(state: TrainState, graphdef: nnx.GraphDef, layout: Layout) -> TrainState:
     """Where every array of a state lies: moments and averages beside their parameters.
 
     Args:

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,10 +43,10 @@ class Drawn(NamedTuple):
     mask: UInt8[Array, "n h w"]
 
 
-Preview = Callable[[Any, Array, Camera], Drawn]
+Preview = Callable[[dict, Array, Camera], Drawn]
 
 
-def make_preview(graphdef: Any, config: ConfigDict) -> Preview:
+def make_preview(graphdef: nnx.GraphDef, config: ConfigDict) -> Preview:
     """Build the function that predicts and draws a few samples, to be called again and again in a run.
 
     Args:
@@ -60,7 +60,7 @@ def make_preview(graphdef: Any, config: ConfigDict) -> Preview:
     size = (config.data.render_size,) * 2
 
     @functools.partial(jax.jit, compiler_options=quick_options())
-    def draw(params: Any, image: Float[Array, "n i j c"], camera: Camera) -> Drawn:
+    def draw(params: dict, image: Float[Array, "n i j c"], camera: Camera) -> Drawn:
         prediction = nnx.merge(graphdef, params)(image)
         if prediction.camera is not None:
             camera = prediction.input_camera
@@ -71,7 +71,7 @@ def make_preview(graphdef: Any, config: ConfigDict) -> Preview:
     return draw
 
 
-def preview_strips(draw: Preview, params: Any, batch: Batch, *, num_samples: int = 4) -> UInt8[np.ndarray, "y x 3"]:
+def preview_strips(draw: Preview, params: dict, batch: Batch, *, num_samples: int = 4) -> UInt8[np.ndarray, "y x 3"]:
     """One row of pictures for each of the first samples of a batch; see ``PANELS``.
 
     Args:
