@@ -147,8 +147,8 @@ def encode_gif(frames: UInt8[np.ndarray, "n h w 3"], seconds: float = 3.0) -> by
     paletted = [Image.fromarray(frame).quantize(256, method=Image.Quantize.MEDIANCUT) for frame in frames]
     duration_ms = max(20, round(100 * seconds / len(frames)) * 10)  # browsers slow down anything below 20 ms
     buffer = io.BytesIO()
-    options = dict(save_all=True, append_images=paletted[1:], duration=duration_ms, loop=0)
-    paletted[0].save(buffer, format="GIF", **options)
+    first, *others = paletted
+    first.save(buffer, format="GIF", save_all=True, append_images=others, duration=duration_ms, loop=0)
     return buffer.getvalue()
 
 
@@ -160,5 +160,6 @@ def write_gif(path: str | Path, frames: UInt8[np.ndarray, "n h w 3"], seconds: f
 def write_mp4(path: str | Path, frames: UInt8[np.ndarray, "n h w 3"], seconds: float = 3.0) -> None:
     """Write an H.264 video; an odd height or width is cut by one pixel, which the codec demands."""
     height, width = frames.shape[1] // 2 * 2, frames.shape[2] // 2 * 2
-    options = dict(fps=len(frames) / seconds, codec="libx264", macro_block_size=1)
-    write_bytes(path, imageio.imwrite("<bytes>", frames[:, :height, :width], extension=".mp4", **options))
+    even, fps = frames[:, :height, :width], len(frames) / seconds
+    content = imageio.imwrite("<bytes>", even, extension=".mp4", fps=fps, codec="libx264", macro_block_size=1)
+    write_bytes(path, content)

@@ -118,14 +118,15 @@ class Model(nnx.Module):
         has_tokens = config.shape.kind != "mlp"
         if has_tokens and not config.encoder.token_levels:
             raise ValueError("config.model.encoder.token_levels is empty, but the Shape Transformer reads tokens")
-        decoder = (config.dim, config.heads, config.mlp_ratio)
         self.level, self.radius = config.shape.level, config.shape.radius
         self.encoder = ImageEncoder(config.encoder, config.dim, has_tokens=has_tokens, rngs=rngs)
-        options = dict(channels=tuple(self.encoder.backbone.channels), rngs=rngs)
-        self.shape = ShapeBranch(config.shape, *decoder, **options)
-        self.camera = CameraBranch(config.camera, config.dim, rngs=rngs)
-        options["knows_camera"] = config.camera.kind == "candidates" or config.camera.predict
-        self.texture = make_texture(config.texture, self.level, config.dim, config.mlp_ratio, **options)
+        dim, mlp_ratio, channels = config.dim, config.mlp_ratio, tuple(self.encoder.backbone.channels)
+        self.shape = ShapeBranch(config.shape, dim, config.heads, mlp_ratio, channels=channels, rngs=rngs)
+        self.camera = CameraBranch(config.camera, dim, rngs=rngs)
+        knows_camera = config.camera.kind == "candidates" or config.camera.predict
+        self.texture = make_texture(
+            config.texture, self.level, dim, mlp_ratio, channels=channels, knows_camera=knows_camera, rngs=rngs
+        )
         num_vertices = len(sphere(self.level).vertices)
         has_keypoints = config.num_keypoints > 0
         self.keypoints = KeypointHead(config.num_keypoints, num_vertices, rngs=rngs) if has_keypoints else None

@@ -210,8 +210,7 @@ class TextureTransformer(nnx.Module):
         self.mean = nnx.Param(
             nnx.initializers.zeros(rngs.params(), (count, layout.outputs)), **named("queries", "output")
         )
-        options = dict(condition_on_global=config.condition_on_global, rngs=rngs)
-        self.embedding = QueryEmbedding(layout.centres, dim, **options)
+        self.embedding = QueryEmbedding(layout.centres, dim, condition_on_global=config.condition_on_global, rngs=rngs)
         self.observe = linear(_NUM_OBSERVED, dim, use_bias=False, rngs=rngs)
         self.layers = nnx.List([TextureLayer(read, dim, mlp_ratio, rngs=rngs) for _ in range(config.layers)])
         self.gather = ColourGather(read, dim, rngs=rngs)

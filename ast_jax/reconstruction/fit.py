@@ -374,10 +374,10 @@ def _terms(scene: _Scene, params: dict, sigma) -> dict[str, jax.Array]:
     mesh, camera = replace(scene.mesh, vertices=vertices), _moved(scene.camera, params["camera"])
     size = scene.mask.shape[1:]
     if scene.texture is not None:
-        texture, look = _coloured(scene.texture, params["colours"]), dict(background=scene.background, sigma=sigma)
+        texture = _coloured(scene.texture, params["colours"])
         # The softmax weighs colours that belong to faces, which those of a picture do not.
         blending = "hard" if isinstance(texture, UVImage) else "softmax"
-        drawn = render(mesh, camera, size, texture=texture, blending=blending, **look)
+        drawn = render(mesh, camera, size, texture=texture, blending=blending, background=scene.background, sigma=sigma)
         terms = {"iou": iou_loss(drawn.alpha, scene.mask), "l1": l1_loss(drawn.rgb, scene.picture, scene.mask)}
     else:
         terms = {"iou": iou_loss(soft_coverage(camera.project(vertices), mesh.faces, size, sigma), scene.mask)}

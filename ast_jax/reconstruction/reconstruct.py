@@ -84,8 +84,9 @@ class Reconstructor:
     ) -> list[Reconstruction]:
         """Every object of a photograph by itself, the largest first; arguments as in :meth:`reconstruct`."""
         seen = load_photo(photo, mask, find_object=self._find_object)
-        options = dict(name=_stem(photo, name), refine_steps=refine_steps)
-        return [self.reconstruct_object(seen, part, **options) for part in objects_of(seen.mask)]
+        name = _stem(photo, name)
+        parts = objects_of(seen.mask)
+        return [self.reconstruct_object(seen, part, name=name, refine_steps=refine_steps) for part in parts]
 
     def reconstruct_batch(self, photos: Sequence[Source]) -> list[Reconstruction]:
         """The largest object of every photograph; the model sees them all in one compiled call.
@@ -144,8 +145,11 @@ class Reconstructor:
         seen = max(found, key=lambda seen: seen.overlap)
         refinement, predicted_texture = None, seen.texture
         if refine_steps > 0:
-            scene = dict(texture=seen.texture, steps=refine_steps, background=data["background"])
-            refinement = refine(seen.vertices, seen.faces, seen.camera, picture, small_mask, **scene)
+            mesh = seen.vertices, seen.faces
+            refinement = refine(
+                *mesh, seen.camera, picture, small_mask,
+                texture=seen.texture, steps=refine_steps, background=data["background"],
+            )  # fmt: skip
             seen = _seen(refinement.vertices, seen.faces, refinement.texture, refinement.camera, view)
         box = object_box(mask, padding=data["crop_padding"])
         close_up, close_up_mask = crop_to_mask(photo.rgb, mask, _close_up_size(box.side), **options)

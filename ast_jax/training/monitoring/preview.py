@@ -123,14 +123,17 @@ def _render_turned(
     angles = jnp.tile(jnp.asarray(_TURNS_RAD, jnp.float32), len(prediction.vertices))
     cameras = turn_camera(jax.tree.map(repeated, camera), angles)
     mesh = Mesh(repeated(prediction.vertices), prediction.faces)
-    options = dict(background=tuple(config.data.background), sigma=config.render.sigma)
-    if prediction.texture is not None:
-        texture = jax.tree.map(repeated, prediction.texture)
-        options |= dict(blending=config.render.blending, gamma=config.render.gamma)
-    else:
-        texture = _clay(mesh, cameras)
-        options |= dict(blending="hard")
-    result = render(mesh, cameras, size, texture=texture, **options)
+    has_texture = prediction.texture is not None
+    result = render(
+        mesh,
+        cameras,
+        size,
+        texture=jax.tree.map(repeated, prediction.texture) if has_texture else _clay(mesh, cameras),
+        blending=config.render.blending if has_texture else "hard",
+        background=tuple(config.data.background),
+        sigma=config.render.sigma,
+        gamma=config.render.gamma,
+    )
     return result.rgb, result.alpha
 
 
