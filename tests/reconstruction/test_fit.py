@@ -86,13 +86,13 @@ def test_refinement_moves_shape_and_colour_to_the_picture():
     truth = orbit(2.732, np.radians([25.0]), np.radians([70.0]), np.pi / 6)
     picture, mask = photograph(lopsided(), truth)
     ball = (VERTICES * 0.3).astype(np.float32)
-    grey = np.full((len(FACES), 2, 2, 3), 0.5, np.float32)
-    result = refine(ball, FACES, truth, picture, mask, texels=grey, steps=60)
+    grey = FaceTexels(np.full((1, len(FACES), 2, 2, 3), 0.5, np.float32))
+    result = refine(ball, FACES, truth, picture, mask, texture=grey, steps=60)
     assert result.after["total"] < 0.5 * result.before["total"]
     assert result.after["l1"] < 0.5 * result.before["l1"]
     overlap = [mask_overlap(v, FACES, c, mask) for v, c in ((ball, truth), (result.vertices, result.camera))]
     assert overlap[1] > 0.85 > overlap[0] + 0.2
-    assert 0 <= result.texels.min() and result.texels.max() <= 1
+    assert 0 <= result.texture.values.min() and result.texture.values.max() <= 1
 
 
 def test_bad_input_is_named():
