@@ -2,14 +2,11 @@
 
 from dataclasses import dataclass
 
-import jax
-import numpy as np
 from jaxtyping import Float, Int, Shaped
 
+from ast_jax.arrays import Array
 from render import OrthographicCamera, PerspectiveCamera
 from render.pytree import pytree
-
-Array = jax.Array | np.ndarray
 
 
 @pytree

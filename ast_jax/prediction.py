@@ -1,44 +1,71 @@
-"""What the model says about a batch of pictures."""
+"""What a method says about a batch of pictures: the one answer that losses, evaluation, export and refinement take."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from render import PerspectiveCamera
-from render.arrays import Array, StaticArray
+from ast_jax.arrays import Array, StaticArray
+from render import Camera
+from render.texture import Texture
 
 
 @jax.tree_util.register_pytree_node_class
 @dataclass(frozen=True)
 class Prediction:
-    """A pytree; ``faces`` are its static part, everything else arrays.
+    """A pytree; ``faces`` are its static part, everything else arrays that lead with the batch.
 
     Args:
       vertices: world space; objects fit in a sphere of radius 0.5.
       faces: numpy, counter-clockwise from outside.
       intermediate_vertices: after the coarse step and after each decoder layer but the last, for deep
         supervision.
-      texels: colours in [0, 1], see ``render.FaceTexels``; None without a texture branch.
-      camera: candidates with leading axes [b, k]; None when cameras are given.
+      texture: colours in [0, 1] of any kind that ``render`` knows; None without. All of its arrays lead with b, those
+        of a ``render.UVImage``, too, so that a part of the batch can be taken.
+      camera: candidates with leading axes [b, k], of a method that finds cameras by itself and whose world is its own;
+        None when cameras are given.
       camera_logits: of the candidates' probabilities.
-      input_camera: of the picture that the model saw, leading axis [b]: regressed, or the most probable candidate; None
-        where cameras are given and none is regressed.
+      input_camera: of the picture that the method saw, leading axis [b]: regressed, or the most probable candidate;
+        None where cameras are given and none is regressed.
       keypoints_world: key points on the mesh; None without them.
+      mean_vertices: the shape that the method deforms for each picture, the same for all; None without one.
       attention: {"shape": per layer [b, n, q, l], "texture": the same}; None unless asked for.
+
+    Raises:
+      ValueError: an array of the texture does not lead with b.
     """
 
     vertices: Float[Array, "b v 3"]
     faces: Int[np.ndarray, "f 3"]
     intermediate_vertices: tuple[Float[Array, "b v 3"], ...] = ()
-    texels: Float[Array, "b f t t 3"] | None = None
-    camera: PerspectiveCamera | None = None
+    texture: Texture | None = None
+    camera: Camera | None = None
     camera_logits: Float[Array, "b k"] | None = None
-    input_camera: PerspectiveCamera | None = None
+    input_camera: Camera | None = None
     keypoints_world: Float[Array, "b p 3"] | None = None
-    attention: dict | None = None
+    mean_vertices: Float[Array, "b v 3"] | None = None
+    attention: dict[str, tuple[Float[Array, "b n q l"], ...] | None] | None = None
+
+    def __post_init__(self):
+        for name, values in vars(self.texture).items() if self.texture is not None else ():
+            # A texture of one object would be cut, or mixed up with others, where a part of the batch is taken.
+            if hasattr(values, "shape") and values.shape[:1] != self.vertices.shape[:1]:
+                raise ValueError(
+                    f"texture.{name}: must lead with the batch of {len(self.vertices)}, got shape {values.shape};"
+                    " repeat what all objects share."
+                )
+
+    @property
+    def found_camera(self) -> Camera | None:
+        """Of the picture, by a method whose world is its own; None where the given cameras hold."""
+        return None if self.camera is None else self.input_camera
+
+    def __getitem__(self, which: slice) -> "Prediction":
+        """Some of the batch."""
+        return jax.tree.map(lambda leaf: leaf[which], self)
 
     def tree_flatten(self):
         """Children and static part; called by jax."""
@@ -54,3 +81,7 @@ class Prediction:
             object.__setattr__(prediction, name, child)
         object.__setattr__(prediction, "faces", faces.array)
         return prediction
+
+
+# Pictures as `Batch.image` has them -> answers.
+Predict = Callable[[Float[np.ndarray, "b h w c"]], Prediction]

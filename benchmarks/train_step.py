@@ -82,7 +82,7 @@ def _parts(program: Program, batch: Batch, phase: str, *, with_colour: bool) -> 
 
     def model_loss(params):
         prediction = nnx.merge(program.graphdef, params)(batch.image)
-        surface = prediction.vertices.sum() + (prediction.texels.sum() if with_colour else 0.0)
+        surface = prediction.vertices.sum() + (prediction.texture.values.sum() if with_colour else 0.0)
         if phase == "shape":
             return surface
         camera = sum(leaf.sum() for leaf in jax.tree.leaves((prediction.camera, prediction.camera_logits)))
@@ -104,15 +104,15 @@ def _rasterizer(config: ConfigDict, prediction: Prediction, batch: Batch, phase:
     look = (config.render.sigma, config.render.gamma, config.render.blending, tuple(config.data.background))
     settings = ViewSettings((config.data.render_size,) * 2, *look)
 
-    def loss(vertices, texels, camera):
-        rgb, alpha = render_views(vertices, prediction.faces, camera, settings, texels=texels)
+    def loss(vertices, texture, camera):
+        rgb, alpha = render_views(vertices, prediction.faces, camera, settings, texture=texture)
         return jnp.square(alpha).sum() + (0.0 if rgb is None else jnp.square(rgb).sum())
 
-    texels = prediction.texels if with_colour else None
+    texture = prediction.texture if with_colour else None
     if phase == "pose":
-        return _gradient(lambda camera: loss(prediction.vertices, texels, camera), prediction.camera)
+        return _gradient(lambda camera: loss(prediction.vertices, texture, camera), prediction.camera)
     camera = batch.camera if prediction.camera is None else jax.tree.map(lambda x: x[:, :1], prediction.camera)
-    return _gradient(lambda vertices, texels: loss(vertices, texels, camera), prediction.vertices, texels)
+    return _gradient(lambda vertices, texture: loss(vertices, texture, camera), prediction.vertices, texture)
 
 
 def _seconds(parts: dict[str, Callable]) -> dict[str, float]:

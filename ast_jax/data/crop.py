@@ -6,7 +6,6 @@ Training pictures and photographs to reconstruct go through the same functions, 
 import dataclasses
 from dataclasses import dataclass
 
-import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
@@ -14,7 +13,6 @@ from render import PerspectiveCamera
 
 # A square that is this many times larger than its picture is a slip of the annotation.
 MAX_GROWTH = 4
-Array = jax.Array | np.ndarray
 Background = tuple[float, float, float]
 
 

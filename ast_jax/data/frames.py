@@ -19,7 +19,7 @@ PADDING = 0.05
 
 
 @dataclass(frozen=True)
-class Protocol:
+class Framing:
     """How one method makes its square pictures.
 
     Args:
@@ -115,7 +115,7 @@ def ast_cut(
     return np.dstack([np.asarray(colour), np.asarray(alpha)])
 
 
-PROTOCOLS = {"cmr": Protocol(cmr_square, cmr_cut, 256), "ast": Protocol(ast_square, ast_cut, 64)}
+FRAMINGS = {"cmr": Framing(cmr_square, cmr_cut, 256), "ast": Framing(ast_square, ast_cut, 64)}
 
 
 def _window(picture: np.ndarray, square: Box, fill: tuple[int, ...] | None = None) -> np.ndarray:

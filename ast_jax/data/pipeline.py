@@ -305,9 +305,11 @@ def photo_input(
       ValueError: the mask is empty, or of another size than the picture.
     """
     full = checked_config(config)
-    options = dict(padding=full["crop_padding"], background=full["background"], masked=full["input_masked"])
-    square, coverage = crop_to_mask(rgb, mask, full["image_size"], **options)
-    return np.concatenate([square, coverage[..., None]], axis=-1) if full["input_masked"] else square
+    masked = full["input_masked"]
+    square, coverage = crop_to_mask(
+        rgb, mask, full["image_size"], padding=full["crop_padding"], background=full["background"], masked=masked
+    )
+    return np.concatenate([square, coverage[..., None]], axis=-1) if masked else square
 
 
 def make_batch(source: DataSource, draws: list[Draw], config: dict) -> Batch:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
 from ast_jax.data.crop import Box, check_box
-from ast_jax.data.frames import PROTOCOLS, square_camera, square_keypoints
+from ast_jax.data.frames import FRAMINGS, square_camera, square_keypoints
 from ast_jax.data.images import read_image
 from ast_jax.data.record_check import check_rotation
 from ast_jax.data.store import ObjectRecord
@@ -70,13 +70,13 @@ def read_annotation(annotation: Annotation, variant: str, image_size: int) -> Ob
     rgb = read_image(annotation.path, as_stored=True)[..., :3]  # box and parts count the pixels of the file
     mask = np.asarray(annotation.mask())
     _check(annotation, rgb, mask)
-    protocol = PROTOCOLS[variant]
+    framing = FRAMINGS[variant]
     try:
-        square = protocol.square(annotation.box)
+        square = framing.square(annotation.box)
         check_box(square, rgb.shape[:2])
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{annotation.path}: {error}") from error
-    image = protocol.cut(rgb, (mask > 0).astype(np.uint8), square, image_size)
+    image = framing.cut(rgb, (mask > 0).astype(np.uint8), square, image_size)
     if not image[..., 3].any():
         raise ValueError(f"{annotation.path}: no pixel of the mask lies in the box; mask and box do not fit.")
     x1, y1, x2, y2 = annotation.box

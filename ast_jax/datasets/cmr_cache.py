@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ast_jax.data.frames import PROTOCOLS
+from ast_jax.data.frames import FRAMINGS
 from ast_jax.data.records import LazyRecord
 from ast_jax.datasets import ReadOptions
 from ast_jax.datasets.annotated import Annotation, PhotoCamera, read_annotation
@@ -35,15 +35,15 @@ class Cache:
 
 
 def chosen_variant(options: ReadOptions) -> tuple[str, int]:
-    """The protocol's name, ``cmr`` where none is asked for, and the size of pictures, its own where none is asked for.
+    """The name of the framing and the size of its pictures; ``cmr`` and its own size where none is asked for.
 
     Raises:
-      ValueError: there is no such protocol.
+      ValueError: there is no such framing.
     """
     variant = options.variant or "cmr"
-    if variant not in PROTOCOLS:
-        raise ValueError(f"variant={variant!r}: choose one of {', '.join(PROTOCOLS)}.")
-    return variant, options.image_size or PROTOCOLS[variant].image_size
+    if variant not in FRAMINGS:
+        raise ValueError(f"variant={variant!r}: choose one of {', '.join(FRAMINGS)}.")
+    return variant, options.image_size or FRAMINGS[variant].image_size
 
 
 def find_folder(source: Path, candidates: tuple[str, ...], what: str) -> Path:

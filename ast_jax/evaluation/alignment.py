@@ -19,7 +19,7 @@ _CHECK_EVERY = 10
 
 
 @dataclass(frozen=True)
-class Motion:
+class Alignment:
     """Scale along the axes, rotation, translation: ``p -> (scale * p) @ rotation + translation``.
 
     Args:
@@ -33,7 +33,7 @@ class Motion:
     translation: Float[np.ndarray, "3"]
 
     def move(self, points: Float[np.ndarray, "m 3"]) -> Float[np.ndarray, "m 3"]:
-        """The points after the motion."""
+        """The points, moved."""
         return (points * self.scale) @ self.rotation + self.translation
 
     def turn(self, normals: Float[np.ndarray, "m 3"]) -> Float[np.ndarray, "m 3"]:
@@ -48,8 +48,8 @@ def align(
     *,
     num_steps: int = NUM_STEPS,
     num_points: int | None = None,
-) -> Motion:
-    """The motion of the prediction with the least symmetric squared Chamfer distance, by gradient steps.
+) -> Alignment:
+    """The alignment of the prediction with the least symmetric squared Chamfer distance, by gradient steps.
 
     The bounding box of the prediction first gets the centre and the longest side of that of the truth. Then
     Adam (rate 0.01) minimises ``mean_a min_b |a - b|^2 + mean_b min_a |a - b|^2`` over a rotation of six
@@ -63,7 +63,7 @@ def align(
       num_points: fit to so many evenly chosen points of each set, to save time; None: to all.
 
     Returns:
-      the motion; no worse, in the measure above on the points fitted to, than leaving the prediction alone.
+      the alignment; no worse, in the measure above on the points fitted to, than leaving the prediction alone.
 
     Raises:
       ValueError: a set is empty or has a coordinate that is not finite, or the prediction has no extent.
@@ -81,10 +81,10 @@ def align(
     state = optax.adam(_LEARNING_RATE).init(params)
     source, goal = centred - origin, target - origin
     tree = plain_tree(goal)
-    identity = Motion(np.ones(3), np.eye(3), np.zeros(3))
+    identity = Alignment(np.ones(3), np.eye(3), np.zeros(3))
     best, best_loss = identity, _search(points, target, plain_tree(target))[0]
     for step in range(num_steps + 1):
-        motion = _to_motion(params)
+        motion = _to_alignment(params)
         loss, to_goal, to_source = _search(motion.move(source), goal, tree)
         if step % _CHECK_EVERY == 0 and loss < best_loss:
             best, best_loss = _combine(start, motion, origin), loss
@@ -106,13 +106,13 @@ def _middle(points: np.ndarray) -> np.ndarray:
     return 0.5 * (points.min(axis=0) + points.max(axis=0))
 
 
-def _fit_box(points: np.ndarray, target: np.ndarray) -> Motion:
+def _fit_box(points: np.ndarray, target: np.ndarray) -> Alignment:
     """Centre and longest side of the box of the target."""
     side = np.ptp(points, axis=0).max()
     if side <= 0.0:
         raise ValueError("points: all in one place; a prediction without extent cannot be scaled to the truth.")
     scale = np.full(3, np.ptp(target, axis=0).max() / side)
-    return Motion(scale, np.eye(3), _middle(target) - scale * _middle(points))
+    return Alignment(scale, np.eye(3), _middle(target) - scale * _middle(points))
 
 
 def _search(points: np.ndarray, target: np.ndarray, tree) -> tuple[float, np.ndarray, np.ndarray]:
@@ -140,12 +140,12 @@ def _f32(array: np.ndarray) -> np.ndarray:
     return array.astype(np.float32)
 
 
-def _to_motion(params) -> Motion:
+def _to_alignment(params) -> Alignment:
     left, _, right = np.linalg.svd(np.asarray(rotation_from_6d(params["six"]), np.float64))  # orthonormal in double too
-    return Motion(np.asarray(params["scale"], np.float64), left @ right, np.asarray(params["shift"], np.float64))
+    return Alignment(np.asarray(params["scale"], np.float64), left @ right, np.asarray(params["shift"], np.float64))
 
 
-def _combine(start: Motion, motion: Motion, origin: np.ndarray) -> Motion:
+def _combine(start: Alignment, motion: Alignment, origin: np.ndarray) -> Alignment:
     """First ``start`` (which does not turn), then ``motion`` about the origin given."""
     shift = ((start.translation - origin) * motion.scale) @ motion.rotation + motion.translation + origin
-    return Motion(start.scale * motion.scale, motion.rotation, shift)
+    return Alignment(start.scale * motion.scale, motion.rotation, shift)

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 
-import jax
 import numpy as np
 
-Array = jax.Array | np.ndarray
+from ast_jax.arrays import Array
 
 
 def map_batches(function: Callable[..., Array], batch_size: int, *arrays: np.ndarray) -> np.ndarray:

@@ -1,7 +1,5 @@
 """How far predicted cameras are off: angles between rotations, and how the viewpoints are spread."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Float
 from scipy.stats import entropy
@@ -9,14 +7,6 @@ from scipy.stats import entropy
 Rotations = Float[np.ndarray, "b 3 3"]
 
 _NUM_BINS = 100  # of the histograms of angles (Goel et al., U-CMR, ECCV 2020, released evaluation)
-
-
-@dataclass(frozen=True)
-class RotationError:
-    """Summary of `rotation_errors_deg` in degrees, as papers print it."""
-
-    mean_deg: float
-    median_deg: float
 
 
 def rotation_errors_deg(rotation: Rotations, target: Rotations, *, aligned: bool = False) -> Float[np.ndarray, " b"]:
@@ -41,11 +31,6 @@ def rotation_errors_deg(rotation: Rotations, target: Rotations, *, aligned: bool
         rotation = rotation @ best_gauge(rotation, target)[None]
     square = np.square(rotation - target).sum(axis=(1, 2))
     return np.degrees(2.0 * np.arctan2(np.sqrt(square), np.sqrt(np.maximum(8.0 - square, 0.0))))
-
-
-def summarise_rotation_errors(errors_deg: Float[np.ndarray, " b"]) -> RotationError:
-    """Mean and median of the angles."""
-    return RotationError(float(np.mean(errors_deg)), float(np.median(errors_deg)))
 
 
 def best_gauge(rotation: Rotations, target: Rotations) -> Float[np.ndarray, "3 3"]:

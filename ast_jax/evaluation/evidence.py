@@ -6,17 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import numpy as np
-from jaxtyping import Int
 
 from ast_jax.data.pipeline import DataSource, evaluation_batch
 from ast_jax.evaluation.paired import paired_difference
-from ast_jax.evaluation.prediction import Predicted
 from ast_jax.evaluation.protocols.base import Item
 from ast_jax.evaluation.protocols.freeshapes import evenly_spaced_views, freeshapes
 from ast_jax.evaluation.results import COLUMNS, Evaluation
+from ast_jax.prediction import Prediction
 
 # Pictures, those of other objects in the same view, name of the evidence that is taken from these -> answers.
-PredictWith = Callable[[np.ndarray, np.ndarray, str], Predicted]
+PredictWith = Callable[[np.ndarray, np.ndarray, str], Prediction]
 
 NOTHING = "nothing"
 METRICS = ("iou_3d", "iou_front", "iou_hidden", "mask_iou_seen", "psnr_overlap")
@@ -27,7 +26,6 @@ _NUM_POINTS = 1000  # surface scores are not asked for; the protocol samples the
 def evaluate_probe(
     predict_with: PredictWith,
     evidence: Sequence[str],
-    faces: Int[np.ndarray, "f 3"],
     source: DataSource,
     num_views: int,
 ) -> dict[str, Evaluation]:
@@ -36,7 +34,6 @@ def evaluate_probe(
     Args:
       predict_with: the model.
       evidence: names of what can be exchanged.
-      faces: of the predicted meshes.
       source: the split; its objects have the same views.
       num_views: input views per object, evenly spaced.
 
@@ -52,12 +49,12 @@ def evaluate_probe(
     pictures = np.stack([evaluation_batch(source, k, chosen).image for k, chosen in enumerate(views)])
     others = np.roll(pictures, -1, axis=0)
     return {
-        name: measure_answers(_answers(predict_with, name, pictures, others), faces, source, views)
+        name: measure_answers(_answers(predict_with, name, pictures, others), source, views)
         for name in (NOTHING, *evidence)
     }
 
 
-def _answers(predict_with: PredictWith, name: str, pictures, others) -> Predicted:
+def _answers(predict_with: PredictWith, name: str, pictures, others) -> Prediction:
     """Answers to all pictures, object after object."""
     flat = [x.reshape(-1, *x.shape[2:]) for x in (pictures, others)]
     count = len(flat[0])
@@ -67,14 +64,11 @@ def _answers(predict_with: PredictWith, name: str, pictures, others) -> Predicte
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *parts)
 
 
-def measure_answers(
-    answers: Predicted, faces: Int[np.ndarray, "f 3"], source: DataSource, views: list[list[int]]
-) -> Evaluation:
+def measure_answers(answers: Prediction, source: DataSource, views: list[list[int]]) -> Evaluation:
     """Score answers that are there already.
 
     Args:
       answers: one per view that was seen, object after object.
-      faces: of the answers.
       source: the split.
       views: of each object, as many everywhere.
 
@@ -85,7 +79,7 @@ def measure_answers(
 
     def one(k: int) -> dict:
         ours = answers[k * each : (k + 1) * each]
-        return protocol.measure(Item(source, k, tuple(views[k]), ours, faces, source.truth(k)))
+        return protocol.measure(Item(source, k, tuple(views[k]), ours, source.truth(k)))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         rows = list(pool.map(one, range(len(source.ids))))

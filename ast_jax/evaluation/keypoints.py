@@ -1,10 +1,10 @@
-"""Percentage of correct key points: the three measures that papers print under this one name.
+"""Percentage of correct key points: papers print three measures under this one name; `pck` is the first.
 
-| function | of | what moves | error over | mean |
+| protocol | of | what moves | error over | mean |
 |---|---|---|---|---|
-| `pck` | CMR | predicted key points, in their own picture | side of the box | per key point, then of these |
-| `pck_transfer` | UMR, CSM | key points of one picture to another | side of the box | per key point, then of these |
-| `pck_transfer_pooled` | Unicorn, AST | key points of one picture to another | side of the picture | over all at once |
+| `cub_cmr` | CMR | predicted key points, in their own picture | side of the box | per key point, then of these |
+| `cub_umr` | UMR, CSM | key points of one picture to another | side of the box | per key point, then of these |
+| `cub_ast` | Unicorn, AST | key points of one picture to another | side of the picture | over all at once |
 """
 
 from collections.abc import Sequence
@@ -51,66 +51,6 @@ def pck(
     """
     error = _box_error(predicted_ndc, target, masks, box_share)
     return _mean_over_keypoints(error, target[..., 2] > 0.5, thresholds)
-
-
-def pck_transfer(
-    transferred_ndc: Float[np.ndarray, "b p 2"],
-    source: Float[np.ndarray, "b p 3"],
-    target: Float[np.ndarray, "b p 3"],
-    masks: Masks | None = None,
-    thresholds: Sequence[float] = THRESHOLDS,
-    *,
-    box_share: Float[np.ndarray, " b"] | None = None,
-) -> Float[np.ndarray, " k"]:
-    """As `pck`, for key points carried from one picture to another: those count that are visible in both.
-
-    Args:
-      transferred_ndc: where the key points of the source come to lie in the target, from `transfer_keypoints`.
-      source: key points of the picture they come from; only whether they are visible is used.
-      target: the true ones in the other picture: x, y in NDC and visible (0 or 1).
-      masks: of the object in the target picture.
-      thresholds: fractions of the side of the bounding box in the target picture.
-      box_share: the annotated box of the target picture instead.
-
-    Returns:
-      one share in [0, 1] per threshold; NaN if no key point is visible in both pictures of a pair.
-
-    Raises:
-      ValueError: as `pck`.
-
-    Source: Kulkarni et al., CSM, ICCV 2019; Li et al., UMR, ECCV 2020, released evaluation.
-    """
-    error = _box_error(transferred_ndc, target, masks, box_share)
-    return _mean_over_keypoints(error, (source[..., 2] > 0.5) & (target[..., 2] > 0.5), thresholds)
-
-
-def pck_transfer_pooled(
-    transferred_ndc: Float[np.ndarray, "b p 2"],
-    source: Float[np.ndarray, "b p 3"],
-    target: Float[np.ndarray, "b p 3"],
-    thresholds: Sequence[float] = POOLED_THRESHOLDS,
-) -> Float[np.ndarray, " k"]:
-    """Share, over all pairs and key points at once, whose error is at most a fraction of the picture's side.
-
-    Easier than `pck_transfer`, for the object fills only a part of the picture.
-
-    Args:
-      transferred_ndc: where the key points of the source come to lie in the target, from `transfer_keypoints`.
-        Give both directions of each pair, one after the other along the batch.
-      source: key points of the picture they come from; only whether they are visible is used.
-      target: the true ones in the other picture, which is square: x, y in NDC and visible (0 or 1).
-      thresholds: fractions of the side of the picture.
-
-    Returns:
-      one share in [0, 1] per threshold; NaN if no key point is visible in both pictures of a pair.
-
-    Source: Monnier et al., Unicorn, ECCV 2022, and AST: released evaluation.
-    """
-    error = 0.5 * np.linalg.norm(transferred_ndc - target[..., :2], axis=-1)  # NDC spans 2
-    counted = (source[..., 2] > 0.5) & (target[..., 2] > 0.5)
-    if not counted.any():
-        return np.full(len(thresholds), np.nan)
-    return (error[counted][None] <= np.asarray(thresholds)[:, None]).mean(axis=1)
 
 
 def transfer_keypoints(

@@ -9,14 +9,14 @@ from pathlib import Path
 import jax
 import numpy as np
 from absl import logging
-from jaxtyping import Int
 from tqdm import tqdm
 
 from ast_jax.data.pipeline import DataSource, evaluation_batch
-from ast_jax.evaluation.prediction import Predict
+from ast_jax.data.store import ObjectRecord
 from ast_jax.evaluation.protocols.base import Item, Protocol
 from ast_jax.evaluation.results import Evaluation
 from ast_jax.files.writing import replacing, write_text
+from ast_jax.prediction import Predict, Prediction
 
 CHUNK = 16  # objects
 
@@ -49,7 +49,6 @@ WHOLE = Share()
 def evaluate(
     protocol: Protocol,
     predict: Predict,
-    faces: Int[np.ndarray, "f 3"],
     source: DataSource,
     folder: str | Path | None = None,
     *,
@@ -63,7 +62,6 @@ def evaluate(
     Args:
       protocol: what to measure.
       predict: the method.
-      faces: of the predicted meshes.
       source: the split.
       folder: of the results; chunks that are there already, with the same stamp, are kept. None: keep nothing.
       stamp: what the results depend on (checkpoint, step, ...), for JSON.
@@ -83,7 +81,7 @@ def evaluate(
     for start in tqdm(ours, unit="chunk", disable=not progress):
         if shelf.get(start) is None:
             indices = range(start, min(start + CHUNK, len(source.ids)))
-            rows = _measure(protocol, predict, faces, source, indices, seed)
+            rows = _measure(protocol, predict, source, indices, seed)
             shelf.put(start, {name: np.stack([row[name] for row in rows]) for name in rows[0]})
     chunks = [shelf.get(start) for start in starts]
     if any(chunk is None for chunk in chunks):
@@ -93,7 +91,7 @@ def evaluate(
     return protocol.finish(ids, measured) if protocol.finish else Evaluation(ids, measured)
 
 
-def _measure(protocol: Protocol, predict, faces, source: DataSource, indices: range, seed: int) -> list[dict]:
+def _measure(protocol: Protocol, predict: Predict, source: DataSource, indices: range, seed: int) -> list[dict]:
     """Predict all views of a chunk at once, then measure its objects, one per thread."""
     rngs = [np.random.default_rng([seed, index]) for index in indices]
     counts = [int(np.diff(source.first_sample[index : index + 2])[0]) for index in indices]
@@ -105,20 +103,20 @@ def _measure(protocol: Protocol, predict, faces, source: DataSource, indices: ra
     def one(k: int) -> dict:
         truth, predicted = source.truth(indices[k]), answers[ends[k] : ends[k + 1]]
         _check(protocol, source.ids[indices[k]], truth, predicted)
-        return protocol.measure(Item(source, indices[k], tuple(views[k]), predicted, faces, truth))
+        return protocol.measure(Item(source, indices[k], tuple(views[k]), predicted, truth))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(one, range(len(indices))))
 
 
-def _in_batches(predict: Predict, images: np.ndarray, size: int):
+def _in_batches(predict: Predict, images: np.ndarray, size: int) -> Prediction:
     """Answers to many pictures in batches of one size, so that one program is compiled."""
     padded = np.concatenate([images, np.repeat(images[:1], -len(images) % size, axis=0)])
     parts = [jax.device_get(predict(padded[i : i + size])) for i in range(0, len(padded), size)]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(images)], *parts)
 
 
-def _check(protocol: Protocol, object_id: str, truth, predicted) -> None:
+def _check(protocol: Protocol, object_id: str, truth: ObjectRecord, predicted: Prediction) -> None:
     missing = [name for name in protocol.needs if getattr(truth, name) is None]
     if missing:
         raise ValueError(f"{object_id}: has no {', '.join(missing)}; another protocol fits this data set.")

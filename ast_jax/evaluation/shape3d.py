@@ -62,7 +62,7 @@ def surface_metrics(
       normals: of the predicted points; without either normals there is no normal consistency.
       target_normals: of the true points.
       thresholds: of the F-scores, object units.
-      with_icp: also after `icp.align`, under the same names with ``_icp`` behind.
+      with_icp: also after `align`, under the same names with ``_icp`` behind.
       nearest: of the two sets, where it is known already.
 
     Returns:

@@ -21,12 +21,12 @@ import scipy.sparse
 import scipy.sparse.linalg
 from jaxtyping import Bool, Float, Int, UInt8
 
+from ast_jax.arrays import Array
 from ast_jax.export.photo_view import look, photo_view
 from ast_jax.export.unwrap import Unwrapped, unwrap
 from ast_jax.model.template import sphere
-from render import Fragments, PerspectiveCamera, sample_face_texels, unique_edges
-
-Array = jax.Array | np.ndarray
+from render import Fragments, PerspectiveCamera, sample_texture, unique_edges
+from render.texture import Texture
 
 _SMALLEST = 16  # px; below it faces of level 2 have no pixel of their own
 # Of the graph Laplacian against one well seen vertex. Offsets are to be smoother than what the model gets right;
@@ -65,7 +65,7 @@ class _Layout(NamedTuple):
 def bake_texture(
     vertices: Float[Array, "v 3"],
     faces: Int[Array, "f 3"],
-    texels: Float[Array, "f t t 3"] | None,
+    texture: Texture | None,
     *,
     camera: PerspectiveCamera,
     picture: Float[Array, "p p 3"],
@@ -79,8 +79,8 @@ def bake_texture(
     Args:
       vertices: world space, of the template deformed.
       faces: of the template.
-      texels: the model's colours in [0, 1], see ``render.FaceTexels``; None puts what is seen, spread over the
-        surface, in their place.
+      texture: the model's colours in [0, 1], leading axis 1; None puts what is seen, spread over the surface, in
+        their place.
       camera: of the picture, leading axis 1.
       picture: square crop in [0, 1], of any resolution.
       mask: coverage in [0, 1]; colours outside of it and at its border are not used.
@@ -105,7 +105,7 @@ def bake_texture(
         mirrored *= 1 - own
         weight = own + mirrored
         photo += (mirrored / np.maximum(weight, 1e-6))[:, None] * (other - photo)
-    base = _base(layout, faces, texels, photo, weight, view.mean_colour)
+    base = _base(layout, faces, texture, photo, weight, view.mean_colour)
     colour = base + weight[:, None] * (photo - base)
     painted = np.round(np.clip(colour, 0, 1) * 255).astype(np.uint8)
     share = _mean_on_faces(layout, own > 0.5, len(faces))
@@ -151,20 +151,20 @@ def _draw(flat: Unwrapped, size: int) -> tuple[Int[np.ndarray, "h w"], Float[np.
     return face_id, barycentric
 
 
-def _base(layout: _Layout, faces, texels, photo, weight, mean_colour) -> Float[np.ndarray, "m 3"]:
+def _base(layout: _Layout, faces, texture: Texture | None, photo, weight, mean_colour) -> Float[np.ndarray, "m 3"]:
     """Colours for what is not seen: the model's with a smooth offset, or what is seen spread over the surface."""
-    if texels is None:
+    if texture is None:
         field = _spread(layout, faces, photo, weight, mean_colour, _COLOUR_SMOOTHNESS)
         return _on_surface(layout, faces, field)
-    grids = jnp.asarray(texels, jnp.float32)[None]
+    colours = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), texture)
     points = Fragments(layout.face[None, None], layout.barycentric[None, None], np.ones((1, 1, len(layout.face))))
-    model = np.asarray(_sample(grids, points))[0, 0]
+    model = np.asarray(_sample(colours, faces, points))[0, 0]
     offset = _spread(layout, faces, photo - model, weight, np.zeros(3), _OFFSET_SMOOTHNESS)
     return model + _on_surface(layout, faces, np.clip(offset, -_LARGEST_OFFSET, _LARGEST_OFFSET))
 
 
 # Compiled as a whole: outside of `jax.jit` every operation would be a program of its own.
-_sample = jax.jit(sample_face_texels)
+_sample = jax.jit(sample_texture)
 
 
 def _spread(layout: _Layout, faces, values, weight, prior, smoothness: float) -> Float[np.ndarray, "v 3"]:

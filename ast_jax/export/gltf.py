@@ -1,27 +1,31 @@
 """Textured meshes as binary glTF 2.0, for viewers and Blender.
 
-A mesh with texture coordinates is written as it is. A grid of texels per face becomes one cell of a texture atlas, so
-no seam and no distortion can appear: every viewer that filters bilinearly shows exactly the colours that the renderer
-defines, which is what a report is for; modellers get the other.
+A mesh with texture coordinates is written as it is, and so are a picture with uv coordinates and colours of vertices. A
+grid of texels per face becomes one cell of a texture atlas, so no seam and no distortion can appear: every viewer that
+filters bilinearly shows exactly the colours that the renderer defines, which is what a report is for; modellers get the
+other.
 """
 
+import functools
 from pathlib import Path
+from typing import NamedTuple
 
-import jax
 import numpy as np
 import trimesh
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from trimesh.exchange.gltf import export_glb
 
+from ast_jax.arrays import Array
 from ast_jax.export.textured_mesh import TexturedMesh, smooth_normals
 from ast_jax.files.writing import write_bytes
-
-Array = jax.Array | np.ndarray
+from render import CornerColours, FaceTexels, VertexColours
+from render.texture import Texture, check_texture
 
 # glTF 2.0 enumerants: no wrapping; linear without mip maps, which would mix neighbouring cells, and with them.
 _SAMPLER = {"magFilter": 9729, "minFilter": 9729, "wrapS": 33071, "wrapT": 33071}
 _MIP_SAMPLER = _SAMPLER | {"minFilter": 9987}
+_REPEAT = {"wrapS": 10497, "wrapT": 10497}
 _VERTICES, _INDICES = 34962, 34963  # what a part of the buffer is for
 # Pixels repeated around each cell: graphics cards filter with 8-bit weights and may look one pixel too far.
 _PADDING = 1
@@ -72,16 +76,21 @@ def encode_glb(
     vertices: Float[Array, "v 3"],
     faces: Int[Array, "f 3"],
     *,
-    texels: Float[Array, "f t t 3"] | None = None,
-    vertex_colours: Float[Array, "v 3"] | None = None,
+    texture: Texture | None = None,
 ) -> bytes:
     """The mesh as the bytes of one binary glTF 2.0 file; see :func:`write_glb`."""
-    mesh = _to_trimesh(vertices, faces, texels, vertex_colours)
-    if vertex_colours is not None:
-        linear = _linear_from_srgb(np.clip(np.asarray(vertex_colours, np.float64), 0, 1))
+    vertices, faces = np.asarray(vertices, np.float64), np.asarray(faces, np.int64)
+    _check(vertices, faces, texture)
+    look = _look(texture, faces)
+    normals = smooth_normals(vertices, faces)
+    if look.per_corner:
+        vertices, normals, faces = vertices[faces.ravel()], normals[faces.ravel()], np.arange(faces.size).reshape(-1, 3)
+    mesh = trimesh.Trimesh(vertices, faces, vertex_normals=normals, visual=look.visual, process=False, validate=False)
+    if look.colours is not None:
+        linear = _linear_from_srgb(np.clip(look.colours, 0, 1))
         mesh.vertex_attributes[_FLOAT_COLOUR] = linear.astype(np.float32)
-        mesh.visual = trimesh.visual.TextureVisuals(material=_material(None))
-    return export_glb(mesh.scene(), include_normals=True, tree_postprocessor=_finish_tree)
+    finish = functools.partial(_finish_tree, sampler=look.sampler)
+    return export_glb(mesh.scene(), include_normals=True, tree_postprocessor=finish)
 
 
 def write_glb(
@@ -89,8 +98,7 @@ def write_glb(
     vertices: Float[Array, "v 3"],
     faces: Int[Array, "f 3"],
     *,
-    texels: Float[Array, "f t t 3"] | None = None,
-    vertex_colours: Float[Array, "v 3"] | None = None,
+    texture: Texture | None = None,
 ) -> None:
     """Write a mesh as binary glTF, which Blender, three.js and ``<model-viewer>`` open.
 
@@ -101,15 +109,14 @@ def write_glb(
       path: ends in ``.glb``.
       vertices: world space, which has glTF's axes already.
       faces: counter-clockwise from outside.
-      texels: per-face colour grids in [0, 1], baked by :func:`bake_atlas`.
-      vertex_colours: instead of texels, RGB in [0, 1]. glTF blends them linearly in light, not in sRGB, so
-        the inside of a face can differ slightly from the renderer.
+      texture: colours in [0, 1], leading axis 1. Texels on faces are laid out by :func:`bake_atlas`. Colours of
+        vertices and corners are blended by glTF linearly in light, not in sRGB, so the inside of a face can differ
+        slightly from the renderer.
 
     Raises:
-      ValueError: both colourings are given, shapes disagree, an index is out of range or a number is
-        not finite.
+      ValueError: the texture does not fit the mesh, an index is out of range or a number is not finite.
     """
-    write_bytes(path, encode_glb(vertices, faces, texels=texels, vertex_colours=vertex_colours))
+    write_bytes(path, encode_glb(vertices, faces, texture=texture))
 
 
 def encode_textured_glb(mesh: TexturedMesh, *, name: str = "mesh", extras: dict | None = None) -> bytes:
@@ -140,23 +147,40 @@ def encode_textured_glb(mesh: TexturedMesh, *, name: str = "mesh", extras: dict 
     return export_glb(scene, include_normals=True, tree_postprocessor=finish)
 
 
-def _to_trimesh(vertices, faces, texels, vertex_colours) -> trimesh.Trimesh:
-    """One trimesh with smooth normals; with texels every corner of every face is a vertex of its own."""
-    vertices, faces = np.asarray(vertices, np.float64), np.asarray(faces, np.int64)
-    _check(vertices, faces, texels, vertex_colours)
-    normals = smooth_normals(vertices, faces)
-    if texels is None:
-        colours = None if vertex_colours is None else np.clip(np.asarray(vertex_colours), 0, 1)
-        if colours is not None:
-            colours = np.round(colours * 255).astype(np.uint8)
-        return trimesh.Trimesh(vertices, faces, vertex_normals=normals, vertex_colors=colours, process=False)
-    image, corner_uv = bake_atlas(texels)
-    visual = trimesh.visual.TextureVisuals(uv=corner_uv.reshape(-1, 2), material=_material(image))
-    corners = np.arange(faces.size).reshape(-1, 3)
-    flat = faces.ravel()
-    return trimesh.Trimesh(
-        vertices[flat], corners, vertex_normals=normals[flat], visual=visual, process=False, validate=False
-    )
+class _Look(NamedTuple):
+    """What a texture is in glTF.
+
+    Args:
+      visual: material and texture coordinates, or None for none.
+      colours: of the vertices, sRGB, or None.
+      per_corner: whether every corner of every face is a vertex of its own.
+      sampler: how a picture is filtered.
+    """
+
+    visual: trimesh.visual.TextureVisuals | None = None
+    colours: Float[np.ndarray, "n 3"] | None = None
+    per_corner: bool = False
+    sampler: dict[str, int] = _SAMPLER
+
+
+def _look(texture: Texture | None, faces: Int[np.ndarray, "f 3"]) -> _Look:
+    """Each kind of texture as glTF has it."""
+    if texture is None:
+        return _Look()
+    plain = trimesh.visual.TextureVisuals(material=_material(None))
+    if isinstance(texture, VertexColours):
+        return _Look(plain, np.asarray(texture.values[0], np.float64))
+    if isinstance(texture, CornerColours):
+        return _Look(plain, np.asarray(texture.values[0], np.float64).reshape(-1, 3), per_corner=True)
+    if isinstance(texture, FaceTexels):
+        (image, uv), sampler = bake_atlas(texture.values[0]), _SAMPLER
+    else:
+        image = np.round(np.clip(np.asarray(texture.image[0], np.float64), 0, 1) * 255).astype(np.uint8)
+        uv = np.asarray(texture.uv if np.ndim(texture.uv) == 3 else texture.uv[0], np.float64)
+        sampler = _SAMPLER if texture.max_level == 0 else _MIP_SAMPLER
+        sampler = sampler | _REPEAT if texture.wrap == "repeat" else sampler
+    visual = trimesh.visual.TextureVisuals(uv=uv.reshape(-1, 2), material=_material(image))
+    return _Look(visual, per_corner=True, sampler=sampler)
 
 
 def _material(
@@ -191,18 +215,12 @@ def _linear_from_srgb(colour: np.ndarray) -> np.ndarray:
     return np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
 
 
-def _check(vertices, faces, texels, vertex_colours) -> None:
-    if texels is not None and vertex_colours is not None:
-        raise ValueError("texels and vertex_colours: give one of them, not both.")
+def _check(vertices, faces, texture: Texture | None) -> None:
     if len(faces) == 0:
         raise ValueError("faces: the mesh is empty, nothing to write.")
     if not np.isfinite(vertices).all():
         raise ValueError("vertices: some are not finite; did the optimisation diverge?")
     if faces.min() < 0 or faces.max() >= len(vertices):
         raise ValueError(f"faces: indices must lie in [0, {len(vertices)}), got {faces.min()} to {faces.max()}.")
-    if texels is not None and len(texels) != len(faces):
-        raise ValueError(f"texels: one grid per face needed, got {len(texels)} for {len(faces)} faces.")
-    if vertex_colours is not None and len(vertex_colours) != len(vertices):
-        raise ValueError(
-            f"vertex_colours: one per vertex needed, got {len(vertex_colours)} for {len(vertices)} vertices."
-        )
+    if texture is not None:
+        check_texture(texture, 1, len(vertices), len(faces))

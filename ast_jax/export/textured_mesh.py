@@ -4,16 +4,14 @@ import functools
 import io
 from dataclasses import dataclass
 
-import jax
 import numpy as np
 import trimesh
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
+from ast_jax.arrays import Array
 from ast_jax.export.unwrap import unwrap
 from ast_jax.model.template import sphere
-
-Array = jax.Array | np.ndarray
 
 
 @dataclass(frozen=True, eq=False)

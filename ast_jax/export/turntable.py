@@ -12,11 +12,12 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
+from ast_jax.arrays import Array
 from ast_jax.compile_options import quick_jit
 from ast_jax.files.writing import write_bytes
 from render import Camera, FaceTexels, Mesh, VertexColours, orbit, render, vertex_normals
+from render.texture import Texture
 
-Array = jax.Array | np.ndarray
 Colour = tuple[float, float, float]
 
 # The cameras of the NMR renderings of ShapeNet (Kato et al., CVPR 2018), which the data sets here use too.
@@ -33,7 +34,7 @@ def draw_views(
     faces: Int[np.ndarray, "f 3"],
     cameras: Camera,
     *,
-    texels: Float[Array, "f t t 3"] | None = None,
+    texture: Texture | None = None,
     colour: Colour | None = None,
     image_size: tuple[int, int] = (256, 256),
     background: Colour = (1.0, 1.0, 1.0),
@@ -45,7 +46,7 @@ def draw_views(
       vertices: world space.
       faces: counter-clockwise from outside.
       cameras: leading axis ``n``.
-      texels: per-face colours in [0, 1], drawn unlit. Without them the mesh is grey clay lit from the camera.
+      texture: colours in [0, 1], leading axis 1, drawn unlit. Without one the mesh is grey clay lit from the camera.
       colour: RGB in [0, 1] of an unlit, flat silhouette instead.
       image_size: height and width, px.
       background: RGB in [0, 1].
@@ -55,14 +56,14 @@ def draw_views(
       pictures, row 0 at the top.
 
     Raises:
-      ValueError: texels and colour are both given.
+      ValueError: texture and colour are both given.
     """
-    if texels is not None and colour is not None:
-        raise ValueError("texels and colour: give one of them, not both.")
+    if texture is not None and colour is not None:
+        raise ValueError("texture and colour: give one of them, not both.")
     vertices = jnp.asarray(vertices, jnp.float32)[None]
     if colour is not None:
-        texels = jnp.broadcast_to(jnp.asarray(colour, jnp.float32), (len(faces), 1, 1, 3))
-    texture = None if texels is None else FaceTexels(jnp.asarray(texels, jnp.float32)[None])
+        texture = FaceTexels(jnp.broadcast_to(jnp.asarray(colour), (1, len(faces), 1, 1, 3)))
+    texture = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), texture)
     mesh = Mesh(vertices, np.asarray(faces, np.int32))
     frames = []
     for index in range(cameras.translation.shape[0]):
@@ -95,7 +96,7 @@ def _clay(mesh: Mesh, camera: Camera) -> VertexColours:
 def render_turntable(
     vertices: Float[Array, "v 3"],
     faces: Int[np.ndarray, "f 3"],
-    texels: Float[Array, "f t t 3"] | None = None,
+    texture: Texture | None = None,
     *,
     num_frames: int = 36,
     image_size: tuple[int, int] = (256, 256),
@@ -110,7 +111,7 @@ def render_turntable(
     Args:
       vertices: world space, about the origin.
       faces: counter-clockwise from outside.
-      texels: per-face colours in [0, 1], or None for grey clay.
+      texture: colours in [0, 1], leading axis 1, or None for grey clay.
       num_frames: pictures of the turn, >= 1.
       image_size: height and width, px.
       elevation_rad: of the camera above the xz plane.
@@ -129,7 +130,7 @@ def render_turntable(
         vertices,
         faces,
         cameras,
-        texels=texels,
+        texture=texture,
         image_size=image_size,
         background=background,
         supersample=supersample,
@@ -146,8 +147,8 @@ def encode_gif(frames: UInt8[np.ndarray, "n h w 3"], seconds: float = 3.0) -> by
     paletted = [Image.fromarray(frame).quantize(256, method=Image.Quantize.MEDIANCUT) for frame in frames]
     duration_ms = max(20, round(100 * seconds / len(frames)) * 10)  # browsers slow down anything below 20 ms
     buffer = io.BytesIO()
-    options = dict(save_all=True, append_images=paletted[1:], duration=duration_ms, loop=0)
-    paletted[0].save(buffer, format="GIF", **options)
+    first, *others = paletted
+    first.save(buffer, format="GIF", save_all=True, append_images=others, duration=duration_ms, loop=0)
     return buffer.getvalue()
 
 
@@ -159,5 +160,6 @@ def write_gif(path: str | Path, frames: UInt8[np.ndarray, "n h w 3"], seconds: f
 def write_mp4(path: str | Path, frames: UInt8[np.ndarray, "n h w 3"], seconds: float = 3.0) -> None:
     """Write an H.264 video; an odd height or width is cut by one pixel, which the codec demands."""
     height, width = frames.shape[1] // 2 * 2, frames.shape[2] // 2 * 2
-    options = dict(fps=len(frames) / seconds, codec="libx264", macro_block_size=1)
-    write_bytes(path, imageio.imwrite("<bytes>", frames[:, :height, :width], extension=".mp4", **options))
+    even, fps = frames[:, :height, :width], len(frames) / seconds
+    content = imageio.imwrite("<bytes>", even, extension=".mp4", fps=fps, codec="libx264", macro_block_size=1)
+    write_bytes(path, content)

@@ -7,10 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from ast_jax.arrays import Array
 from ast_jax.losses.term import CAMERA, CANDIDATES, Seen, Term
 from render import OrthographicCamera, PerspectiveCamera
-
-Array = jax.Array | np.ndarray
 
 # Below this error a root is a parabola: 1.1 degrees, and a third of a pixel in 64.
 _SMALL = 0.01

@@ -2,12 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Float
 
+from ast_jax.arrays import Array
 from ast_jax.losses.term import TEXTURE, Term
-
-Array = jax.Array | np.ndarray
 
 
 def l1_loss(

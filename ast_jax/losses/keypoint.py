@@ -2,13 +2,11 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Float
 
+from ast_jax.arrays import Array
 from ast_jax.losses.term import KEYPOINTS, Seen, Term, merge_views
 from ast_jax.losses.views import project_points
-
-Array = jax.Array | np.ndarray
 
 
 def keypoint_loss(predicted_ndc: Float[Array, "b p 2"], target: Float[Array, "b p 3"]) -> Float[jax.Array, " b"]:

@@ -7,10 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from ast_jax.arrays import Array
 from ast_jax.losses.term import Seen, Term
 from render import edge_face_pairs, unique_edges
-
-Array = jax.Array | np.ndarray
 
 # Below this length (object units; of a face, twice its area) a vector has no direction: norm and gradient
 # are 0, not NaN. The square, 1e-20, is still a normal float32.

@@ -2,9 +2,9 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Float
 
+from ast_jax.arrays import Array
 from ast_jax.losses.term import TEXTURE, Term
 from ast_jax.pretrained.perceptual_network import NETWORKS, PerceptualNetwork, features, lpips, unit
 from ast_jax.pretrained.perceptual_weights import INSTALL_COMMAND, find_perceptual_weights, load_perceptual
@@ -18,8 +18,6 @@ __all__ = [
     "lpips",
     "perceptual_loss",
 ]
-
-Array = jax.Array | np.ndarray
 
 
 def perceptual_loss(

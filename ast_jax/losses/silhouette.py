@@ -2,12 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Float
 
+from ast_jax.arrays import Array
 from ast_jax.losses.term import Term
-
-Array = jax.Array | np.ndarray
 
 # Probabilities are kept this far from 0 and 1 before the logarithm (released AST code).
 _BCE_CLAMP = 1e-7

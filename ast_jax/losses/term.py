@@ -7,11 +7,12 @@ A file of this folder that has ``TERMS = (Term("mine", lambda seen: ...),)`` is 
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Array, Float
+from ml_collections import ConfigDict
 
 from ast_jax.batch import Batch
 from ast_jax.losses.views import ViewSettings, render_views
@@ -75,8 +76,8 @@ class Seen:
     @functools.cached_property
     def _rendered(self) -> tuple:
         prediction = self.prediction
-        texels = prediction.texels if self.with_colour else None
-        return render_views(prediction.vertices, prediction.faces, self.camera, self.settings, texels=texels)
+        texture = prediction.texture if self.with_colour else None
+        return render_views(prediction.vertices, prediction.faces, self.camera, self.settings, texture=texture)
 
     @property
     def alpha(self) -> Float[Array, "n h w"]:
@@ -107,7 +108,7 @@ class Need(NamedTuple):
       words: what to set.
     """
 
-    is_met: Callable[[Any], bool]
+    is_met: Callable[[ConfigDict], bool]
     words: str
 
 

@@ -85,7 +85,7 @@ def _with_candidates(
     still = replace(
         prediction,
         vertices=jax.lax.stop_gradient(prediction.vertices),
-        texels=None if prediction.texels is None else jax.lax.stop_gradient(prediction.texels),
+        texture=jax.lax.stop_gradient(prediction.texture),
     )
     seen = _seen(terms, still, _first_view(batch, probs.shape[1]), prediction.camera, inputs)
     values = {term: term.function(seen) for term in terms}

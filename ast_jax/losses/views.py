@@ -1,14 +1,14 @@
 """From a batch of predicted meshes and ``s`` cameras each to ``b * s`` pictures."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from render import Camera, FaceTexels, Mesh, render, soft_coverage
+from render import Camera, Mesh, render, soft_coverage
+from render.texture import Texture
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class ViewSettings:
     """
 
     image_size: tuple[int, int]
-    sigma: Any
+    sigma: float | Float[Array, ""]
     gamma: float = 1e-4
     blending: str = "softmax"
     background: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -40,7 +40,7 @@ def render_views(
     camera: Camera,
     settings: ViewSettings,
     *,
-    texels: Float[Array, "b f t t 3"] | None = None,
+    texture: Texture | None = None,
 ) -> tuple[Float[Array, "n h w 3"] | None, Float[Array, "n h w"]]:
     """Render each mesh from its own ``s`` cameras, ``n = b * s``.
 
@@ -49,17 +49,17 @@ def render_views(
       faces: shared by the batch.
       camera: leading axes ``[b, s]``.
       settings: see `ViewSettings`.
-      texels: per-face texel grids in [0, 1]; without them only the silhouette is rendered.
+      texture: colours in [0, 1], leading axis b; without any only the silhouette is rendered.
 
     Returns:
-      colour over the background (None without texels) and soft coverage in [0, 1].
+      colour over the background (None without a texture) and soft coverage in [0, 1].
     """
 
-    def render_share(vertices, camera, texels, sigma):
+    def render_share(vertices, camera, texture, sigma):
         views = camera.translation.shape[1]
         flat_camera = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), camera)
         flat_vertices = jnp.repeat(vertices, views, axis=0)
-        if texels is None:
+        if texture is None:
             clip = flat_camera.project(flat_vertices)
             return None, soft_coverage(clip, faces, settings.image_size, sigma)
         result = render(
@@ -67,7 +67,7 @@ def render_views(
             flat_camera,
             settings.image_size,
             blending=settings.blending,
-            texture=FaceTexels(jnp.repeat(texels, views, axis=0)),
+            texture=jax.tree.map(lambda x: jnp.repeat(x, views, axis=0), texture),
             background=settings.background,
             sigma=sigma,
             gamma=settings.gamma,
@@ -75,15 +75,15 @@ def render_views(
         return result.rgb, result.alpha
 
     if settings.mesh is None or settings.mesh.size == 1:
-        return render_share(vertices, camera, texels, settings.sigma)
+        return render_share(vertices, camera, texture, settings.sigma)
     batch, shared = jax.P(settings.axes), jax.P()
     return jax.shard_map(
         render_share,
         mesh=settings.mesh,
-        in_specs=(batch, batch, None if texels is None else batch, shared),
-        out_specs=(None if texels is None else batch, batch),
+        in_specs=(batch, batch, batch, shared),
+        out_specs=(batch, batch),
         check_vma=False,
-    )(vertices, camera, texels, jnp.asarray(settings.sigma, jnp.float32))
+    )(vertices, camera, texture, jnp.asarray(settings.sigma, jnp.float32))
 
 
 def project_points(points_world: Float[Array, "b p 3"], camera: Camera) -> Float[Array, "n p 2"]:

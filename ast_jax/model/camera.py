@@ -8,7 +8,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float
 
-from ast_jax.model.layers import Array, Mlp
+from ast_jax.arrays import Array
+from ast_jax.model.layers import Mlp
 from ast_jax.near_match import choose
 from render import PerspectiveCamera
 from render.camera import rotation_from_6d

@@ -3,8 +3,9 @@
 from flax import nnx
 from jaxtyping import Float
 
+from ast_jax.arrays import Array
 from ast_jax.model.axes import constrain, run_block
-from ast_jax.model.layers import Array, Attention, Mlp
+from ast_jax.model.layers import Attention, Mlp
 
 
 class DecoderLayer(nnx.Module):

@@ -7,11 +7,12 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Float
 
+from ast_jax.arrays import Array
 from ast_jax.model.axes import constrain, named
 from ast_jax.model.backbones.convnet import ConvNet
 from ast_jax.model.backbones.efficientnet import EfficientNetLite0, find_efficientnet_lite0, load_efficientnet_lite0
 from ast_jax.model.backbones.resnet import ARCHITECTURES, ResNet, load_torchvision_resnet
-from ast_jax.model.layers import EMBEDDING_DEVIATION, Array, linear, scaled_normal, sine_positions
+from ast_jax.model.layers import EMBEDDING_DEVIATION, linear, scaled_normal, sine_positions
 from ast_jax.near_match import choose
 
 BACKBONES = ("convnet", *ARCHITECTURES, "efficientnet_lite0")

@@ -8,7 +8,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float
 
-from ast_jax.model.layers import Array, linear, sine_positions
+from ast_jax.arrays import Array
+from ast_jax.model.layers import linear, sine_positions
 
 _KEY_DIM = 32
 # At first a query with a place sees a neighbourhood of this radius; the picture is 2 wide.

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Float
 
-from ast_jax.model.layers import Array
+from ast_jax.arrays import Array
 
 # Chosen: logits of size 1, reached within some hundred steps of Adam, then prefer one vertex out of 642
 # decisively.

@@ -10,10 +10,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float
 
+from ast_jax.arrays import Array, StaticArray
 from ast_jax.model.axes import constrain, named
-from render.arrays import StaticArray
-
-Array = jax.Array | np.ndarray
 
 # Wavelengths of the sine positions run from 2 pi to 2 pi * 10000 (Vaswani et al. 2017, section 3.5).
 _SINE_TEMPERATURE = 10000.0

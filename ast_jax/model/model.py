@@ -37,18 +37,17 @@
 | camera.predict | with given cameras: also regress that of the picture | True |
 """
 
-from typing import Any
-
 import jax
 import numpy as np
 from flax import nnx
 from jaxtyping import Float
+from ml_collections import ConfigDict
 
+from ast_jax.arrays import Array
 from ast_jax.model.camera import CameraBranch
 from ast_jax.model.config_check import check_keys
 from ast_jax.model.encoder import Encoding, ImageEncoder
 from ast_jax.model.keypoints import KeypointHead
-from ast_jax.model.layers import Array
 from ast_jax.model.shape import ShapeBranch
 from ast_jax.model.synthesis import NEEDS as SYNTHESIS_NEEDS
 from ast_jax.model.template import sphere
@@ -114,19 +113,20 @@ class Model(nnx.Module):
       >>> predict = jax.jit(lambda params, image: nnx.merge(graph, params)(image))
     """
 
-    def __init__(self, config: Any, *, rngs: nnx.Rngs):
+    def __init__(self, config: ConfigDict, *, rngs: nnx.Rngs):
         check_keys(config, CONFIG_KEYS, "config.model")
         has_tokens = config.shape.kind != "mlp"
         if has_tokens and not config.encoder.token_levels:
             raise ValueError("config.model.encoder.token_levels is empty, but the Shape Transformer reads tokens")
-        decoder = (config.dim, config.heads, config.mlp_ratio)
         self.level, self.radius = config.shape.level, config.shape.radius
         self.encoder = ImageEncoder(config.encoder, config.dim, has_tokens=has_tokens, rngs=rngs)
-        options = dict(channels=tuple(self.encoder.backbone.channels), rngs=rngs)
-        self.shape = ShapeBranch(config.shape, *decoder, **options)
-        self.camera = CameraBranch(config.camera, config.dim, rngs=rngs)
-        options["knows_camera"] = config.camera.kind == "candidates" or config.camera.predict
-        self.texture = make_texture(config.texture, self.level, config.dim, config.mlp_ratio, **options)
+        dim, mlp_ratio, channels = config.dim, config.mlp_ratio, tuple(self.encoder.backbone.channels)
+        self.shape = ShapeBranch(config.shape, dim, config.heads, mlp_ratio, channels=channels, rngs=rngs)
+        self.camera = CameraBranch(config.camera, dim, rngs=rngs)
+        knows_camera = config.camera.kind == "candidates" or config.camera.predict
+        self.texture = make_texture(
+            config.texture, self.level, dim, mlp_ratio, channels=channels, knows_camera=knows_camera, rngs=rngs
+        )
         num_vertices = len(sphere(self.level).vertices)
         has_keypoints = config.num_keypoints > 0
         self.keypoints = KeypointHead(config.num_keypoints, num_vertices, rngs=rngs) if has_keypoints else None
@@ -159,8 +159,8 @@ class Model(nnx.Module):
           return_attention: also return the cross-attention of both decoders; costs nothing otherwise.
         """
         image = jax.numpy.asarray(image)
-        options = dict(camera=camera, synthesis=synthesis, return_attention=return_attention)
-        return self.answer(image, self.encoder(image[..., :3]), **options)
+        encoding = self.encoder(image[..., :3])
+        return self.answer(image, encoding, camera=camera, synthesis=synthesis, return_attention=return_attention)
 
     def answer(
         self,
@@ -186,19 +186,20 @@ class Model(nnx.Module):
             raise ValueError(f"config.model.shape.synthesis: {SYNTHESIS_NEEDS}")
         evidence = dict(coverage=coverage, camera=seen) if synthesis else {}
         shape = self.shape(encoding, **evidence, return_attention=return_attention)
-        attention, texels = {"shape": shape.attention}, None
+        attention, texture = {"shape": shape.attention}, None
         if self.texture is not None:
-            options = dict(return_attention=return_attention)
-            texture = self.texture(image, encoding, shape.vertices, seen, **options)
-            texels, attention["texture"] = texture.texels, texture.attention
+            painted = self.texture(image, encoding, shape.vertices, seen, return_attention=return_attention)
+            texture, attention["texture"] = painted.texture, painted.attention
+        mean = self.shape.mean_vertices()
         return Prediction(
             vertices=shape.vertices,
             faces=sphere(self.level).faces,
             intermediate_vertices=shape.intermediate,
-            texels=texels,
+            texture=texture,
             camera=predicted.candidates,
             camera_logits=predicted.logits,
             input_camera=seen,
             keypoints_world=None if self.keypoints is None else self.keypoints(shape.vertices),
+            mean_vertices=None if mean is None else jax.numpy.broadcast_to(mean, shape.vertices.shape),
             attention=attention if return_attention else None,
         )

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from ast_jax.arrays import Array
 from ast_jax.model.axes import each_share
-from ast_jax.model.layers import Array
 from ast_jax.model.template import sphere
 from render import PerspectiveCamera, face_normals, rasterize, sample_uv
 from render.texture import texel_points

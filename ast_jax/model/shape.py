@@ -9,10 +9,11 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float
 
+from ast_jax.arrays import Array
 from ast_jax.model.axes import constrain, named
 from ast_jax.model.decoder import QueryDecoder
 from ast_jax.model.encoder import Encoding, map_index
-from ast_jax.model.layers import Array, Mlp, QueryEmbedding
+from ast_jax.model.layers import Mlp, QueryEmbedding
 from ast_jax.model.synthesis import KINDS as SYNTHESES
 from ast_jax.model.synthesis import Evidence, ShapeSynthesis
 from ast_jax.model.template import check_levels, interpolation_matrix, sphere, vertex_half
@@ -202,7 +203,7 @@ class ShapeBranch(nnx.Module):
 
     def mean_vertices(self) -> Float[Array, "1 v 3"] | None:
         """Template + mean shape: what every picture's shape starts from; None without a learned mean."""
-        return None if self.mean is None else self._vertices(self.mean[...][None])
+        return None if self.mean is None else self._moved_template(self.mean[...][None])
 
     def _query_points(self, displacement):
         """Vertices of the queries' sphere."""
@@ -211,5 +212,8 @@ class ShapeBranch(nnx.Module):
         return jnp.asarray(template)[None] + spread(query_layout(level, level, symmetric), displacement)
 
     def _vertices(self, displacement):
+        return constrain(self._moved_template(displacement), *_VERTEX_AXES)
+
+    def _moved_template(self, displacement):
         template = (self.radius * sphere(self.levels[1]).vertices).astype(np.float32)
-        return constrain(jnp.asarray(template)[None] + spread(self.layout, displacement), *_VERTEX_AXES)
+        return jnp.asarray(template)[None] + spread(self.layout, displacement)

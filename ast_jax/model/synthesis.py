@@ -13,9 +13,10 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float, Int
 
+from ast_jax.arrays import Array
 from ast_jax.model.axes import each_share
 from ast_jax.model.gather import PictureReader
-from ast_jax.model.layers import NUM_FREQUENCIES, Array, Mlp, QueryEmbedding, fourier, linear
+from ast_jax.model.layers import NUM_FREQUENCIES, Mlp, QueryEmbedding, fourier, linear
 from ast_jax.model.template import sphere, vertex_half
 from render import PerspectiveCamera, soft_coverage, vertex_normals
 

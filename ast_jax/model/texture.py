@@ -9,14 +9,16 @@ from flax import nnx
 from jax.scipy.special import logit
 from jaxtyping import Float
 
+from ast_jax.arrays import Array
 from ast_jax.model.axes import constrain, named
 from ast_jax.model.encoder import Encoding, map_index
 from ast_jax.model.gather import ColourGather, PictureReader
-from ast_jax.model.layers import NUM_FREQUENCIES, Array, Mlp, QueryEmbedding, fourier, linear
+from ast_jax.model.layers import NUM_FREQUENCIES, Mlp, QueryEmbedding, fourier, linear
 from ast_jax.model.projection import View, look, projected_texels
 from ast_jax.model.template import check_levels, child_faces, face_half, sphere
 from ast_jax.near_match import choose
-from render import PerspectiveCamera
+from render import FaceTexels, PerspectiveCamera
+from render.texture import Texture
 
 KINDS = ("none", "transformer", "mlp", "projection")
 NEEDS = "looks for faces where the camera of the picture shows them: set config.model.camera.predict=True"
@@ -31,9 +33,9 @@ _NUM_WEIGHTS = 3
 
 
 class TextureOutput(NamedTuple):
-    """Texels in [0, 1], and the attention [b, n, q, l] of the gathering if asked for."""
+    """Colours in [0, 1], and the attention [b, n, q, l] of the gathering if asked for."""
 
-    texels: Float[Array, "b f t t 3"]
+    texture: Texture
     attention: tuple[Float[Array, "b n q l"], ...] | None
 
 
@@ -142,7 +144,7 @@ class ProjectedTexture(nnx.Module):
         """See `TextureTransformer`."""
         level = self.layout.levels[1]
         view = look(image, vertices, camera, level, self.layout.texels)
-        return TextureOutput(projected_texels(view, jax.lax.stop_gradient(vertices), level), None)
+        return TextureOutput(FaceTexels(projected_texels(view, jax.lax.stop_gradient(vertices), level)), None)
 
 
 class MlpTexture(nnx.Module):
@@ -162,7 +164,7 @@ class MlpTexture(nnx.Module):
     def __call__(self, image, encoding: Encoding, vertices, camera, *, return_attention: bool = False) -> TextureOutput:
         """See `TextureTransformer`; image, vertices and camera are not looked at."""
         values = self.mean[...][None] + self.head(encoding.summary).reshape(len(image), *self.mean.shape)
-        return TextureOutput(jax.nn.sigmoid(self.layout.whole(self.layout.texels_of(values))), None)
+        return TextureOutput(FaceTexels(jax.nn.sigmoid(self.layout.whole(self.layout.texels_of(values)))), None)
 
 
 class TextureLayer(nnx.Module):
@@ -208,8 +210,7 @@ class TextureTransformer(nnx.Module):
         self.mean = nnx.Param(
             nnx.initializers.zeros(rngs.params(), (count, layout.outputs)), **named("queries", "output")
         )
-        options = dict(condition_on_global=config.condition_on_global, rngs=rngs)
-        self.embedding = QueryEmbedding(layout.centres, dim, **options)
+        self.embedding = QueryEmbedding(layout.centres, dim, condition_on_global=config.condition_on_global, rngs=rngs)
         self.observe = linear(_NUM_OBSERVED, dim, use_bias=False, rngs=rngs)
         self.layers = nnx.List([TextureLayer(read, dim, mlp_ratio, rngs=rngs) for _ in range(config.layers)])
         self.gather = ColourGather(read, dim, rngs=rngs)
@@ -247,7 +248,7 @@ class TextureTransformer(nnx.Module):
         colours = self._mixed(views, gathered, values[..., :_NUM_WEIGHTS])
         details = self.layout.texels_of(self.mean[...][None] + values[..., _NUM_WEIGHTS:])
         texels = jax.nn.sigmoid(logit(jnp.clip(colours, _DARKEST, 1 - _DARKEST)) + details)
-        return TextureOutput(self.layout.whole(texels), (attention,) if return_attention else None)
+        return TextureOutput(FaceTexels(self.layout.whole(texels)), (attention,) if return_attention else None)
 
     def _per_query(self, values):
         """The mean over the faces of each query."""

@@ -12,10 +12,10 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Float
 
-Array = jax.Array | np.ndarray
+from ast_jax.arrays import Array
+
 # name of a convolution -> kernel [h, w, in, out] and bias [out], the batch normalisation folded into both
 Weights = Mapping[str, tuple[Array, Array]]
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-Array = jax.Array | np.ndarray
+from ast_jax.arrays import Array
 
 # Statistics of ImageNet that both networks were trained with (torchvision); LPIPS' scaling layer is the same.
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)

@@ -9,13 +9,13 @@ import numpy as np
 import optax
 from jaxtyping import Float, Int
 
+from ast_jax.arrays import Array
 from ast_jax.compile_options import quick_jit
 from ast_jax.data.crop import area_downsample
 from ast_jax.losses import iou_loss, l1_loss, normal_consistency_loss
-from render import FaceTexels, Mesh, PerspectiveCamera, orbit, rasterize, render, soft_coverage, unique_edges
+from render import Mesh, PerspectiveCamera, UVImage, orbit, rasterize, render, soft_coverage, unique_edges
 from render.camera import quaternion_to_rotation
-
-Array = jax.Array | np.ndarray
+from render.texture import Texture
 
 # Where the search for a camera starts: all around the object, from below the horizon to steeply above. The
 # distance and the field of view are those of the training views; a crop of a photograph fixes neither.
@@ -34,7 +34,7 @@ _CAMERA_RATE = 0.03  # of Adam, in radians, NDC and log scale
 # steps reach an overlap of 0.985; it was 0.973 with 10 and 0.964 with 20.
 _REFINE_SIGMAS = (1e-4, 1e-5)
 _SMOOTHNESS = 3.0
-_RATES = {"offset": 5e-3, "texels": 2e-2, "camera": 4e-3}
+_RATES = {"offset": 5e-3, "colours": 2e-2, "camera": 4e-3}
 _WEIGHTS = {"iou": 1.0, "l1": 0.3, "normal": 0.05}
 
 
@@ -51,7 +51,7 @@ class Refinement:
     """Result of :func:`refine`: the mesh, its colours, the camera, and the loss terms before and after."""
 
     vertices: Float[np.ndarray, "v 3"]
-    texels: Float[np.ndarray, "f t t 3"] | None
+    texture: Texture | None
     camera: PerspectiveCamera
     before: dict[str, float]
     after: dict[str, float]
@@ -112,7 +112,7 @@ def estimate_camera(
     faces: Int[np.ndarray, "f 3"],
     mask: Float[Array, "h w"],
     *,
-    texels: Float[Array, "f t t 3"] | None = None,
+    texture: Texture | None = None,
     picture: Float[Array, "h w 3"] | None = None,
     start: PerspectiveCamera | None = None,
     steps: int = 100,
@@ -126,8 +126,8 @@ def estimate_camera(
       vertices: world space, about the origin.
       faces: counter-clockwise from outside.
       mask: square, coverage in [0, 1].
-      texels: per-face colours in [0, 1].
-      picture: RGB in [0, 1]; only used with ``texels``.
+      texture: colours in [0, 1], leading axis 1.
+      picture: RGB in [0, 1]; only used with ``texture``.
       start: ``[k]`` cameras to try beside those of the grid, for example the model's.
       steps: of gradient descent.
 
@@ -154,8 +154,8 @@ def estimate_camera(
     cameras = _choose(after >= before, improved, cameras)  # few steps can end beside a start that fits
     overlap = np.maximum(before, after)
     score = overlap
-    if texels is not None and picture is not None:
-        score = overlap - _colour_error(mesh, jnp.asarray(texels), cameras, jnp.asarray(picture), mask)
+    if texture is not None and picture is not None:
+        score = overlap - _colour_error(mesh, texture, cameras, jnp.asarray(picture), mask)
     winner = int(np.argmax(np.nan_to_num(np.asarray(score), nan=-np.inf)))
     return CameraFit(jax.tree.map(lambda leaf: leaf[winner : winner + 1], cameras), float(overlap[winner]))
 
@@ -217,12 +217,12 @@ def _hard_iou(mesh: Mesh, cameras: PerspectiveCamera, mask: Array) -> jax.Array:
 
 
 @quick_jit
-def _colour_error(mesh: Mesh, texels, cameras: PerspectiveCamera, picture, mask) -> jax.Array:
+def _colour_error(mesh: Mesh, texture: Texture, cameras: PerspectiveCamera, picture, mask) -> jax.Array:
     """``[k]`` mean absolute difference of colour inside the mask."""
 
     def error(camera):
         camera = jax.tree.map(lambda leaf: leaf[None], camera)
-        drawn = render(mesh, camera, mask.shape, blending="hard", texture=FaceTexels(texels[None]))
+        drawn = render(mesh, camera, mask.shape, blending="hard", texture=texture)
         return l1_loss(drawn.rgb, picture[None], mask[None])[0]
 
     return jax.lax.map(error, cameras)
@@ -284,7 +284,7 @@ def refine(
     picture: Float[Array, "h w 3"],
     mask: Float[Array, "h w"],
     *,
-    texels: Float[Array, "f t t 3"] | None = None,
+    texture: Texture | None = None,
     steps: int = 100,
     background: tuple[float, float, float] = (1.0, 1.0, 1.0),
 ) -> Refinement:
@@ -299,7 +299,7 @@ def refine(
       camera: leading axis 1.
       picture: RGB in [0, 1] over ``background``.
       mask: coverage in [0, 1].
-      texels: per-face colours in [0, 1], or None to fit the silhouette alone.
+      texture: colours in [0, 1], leading axis 1, or None to fit the silhouette alone.
       steps: of Adam, >= 1.
       background: RGB in [0, 1].
 
@@ -314,23 +314,34 @@ def refine(
     scene = _Scene(
         mesh=Mesh(jnp.asarray(vertices, jnp.float32)[None], np.asarray(faces, np.int32)),
         smoothing=jnp.asarray(_smoothing(np.asarray(faces), len(vertices)), jnp.float32),
+        texture=texture,
         camera=camera,
         picture=jnp.asarray(picture, jnp.float32)[None],
         mask=jnp.asarray(mask, jnp.float32)[None],
         background=jnp.asarray(background, jnp.float32),
     )
     initial = {"offset": jnp.zeros_like(scene.mesh.vertices[0]), "camera": _no_change(1)}
-    if texels is not None:
-        initial["texels"] = jnp.asarray(texels, jnp.float32)
+    if texture is not None:
+        initial["colours"] = jnp.asarray(getattr(texture, _field_of_colours(texture)), jnp.float32)
     params = _refine(scene, initial, steps)
     before, after = (_measure(scene, p, _REFINE_SIGMAS[1]) for p in (initial, params))
     return Refinement(
         vertices=np.asarray(scene.mesh.vertices[0] + scene.smoothing @ params["offset"]),
-        texels=None if texels is None else np.asarray(jnp.clip(params["texels"], 0, 1)),
+        texture=None if texture is None else jax.tree.map(np.asarray, _coloured(texture, params["colours"])),
         camera=_moved(camera, params["camera"]),
         before={name: float(value) for name, value in before.items()},
         after={name: float(value) for name, value in after.items()},
     )
+
+
+def _field_of_colours(texture: Texture) -> str:
+    """What of a texture is refined; where the colours of a picture lie on the surface, its uv, stays as it is."""
+    return "image" if isinstance(texture, UVImage) else "values"
+
+
+def _coloured(texture: Texture, colours: Array) -> Texture:
+    """The texture with other colours, kept in [0, 1]."""
+    return replace(texture, **{_field_of_colours(texture): jnp.clip(colours, 0, 1)})
 
 
 def _smoothing(faces: np.ndarray, num_vertices: int) -> np.ndarray:
@@ -353,6 +364,7 @@ class _Scene(NamedTuple):
 
     mesh: Mesh
     smoothing: jax.Array
+    texture: Texture | None
     camera: PerspectiveCamera
     picture: jax.Array
     mask: jax.Array
@@ -364,9 +376,11 @@ def _terms(scene: _Scene, params: dict, sigma) -> dict[str, jax.Array]:
     vertices = scene.mesh.vertices + (scene.smoothing @ params["offset"])[None]
     mesh, camera = replace(scene.mesh, vertices=vertices), _moved(scene.camera, params["camera"])
     size = scene.mask.shape[1:]
-    if "texels" in params:
-        texture = FaceTexels(jnp.clip(params["texels"], 0, 1)[None])
-        drawn = render(mesh, camera, size, texture=texture, background=scene.background, sigma=sigma)
+    if scene.texture is not None:
+        texture = _coloured(scene.texture, params["colours"])
+        # The softmax weighs colours that belong to faces, which those of a picture do not.
+        blending = "hard" if isinstance(texture, UVImage) else "softmax"
+        drawn = render(mesh, camera, size, texture=texture, blending=blending, background=scene.background, sigma=sigma)
         terms = {"iou": iou_loss(drawn.alpha, scene.mask), "l1": l1_loss(drawn.rgb, scene.picture, scene.mask)}
     else:
         terms = {"iou": iou_loss(soft_coverage(camera.project(vertices), mesh.faces, size, sigma), scene.mask)}

@@ -1,32 +1,29 @@
 """From photographs to textured meshes: find the object, predict, find the camera, refine if asked."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Float
 from ml_collections import ConfigDict
 
-from ast_jax.compile_options import quick_jit
 from ast_jax.data.crop import crop_to_mask, object_box
 from ast_jax.data.data_config import checked_config
 from ast_jax.data.images import Source
 from ast_jax.data.masks import objects_of
 from ast_jax.data.photo import Photo, load_photo
 from ast_jax.data.pipeline import photo_input
+from ast_jax.model.predictor import make_predictor
 from ast_jax.prediction import Prediction
 from ast_jax.pretrained.saliency import FindObject, SalientObject, usual_finder
 from ast_jax.reconstruction.fit import estimate_camera, improve_camera, refine
 from ast_jax.reconstruction.result import DISPLAY_SIZE, Reconstruction, silhouette
 from ast_jax.training.checkpoint import load_model
 from render import PerspectiveCamera
-
-Predict = Callable[[Float[np.ndarray, "b h w c"], PerspectiveCamera | None], Prediction]
+from render.texture import Texture
 
 _FIT_SIZE = 64  # px, side of the picture that camera and refinement see
 # How often the camera is fitted to the mesh, and the mesh predicted for that camera. When this was chosen, the mean
@@ -58,7 +55,7 @@ class Reconstructor:
         find_object: FindObject | None = None,
         texture_size: int = 1024,
     ):
-        self._predict, self._data = make_predictor(model), checked_config(data_config)
+        self._predict, self._data = make_predictor(model, takes_camera=True), checked_config(data_config)
         self._find_object, self._texture_size = find_object, texture_size
         self._level, self._is_symmetric = model.level, model.is_symmetric
 
@@ -87,8 +84,9 @@ class Reconstructor:
     ) -> list[Reconstruction]:
         """Every object of a photograph by itself, the largest first; arguments as in :meth:`reconstruct`."""
         seen = load_photo(photo, mask, find_object=self._find_object)
-        options = dict(name=_stem(photo, name), refine_steps=refine_steps)
-        return [self.reconstruct_object(seen, part, **options) for part in objects_of(seen.mask)]
+        name = _stem(photo, name)
+        parts = objects_of(seen.mask)
+        return [self.reconstruct_object(seen, part, name=name, refine_steps=refine_steps) for part in parts]
 
     def reconstruct_batch(self, photos: Sequence[Source]) -> list[Reconstruction]:
         """The largest object of every photograph; the model sees them all in one compiled call.
@@ -132,7 +130,7 @@ class Reconstructor:
         count = len(images)
         filled = 1 << (count - 1).bit_length()
         prediction = self._predict(np.concatenate([images, np.repeat(images[:1], filled - count, axis=0)]), None)
-        return [jax.tree.map(lambda leaf: leaf[k : k + 1], prediction) for k in range(count)]  # noqa: B023
+        return [prediction[k : k + 1] for k in range(count)]
 
     def _finish(self, image, prediction: Prediction, photo: Photo, mask, name: str, refine_steps: int):
         """Camera, refinement, and the pictures to show."""
@@ -145,11 +143,14 @@ class Reconstructor:
         if not found or found[0].overlap < _GOOD_OVERLAP:
             found.append(self._search(image, prediction, view))
         seen = max(found, key=lambda seen: seen.overlap)
-        refinement, texels = None, seen.texels
+        refinement, predicted_texture = None, seen.texture
         if refine_steps > 0:
-            scene = dict(texels=seen.texels, steps=refine_steps, background=data["background"])
-            refinement = refine(seen.vertices, seen.faces, seen.camera, picture, small_mask, **scene)
-            seen = _seen(refinement.vertices, seen.faces, refinement.texels, refinement.camera, view)
+            mesh = seen.vertices, seen.faces
+            refinement = refine(
+                *mesh, seen.camera, picture, small_mask,
+                texture=seen.texture, steps=refine_steps, background=data["background"],
+            )  # fmt: skip
+            seen = _seen(refinement.vertices, seen.faces, refinement.texture, refinement.camera, view)
         box = object_box(mask, padding=data["crop_padding"])
         close_up, close_up_mask = crop_to_mask(photo.rgb, mask, _close_up_size(box.side), **options)
         return Reconstruction(
@@ -163,8 +164,7 @@ class Reconstructor:
             faces=seen.faces,
             level=self._level,
             is_symmetric=self._is_symmetric,
-            texels=seen.texels,
-            predicted_texels=texels,
+            predicted_texture=predicted_texture,
             camera=seen.camera,
             box=box,
             image_size=mask.shape,
@@ -183,19 +183,19 @@ class Reconstructor:
             camera = improve_camera(*mesh, view.small_mask, camera, steps=_CAMERA_STEPS)
             if round_ < _ROUNDS:
                 prediction = self._predict(image, camera)
-        return _seen(*mesh, _texels(prediction), camera, view)
+        return _seen(*mesh, prediction.texture, camera, view)
 
     def _search(self, image, prediction: Prediction, view: "_View") -> "_Seen":
         """The same, from cameras all around, and from the candidates of the model if it has any."""
-        mesh, texels = (prediction.vertices[0], prediction.faces), _texels(prediction)
+        mesh, texture = (prediction.vertices[0], prediction.faces), prediction.texture
         start = prediction.input_camera
         if prediction.camera is not None:
             start = jax.tree.map(lambda leaf: leaf[0], prediction.camera)
-        found = estimate_camera(*mesh, view.small_mask, texels=texels, picture=view.picture, start=start).camera
+        found = estimate_camera(*mesh, view.small_mask, texture=texture, picture=view.picture, start=start).camera
         if prediction.input_camera is None:
-            return _seen(*mesh, texels, found, view)
+            return _seen(*mesh, texture, found, view)
         again = self._predict(image, found)
-        return _seen(again.vertices[0], again.faces, _texels(again), found, view)
+        return _seen(again.vertices[0], again.faces, again.texture, found, view)
 
 
 class _View(NamedTuple):
@@ -211,19 +211,15 @@ class _Seen(NamedTuple):
 
     vertices: Float[np.ndarray, "v 3"]
     faces: np.ndarray
-    texels: Float[np.ndarray, "f t t 3"] | None
+    texture: Texture | None
     camera: PerspectiveCamera
     overlap: float
 
 
-def _seen(vertices, faces, texels, camera, view: _View) -> _Seen:
+def _seen(vertices, faces, texture: Texture | None, camera, view: _View) -> _Seen:
     drawn, wanted = silhouette(np.asarray(vertices), faces, camera, len(view.large_mask)), view.large_mask > 0.5
     overlap = float((drawn & wanted).sum() / max((drawn | wanted).sum(), 1))
-    return _Seen(np.asarray(vertices), faces, None if texels is None else np.asarray(texels), camera, overlap)
-
-
-def _texels(prediction: Prediction) -> np.ndarray | None:
-    return None if prediction.texels is None else np.asarray(prediction.texels[0])
+    return _Seen(np.asarray(vertices), faces, jax.tree.map(np.asarray, texture), camera, overlap)
 
 
 def _close_up_size(side: float) -> int:
@@ -246,33 +242,6 @@ def load(name: str | Path = "bird", *, mask_model: str | Path | None = None, tex
     model, config = load_model(name)
     finder = usual_finder() if mask_model is None else SalientObject(mask_model)
     return Reconstructor(model, config.data, find_object=finder, texture_size=texture_size)
-
-
-def make_predictor(model: nnx.Module) -> Predict:
-    """A model, as ``load_model`` gives it, as one compiled function of pictures and of their cameras, if known."""
-    graphdef, params = nnx.split(model)
-    branch = getattr(model, "camera", None)
-    takes_camera = branch is not None and (branch.regressor is not None or branch.candidates is not None)
-
-    def call(params, image, camera, is_known):
-        model = nnx.merge(graphdef, params)
-        if not takes_camera:
-            return model(image)
-        encoding = model.encoder(image[..., :3])
-        own = model.camera(encoding.summary).seen
-        given = {name: jnp.where(is_known, value, getattr(own, name)) for name, value in camera.items()}
-        return model.answer(image, encoding, camera=replace(own, **given))
-
-    compiled = quick_jit(call)
-
-    def predict(image, camera=None):
-        sizes = {"rotation": (3, 3), "translation": (3,), "focal": (2,), "principal": (2,)}
-        known = {name: np.zeros((len(image), *size), np.float32) for name, size in sizes.items()}
-        if camera is not None:
-            known = {name: getattr(camera, name) for name in sizes}
-        return compiled(params, jnp.asarray(image), known, camera is not None)
-
-    return predict
 
 
 def _stem(photo: Source, name: str) -> str:

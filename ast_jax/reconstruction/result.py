@@ -31,6 +31,7 @@ from ast_jax.files.writing import write_bytes
 from ast_jax.near_match import choose
 from ast_jax.reconstruction.fit import Refinement
 from render import FaceTexels, Mesh, PerspectiveCamera
+from render.texture import Texture
 
 DISPLAY_SIZE = 256  # px, side of each picture that is shown
 # Per face, of the colours that are shown: about as fine as the texture that is written.
@@ -54,8 +55,8 @@ class Reconstruction:
       faces: counter-clockwise from outside, of the template.
       level: of the template.
       is_symmetric: whether what one side shows colours the other.
-      texels: per-face colours in [0, 1], or None when the model predicts shapes alone.
-      predicted_texels: before any refinement, which knows nothing of faces that are not seen.
+      predicted_texture: colours in [0, 1], leading axis 1, before any refinement, which knows nothing of faces that are
+        not seen; None when the model predicts shapes alone.
       camera: of the crop, leading axis 1.
       box: the crop, in pixels of the whole picture.
       image_size: height and width of the whole picture, px.
@@ -76,8 +77,7 @@ class Reconstruction:
     faces: Int[np.ndarray, "f 3"]
     level: int
     is_symmetric: bool
-    texels: Float[np.ndarray, "f t t 3"] | None
-    predicted_texels: Float[np.ndarray, "f t t 3"] | None
+    predicted_texture: Texture | None
     camera: PerspectiveCamera
     box: Box
     image_size: tuple[int, int]
@@ -96,7 +96,7 @@ class Reconstruction:
         return bake_texture(
             self.vertices,
             self.faces,
-            self.predicted_texels,
+            self.predicted_texture,
             camera=self.camera,
             picture=self.close_up,
             mask=self.close_up_mask,
@@ -128,13 +128,9 @@ class Reconstruction:
         """The mesh as the renderer takes it, leading axis 1."""
         return Mesh(self.vertices[None], self.faces)
 
-    @property
+    @functools.cached_property
     def texture(self) -> FaceTexels:
         """Its colours as the renderer takes them: those of the painted texture."""
-        return FaceTexels(self._shown_texels[None])
-
-    @functools.cached_property
-    def _shown_texels(self) -> Float[np.ndarray, "f t t 3"]:
         flat, image = unwrap(self.level), self.baked.image
         corners = flat.uv[flat.faces]
         b1, b2 = np.meshgrid(*[np.linspace(0, 1, _SHOWN_TEXELS)] * 2, indexing="ij")
@@ -142,7 +138,7 @@ class Reconstruction:
         u, v = np.moveaxis(np.einsum("ijk,fkc->fijc", weights, corners), -1, 0)
         places_px = np.stack([(1 - v) * image.shape[0], u * image.shape[1]]) - 0.5
         channels = [scipy.ndimage.map_coordinates(image[..., k], places_px, np.float32, 1, "nearest") for k in range(3)]
-        return np.stack(channels, -1) / np.float32(255)
+        return FaceTexels(np.stack(channels, -1)[None] / np.float32(255))
 
     def draw(self, cameras: PerspectiveCamera, size: int = DISPLAY_SIZE) -> UInt8[np.ndarray, "n s s 3"]:
         """Pictures of the textured mesh.
@@ -151,8 +147,7 @@ class Reconstruction:
           cameras: leading axis n.
           size: of the pictures' sides, px.
         """
-        options = dict(texels=self._shown_texels, image_size=(size, size))
-        return draw_views(self.vertices, self.faces, cameras, **options)
+        return draw_views(self.vertices, self.faces, cameras, texture=self.texture, image_size=(size, size))
 
     def overlay(self) -> UInt8[np.ndarray, "h w4 3"]:
         """Four squares side by side: the picture, the mesh from its camera, its outline on the picture, and the outline
@@ -169,7 +164,7 @@ class Reconstruction:
 
     def turntable(self) -> bytes:
         """An animated GIF of the turning mesh."""
-        return encode_gif(render_turntable(self.vertices, self.faces, self._shown_texels))
+        return encode_gif(render_turntable(self.vertices, self.faces, self.texture))
 
     def row(self, views: dict[str, bytes] | None = None) -> ObjectRow:
         """Of a report.
@@ -230,8 +225,8 @@ def silhouette(
     vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], camera: PerspectiveCamera, size: int
 ) -> Bool[np.ndarray, "s s"]:
     """Where the mesh is seen: drawn in black, by the compiled program that draws textured meshes."""
-    black = np.zeros((len(faces), _SHOWN_TEXELS, _SHOWN_TEXELS, 3), np.float32)
-    return draw_views(vertices, faces, camera, texels=black, image_size=(size, size))[0, ..., 0] < 128
+    black = FaceTexels(np.zeros((1, len(faces), _SHOWN_TEXELS, _SHOWN_TEXELS, 3), np.float32))
+    return draw_views(vertices, faces, camera, texture=black, image_size=(size, size))[0, ..., 0] < 128
 
 
 def _outlined(picture: np.ndarray, inside: np.ndarray) -> np.ndarray:

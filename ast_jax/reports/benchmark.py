@@ -17,7 +17,7 @@ from ast_jax.evaluation.results import Evaluation, format_latex, format_table, s
 from ast_jax.evaluation.run import WHOLE, Share, evaluate
 from ast_jax.evaluation.stamp import hash_dataset, hash_files
 from ast_jax.files.writing import write_text
-from ast_jax.reports.summary import make_predictor
+from ast_jax.model.predictor import make_predictor
 from ast_jax.training.checkpoint import find_run, latest_step, load_model
 from ast_jax.training.run_config import CONFIG_FILE
 from ast_jax.training.seal import FILE_NAME as SEAL_FILE
@@ -68,7 +68,7 @@ def run_protocol(
     source = _open_data(config, name, protocol, root, split)
     folder, stamp = workdir / "evaluation" / name, _stamp(workdir, step, name, protocol, source, split)
     result = evaluate(
-        protocol, make_predictor(model), model.template[1], source, folder / "chunks",
+        protocol, make_predictor(model), source, folder / "chunks",
         stamp=stamp, seed=seed, share=share, progress=progress,
     )  # fmt: skip
     if result is None:

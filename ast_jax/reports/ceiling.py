@@ -13,13 +13,13 @@ from jaxtyping import Float, Int
 from ast_jax.data.pipeline import DataSource, evaluation_batch
 from ast_jax.datasets.sources import data_root
 from ast_jax.evaluation.evidence import measure_answers
-from ast_jax.evaluation.prediction import Predicted
 from ast_jax.evaluation.protocols.freeshapes import evenly_spaced_views
 from ast_jax.evaluation.results import format_table, summarize
 from ast_jax.files.writing import write_text
 from ast_jax.losses import iou_loss, laplacian_loss, normal_consistency_loss
 from ast_jax.model.shape import QueryLayout, query_layout, spread
 from ast_jax.model.template import sphere
+from ast_jax.prediction import Prediction
 from ast_jax.training.checkpoint import find_run
 from ast_jax.training.run_config import load_config
 from render import Camera, soft_coverage
@@ -59,7 +59,7 @@ def measure_ceiling(checkpoint: str | Path) -> list[Path]:
     fitted = [np.asarray(fit(*_views(source, rows))) for rows in _chunks(len(source.ids))]
     views = [evenly_spaced_views(int(n), config.evaluation.num_views) for n in np.diff(source.first_sample)]
     shapes = np.repeat(np.concatenate(fitted)[: len(source.ids)], config.evaluation.num_views, axis=0)
-    rows = {_NAME: measure_answers(Predicted(shapes), ball.faces, source, views)}
+    rows = {_NAME: measure_answers(Prediction(shapes, ball.faces), source, views)}
     table = format_table(rows)
     print(table, flush=True)
     folder = workdir / "evaluation" / "ceiling"

@@ -16,7 +16,6 @@ from ast_jax.evaluation.results import summarize
 from ast_jax.files.writing import write_text
 from ast_jax.model import Model
 from ast_jax.model.texture import ProjectedTexture, TextureTransformer
-from ast_jax.reports.summary import to_predicted
 from ast_jax.training.checkpoint import find_run, load_model
 
 _NOTE = (
@@ -62,7 +61,7 @@ def probe(checkpoint: str | Path) -> list[Path]:
     if source.truth(0).occupancy is None:
         raise ValueError(f"--probe: {source.root} has no 3D truth to measure with.")
     names = [label for name, label in EVIDENCE.items() if name in _live_evidence(model)]
-    rows = evaluate_probe(make_probe(model), names, model.template[1], source, config.evaluation.num_views)
+    rows = evaluate_probe(make_probe(model), names, source, config.evaluation.num_views)
     use = evidence_use(rows)
     idle = unread(model, use)
     text = f"{format_use(use, rows)}\n\n{_NOTE}\n"
@@ -91,7 +90,7 @@ def make_probe(model: Model) -> PredictWith:
         if exchanged in CHANNELS:
             channels = CHANNELS[exchanged]
             shown = image.at[..., channels].set(other[..., channels])
-        return to_predicted(merged, merged.answer(shown, encoding))
+        return merged.answer(shown, encoding)
 
     return lambda image, other, label: predict(params, jnp.asarray(image), jnp.asarray(other), _KEYS.get(label, label))
 

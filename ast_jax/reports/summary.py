@@ -1,18 +1,14 @@
 """What a finished run has to show: metrics on held-out objects, and a report with their meshes."""
 
-import functools
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import numpy as np
-from flax import nnx
 from ml_collections import ConfigDict
 from PIL import Image
 
 from ast_jax import export
-from ast_jax.compile_options import quick_options
 from ast_jax.data.pipeline import DataSource, evaluation_batch
 from ast_jax.datasets.sources import data_root
 from ast_jax.evaluation.held_out import (
@@ -21,14 +17,14 @@ from ast_jax.evaluation.held_out import (
     evaluate_predictions,
     evenly_spaced_views,
 )
-from ast_jax.evaluation.prediction import Predicted
 from ast_jax.evaluation.protocols import PROTOCOLS, Protocol
 from ast_jax.evaluation.results import COLUMNS, Evaluation, format_table, summarize
 from ast_jax.evaluation.retrieval import evaluate_retrieval
 from ast_jax.evaluation.run import evaluate
 from ast_jax.files.writing import replacing, write_bytes, write_text
 from ast_jax.model import Model
-from ast_jax.prediction import Prediction
+from ast_jax.model.predictor import make_predictor
+from ast_jax.prediction import Predict, Prediction
 from ast_jax.training.checkpoint import find_run, load_model
 from ast_jax.training.monitoring.metrics import read_metrics
 
@@ -57,7 +53,8 @@ def write_summary(checkpoint: str | Path) -> list[Path]:
         return []
     rows = evaluate_run(model, config)
     metrics = {name: summarize(row) for name, row in rows.items()}
-    write_text(workdir / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+    # Methods by name, and which of them is this run's.
+    write_text(workdir / "metrics.json", json.dumps({"ours": method_name(config), **metrics}, indent=1) + "\n")
     table = format_table(rows)
     write_text(workdir / "table.md", table + "\n")
     print(f"held-out objects, mean [95 % interval]\n{table}", flush=True)
@@ -67,49 +64,28 @@ def write_summary(checkpoint: str | Path) -> list[Path]:
     return files
 
 
-def make_predictor(model: Model) -> Callable:
-    """``images -> Predicted``, compiled; for `evaluate_predictions`."""
-    graphdef, params = nnx.split(model)
-
-    @functools.partial(jax.jit, compiler_options=quick_options())
-    def predict(params, image):
-        merged = nnx.merge(graphdef, params)
-        return to_predicted(merged, merged(image))
-
-    return lambda image: predict(params, jax.numpy.asarray(image, jax.numpy.float32))
-
-
-def to_predicted(model: Model, prediction: Prediction) -> Predicted:
-    """What evaluation asks of a prediction; of several cameras the most probable one."""
-    mean, seen = model.shape.mean_vertices(), prediction.input_camera
-    return Predicted(
-        prediction.vertices,
-        prediction.texels,
-        None if prediction.camera is None else seen,
-        None if seen is None else seen.rotation,
-        prediction.keypoints_world,
-        mean if mean is None else jax.numpy.broadcast_to(mean, prediction.vertices.shape),
-    )
-
-
 def evaluate_run(model: Model, config: ConfigDict) -> dict[str, Evaluation]:
-    """The run's metrics on its held-out split, beside baselines that reconstruct nothing."""
+    """The run's metrics on its held-out split, under `method_name`, beside baselines that reconstruct nothing."""
     root = data_root(config.data)
     source = DataSource(root, config.evaluation.split, config.data)
     template_vertices, faces = model.template
-    views = config.evaluation.num_views
-    shape_kind = {"transformer": "Shape Transformer", "mlp": "MLP on the global feature"}[config.model.shape.kind]
-    shape_kind += {"none": "", "fit": " + fit", "learned": " + learned steps"}[config.model.shape.synthesis]
-    template = constant_predictor(template_vertices.astype(np.float32))
+    views, ours = config.evaluation.num_views, method_name(config)
+    template = constant_predictor(template_vertices.astype(np.float32), faces)
     if source.truth(0).occupancy is None:
-        return {shape_kind: evaluate(_picture_protocol(source), make_predictor(model), faces, source)}
+        return {ours: evaluate(_picture_protocol(source), make_predictor(model), source)}
     train = DataSource(root, "train", config.data)
     return {
-        "template sphere": evaluate_predictions(template, faces, source, num_views=views),
+        "template sphere": evaluate_predictions(template, source, num_views=views),
         "mean shape of the training objects": evaluate_mean_shape(train, source),
         **evaluate_retrieval(train, source, views),
-        shape_kind: evaluate_predictions(make_predictor(model), faces, source, num_views=views),
+        ours: evaluate_predictions(make_predictor(model), source, num_views=views),
     }
+
+
+def method_name(config: ConfigDict) -> str:
+    """What a run is called in its tables."""
+    kind = {"transformer": "Shape Transformer", "mlp": "MLP on the global feature"}[config.model.shape.kind]
+    return kind + {"none": "", "fit": " + fit", "learned": " + learned steps"}[config.model.shape.synthesis]
 
 
 def _picture_protocol(source: DataSource) -> Protocol:
@@ -120,40 +96,40 @@ def _picture_protocol(source: DataSource) -> Protocol:
 def write_figures(workdir: Path, model: Model, config: ConfigDict, rows: dict[str, Evaluation]) -> list[Path]:
     """The report, one GLB per object shown, and a turntable of the first."""
     source = DataSource(data_root(config.data), config.evaluation.split, config.data)
-    predict, faces = make_predictor(model), model.template[1]
-    *_, ours = rows.values()
+    predict, ours = make_predictor(model), method_name(config)
     gallery, files = [], []
     (workdir / "figures").mkdir(exist_ok=True)
     for index in _spread(len(source.ids), config.evaluation.num_report_objects):
-        row, vertices, texels = _object_row(source, index, predict, faces, ours)
+        row, answer = _object_row(source, index, predict, rows[ours])
         gallery.append(row)
         files.append(workdir / "figures" / f"{source.ids[index]}.glb")
         write_bytes(files[-1], row.glb)
         if len(files) == 1:
             gif = workdir / "figures" / "turntable.gif"
-            export.write_gif(gif, export.render_turntable(vertices, faces, texels))
+            export.write_gif(gif, export.render_turntable(answer.vertices[0], answer.faces, answer.texture))
     overview = workdir / "figures" / "overview.png"
     with replacing(overview) as partial:
         Image.fromarray(np.concatenate([_strip(row) for row in gallery])).save(partial, format="PNG")
     report = workdir / "report.html"
-    export.write_report(report, f"Single-view reconstruction: {workdir.name}", *_sections(workdir, rows, gallery))
+    export.write_report(report, f"Single-view reconstruction: {workdir.name}", *_sections(workdir, rows, ours, gallery))
     return [report, overview, gif, *files]
 
 
-def _object_row(source: DataSource, index: int, predict: Callable, faces, ours: Evaluation):
+def _object_row(
+    source: DataSource, index: int, predict: Predict, ours: Evaluation
+) -> tuple[export.ObjectRow, Prediction]:
     """One object of the gallery: the first view is the input, views spread around the object are compared."""
     truth = source.truth(index)
     views = evenly_spaced_views(len(truth.images), min(UNSEEN_VIEWS + 1, len(truth.images)))
     # A photograph has no other view: it is compared with itself.
     compared = views[1:] or views
     batch = evaluation_batch(source, index, views)
-    answers = predict(batch.image[:1])
-    vertices, texels = answers.vertices[0], None if answers.texels is None else answers.texels[0]
+    answer = predict(batch.image[:1])
+    mesh = answer.vertices[0], answer.faces
     cameras = jax.tree.map(lambda x: x[-len(compared) :, 0], batch.camera)
-    cameras = answers.camera if views == compared and answers.camera is not None else cameras
+    cameras = answer.found_camera if views == compared and answer.found_camera is not None else cameras
     background = tuple(source.config["background"])
-    options = dict(texels=texels, image_size=_PICTURE_SIZE, background=background)
-    drawn = export.draw_views(vertices, faces, cameras, **options)
+    drawn = export.draw_views(*mesh, cameras, texture=answer.texture, image_size=_PICTURE_SIZE, background=background)
     pairs = [
         (f"view {view}", picture, _to_bytes(target))
         for view, picture, target in zip(compared, drawn, batch.target_images[-len(compared) :, 0])
@@ -161,13 +137,13 @@ def _object_row(source: DataSource, index: int, predict: Callable, faces, ours: 
     row = export.ObjectRow(
         name=source.ids[index],
         picture=_to_bytes(batch.image[0, ..., :3]),
-        glb=export.encode_glb(vertices, faces, texels=texels),
+        glb=export.encode_glb(*mesh, texture=answer.texture),
         views=pairs,
         metrics={
             COLUMNS[name][0]: float(values[index]) for name, values in ours.metrics.items() if _per_object(ours, name)
         },
     )
-    return row, vertices, texels
+    return row, answer
 
 
 def _per_object(evaluation: Evaluation, name: str) -> bool:
@@ -182,12 +158,12 @@ def _strip(row: export.ObjectRow) -> np.ndarray:
     return np.concatenate([np.asarray(Image.fromarray(p).resize((width, height))) for p in pictures], axis=1)
 
 
-def _sections(workdir: Path, rows: dict[str, Evaluation], gallery: list) -> list:
+def _sections(workdir: Path, rows: dict[str, Evaluation], ours: str, gallery: list) -> list:
     names = [name for name in COLUMNS if any(name in row.metrics for row in rows.values())]
     summaries = {method: summarize(row) for method, row in rows.items()}
-    *_, ours = summaries.values()
-    small_print = f"{len(next(iter(rows.values())).object_ids)} held-out objects"
-    headline = [(COLUMNS[name][0], round(ours[name]["mean"], COLUMNS[name][1]), small_print) for name in names]
+    small_print = f"{len(rows[ours].object_ids)} held-out objects"
+    means = {name: summaries[ours][name]["mean"] for name in names}
+    headline = [(COLUMNS[name][0], round(means[name], COLUMNS[name][1]), small_print) for name in names]
     lines = [
         [method, *(round(s[n]["mean"], COLUMNS[n][1]) if n in s else None for n in names)]
         for method, s in summaries.items()

@@ -39,7 +39,7 @@ ENCLOSED_CATEGORIES = ("car",)
 
 
 @dataclass(frozen=True)
-class ViewSettings:
+class PictureSettings:
     """How the pictures are made; a folder holds objects of one setting only."""
 
     image_size: int
@@ -113,7 +113,7 @@ def prepare_objects(
     if on_error not in ("skip", "raise"):
         raise ValueError(f"on_error={on_error!r}: choose 'skip' or 'raise'.")
     enclosed = category in ENCLOSED_CATEGORIES if enclosed is None else enclosed
-    settings = ViewSettings(
+    settings = PictureSettings(
         image_size, num_views, elevation_deg, distance, fov_deg, supersample, shading, seed, enclosed, view_layout
     )
     _check_settings(settings)
@@ -171,7 +171,7 @@ def _is_whole(root: Path, object_id: str) -> bool:
     return True
 
 
-def _check_settings(settings: ViewSettings) -> None:
+def _check_settings(settings: PictureSettings) -> None:
     for name in ("image_size", "num_views", "supersample"):
         if getattr(settings, name) < 1:
             raise ValueError(f"{name}={getattr(settings, name)}: must be at least 1.")
@@ -188,7 +188,7 @@ def _check_settings(settings: ViewSettings) -> None:
 class _Painter:
     """Renders objects; remembers what the last one showed, for liveries of one airframe share geometry."""
 
-    def __init__(self, settings: ViewSettings):
+    def __init__(self, settings: PictureSettings):
         self.settings = settings
         self.ring = ring_of_cameras(settings.num_views, settings.elevation_deg, settings.distance, settings.fov_deg)
         self._key, self._geometry = None, None

@@ -61,11 +61,15 @@ def _progress(unit: Unit) -> tuple[str, Any]:
 
 
 def _metrics(folder: Path) -> dict[str, dict[str, float]]:
-    """Of our method, the last row of the run's ``metrics.json``."""
+    """Of the run's own method, which its ``metrics.json`` names beside the baselines."""
     path = folder / "metrics.json"
+    if not path.is_file():
+        return {}
     try:
-        return list(json.loads(path.read_text()).values())[-1] if path.is_file() else {}
-    except (ValueError, IndexError, AttributeError):
+        rows = json.loads(path.read_text())
+        # In files of before they had this name, the run itself is the last row.
+        return rows[rows["ours"]] if "ours" in rows else list(rows.values())[-1]
+    except (ValueError, LookupError, AttributeError, TypeError):
         print(f"note: {path} is not whole; launch.evaluate --checkpoint={folder} makes it again.", file=sys.stderr)
         return {}
 

@@ -1,10 +1,11 @@
 """A run as the loop needs it: model, optimizer, layout on the devices, and a compiled step for each stage."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import jax
+import optax
 from absl import logging
+from flax import nnx
 from ml_collections import ConfigDict
 
 from ast_jax.losses.perceptual import (
@@ -42,8 +43,8 @@ class Program:
     config: ConfigDict
     stages: tuple[Stage, ...]
     layout: Layout
-    graphdef: Any
-    optimizer: Any
+    graphdef: nnx.GraphDef
+    optimizer: optax.GradientTransformation
     shardings: TrainState
     first_state: TrainState | None
     steps: dict[tuple[str, str], CompiledFunction]
@@ -72,7 +73,6 @@ class Program:
             self.steps[stage.name, phase] = CompiledFunction(
                 jitted,
                 f"{stage.name} step, {phase}",
-                watch=(1,),
                 check=lambda stats: check_program(stats, self.layout.mesh.local_devices[0]),
             )
         return self.steps[stage.name, phase]

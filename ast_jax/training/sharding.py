@@ -121,7 +121,7 @@ class Layout:
 
         Args:
           tree: arrays or their ``jax.ShapeDtypeStruct``.
-          parameters: path of each parameter -> (shape, sharding), from `parameter_table`.
+          parameters: path of each parameter -> (shape, sharding), from `parameters_by_path`.
         """
 
         def sharding(path, leaf):
@@ -206,7 +206,7 @@ def make_layout(config: ConfigDict, devices: list[jax.Device] | None = None) -> 
     return Layout(mesh, rules, config.sharding.fully_sharded)
 
 
-def parameter_table(parameters: dict, shardings: dict) -> dict[tuple[str, ...], tuple]:
+def parameters_by_path(parameters: dict, shardings: dict) -> dict[tuple[str, ...], tuple]:
     """Path of each parameter -> (shape, sharding); for `Layout.like_parameters`."""
     leaves = jax.tree_util.tree_leaves_with_path(parameters)
     return {

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from ast_jax.model import Model
 from ast_jax.model.axes import axes_of_parameters
-from ast_jax.training.sharding import Layout, parameter_table
+from ast_jax.training.sharding import Layout, parameters_by_path
 
 
 @jax.tree_util.register_dataclass
@@ -33,7 +33,7 @@ class TrainState:
     average: Any = None
 
 
-def make_model(config: ConfigDict, *, abstract: bool = False) -> tuple[Any, dict]:
+def make_model(config: ConfigDict, *, abstract: bool = False) -> tuple[nnx.GraphDef, dict]:
     """Graph definition and fresh parameters (a pure dict) of the model that the config describes.
 
     Args:
@@ -58,7 +58,7 @@ def make_state(params: dict, optimizer: optax.GradientTransformation, *, average
     return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), copy)
 
 
-def state_shardings(state: TrainState, graphdef: Any, layout: Layout) -> TrainState:
+def state_shardings(state: TrainState, graphdef: nnx.GraphDef, layout: Layout) -> TrainState:
     """Where every array of a state lies: moments and averages beside their parameters.
 
     Args:
@@ -68,8 +68,8 @@ def state_shardings(state: TrainState, graphdef: Any, layout: Layout) -> TrainSt
     """
     axes = axes_of_parameters(nnx.merge(graphdef, state.params))
     params = layout.parameters(axes, state.params)
-    table = parameter_table(state.params, params)
-    rest = layout.like_parameters((state.opt_state, state.average), table)
+    by_path = parameters_by_path(state.params, params)
+    rest = layout.like_parameters((state.opt_state, state.average), by_path)
     return TrainState(layout.replicated, params, *rest)
 
 

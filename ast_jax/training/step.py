@@ -1,7 +1,6 @@
 """One training step: a pure function of state and batch, jitted, donated and sharded by the layout."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +11,7 @@ from ml_collections import ConfigDict
 
 from ast_jax.batch import Batch
 from ast_jax.compile_options import quick_options
+from ast_jax.losses.perceptual import PerceptualNetwork
 from ast_jax.losses.term import LossInputs
 from ast_jax.losses.total import total_loss
 from ast_jax.model.axes import placing, recomputing
@@ -22,13 +22,13 @@ from ast_jax.training.stages import Stage
 from ast_jax.training.state import TrainState
 
 # f(state, batch, perceptual network or None) -> (state, metrics)
-TrainStep = Callable[[TrainState, Batch, Any], tuple[TrainState, dict]]
+TrainStep = Callable[[TrainState, Batch, PerceptualNetwork | None], tuple[TrainState, dict]]
 # f(params, batch, step, perceptual network or None) -> (loss, metrics)
-LossFunction = Callable[[dict, Batch, Any, Any], tuple[jax.Array, dict]]
+LossFunction = Callable[[dict, Batch, int | jax.Array, PerceptualNetwork | None], tuple[jax.Array, dict]]
 
 
 def make_train_step(
-    graphdef: Any,
+    graphdef: nnx.GraphDef,
     optimizer: optax.GradientTransformation,
     config: ConfigDict,
     stage: Stage,
@@ -57,7 +57,7 @@ def make_train_step(
     scales = {group: config.optimizer.group_scale[group] for group in stage.trainable}
     loss_fn = make_loss(graphdef, config, stage, layout=layout, num_steps=num_steps, phase=phase)
 
-    def train_step(state: TrainState, batch: Batch, perceptual: Any) -> tuple[TrainState, dict]:
+    def train_step(state: TrainState, batch: Batch, perceptual: PerceptualNetwork | None) -> tuple[TrainState, dict]:
         def gradient(part: Batch):
             (_, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, part, state.step, perceptual)
             return metrics, grads
@@ -86,7 +86,7 @@ def make_train_step(
 
 
 def make_loss(
-    graphdef: Any, config: ConfigDict, stage: Stage, *, layout: Layout, num_steps: int, phase: str = "shape"
+    graphdef: nnx.GraphDef, config: ConfigDict, stage: Stage, *, layout: Layout, num_steps: int, phase: str = "shape"
 ) -> LossFunction:
     """The loss of a stage as a function of the parameters; arguments as for `make_train_step`."""
 

@@ -1,15 +1,18 @@
 """The losses of a stage on pictures that are not learned from, to know the best checkpoint."""
 
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
 
 import jax
 import numpy as np
 from absl import logging
+from flax import nnx
 from ml_collections import ConfigDict
 
 from ast_jax.batch import Batch
 from ast_jax.compile_options import quick_options
 from ast_jax.data.pipeline import DataSource, make_batches
+from ast_jax.losses.perceptual import PerceptualNetwork
 from ast_jax.training.sharding import Layout, local_rows
 from ast_jax.training.stages import Stage
 from ast_jax.training.state import TrainState
@@ -27,13 +30,15 @@ class Validation:
       layout, shardings: as for `make_train_step`.
     """
 
-    def __init__(self, graphdef: Any, config: ConfigDict, root: Any, *, layout: Layout, shardings: TrainState):
+    def __init__(
+        self, graphdef: nnx.GraphDef, config: ConfigDict, root: str | Path, *, layout: Layout, shardings: TrainState
+    ):
         self._args, self._config = (graphdef, config), config
         self._layout, self._shardings = layout, shardings
-        self._functions: dict[str, Any] = {}
+        self._functions: dict[str, Callable] = {}
         self.batches = self._make_batches(root) if config.eval_every > 0 else []
 
-    def __call__(self, state: TrainState, stage: Stage, perceptual: Any) -> dict[str, float]:
+    def __call__(self, state: TrainState, stage: Stage, perceptual: PerceptualNetwork | None) -> dict[str, float]:
         """Means over the batches, as ``validation/loss/<name>``; nothing without a validation split.
 
         Args:
@@ -60,7 +65,7 @@ class Validation:
             compiler_options=quick_options(),
         )
 
-    def _make_batches(self, root: Any) -> list[Batch]:
+    def _make_batches(self, root: str | Path) -> list[Batch]:
         """The first batches of the split, on the devices."""
         config = self._config
         data = config.data.copy_and_resolve_references()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from ast_jax.evaluation.alignment import Motion, align
+from ast_jax.evaluation.alignment import Alignment, align
 from ast_jax.evaluation.chamfer import chamfer_l2
 from ast_jax.evaluation.shape3d import surface_metrics
 
@@ -73,7 +73,7 @@ def test_same_input_gives_the_same_motion_and_fewer_points_nearly_so():
 
 def test_motion_by_hand():
     quarter = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
-    motion = Motion(np.array([2.0, 1.0, 1.0]), quarter, np.array([0.0, 0.0, 5.0]))
+    motion = Alignment(np.array([2.0, 1.0, 1.0]), quarter, np.array([0.0, 0.0, 5.0]))
     np.testing.assert_allclose(motion.move(np.array([[1.0, 3.0, 0.0]])), [[-3.0, 2.0, 5.0]])
     # The line x = y becomes x = 2 y and turns: its normal (1, -1) becomes (0.5, -1), then (1, 0.5).
     normal = motion.turn(np.array([[1.0, -1.0, 0.0]]))

@@ -5,9 +5,9 @@ import pytest
 
 from ast_jax.data.pipeline import evaluation_batch
 from ast_jax.evaluation.evidence import NOTHING, evaluate_probe, evidence_use, format_use
-from ast_jax.evaluation.prediction import Predicted
 from ast_jax.evaluation.retrieval import evaluate_retrieval, pairwise_iou
 from ast_jax.evaluation.shape3d import mesh_occupancy, voxel_iou
+from ast_jax.prediction import Prediction
 from tests.evaluation.test_held_out import EXTENTS, FACES, NUM_VIEWS, _box, sources  # noqa: F401
 
 
@@ -26,9 +26,10 @@ def test_what_is_read_costs_its_worth_and_what_is_not_costs_nothing(sources):  #
 
     def predict_with(image, other, exchanged):
         read = other if exchanged == "tokens" else image
-        return Predicted(np.stack([_box(EXTENTS[test.ids[owner[x.tobytes()]]]) for x in np.asarray(read)]))
+        vertices = np.stack([_box(EXTENTS[test.ids[owner[x.tobytes()]]]) for x in np.asarray(read)])
+        return Prediction(vertices, FACES)
 
-    rows = evaluate_probe(predict_with, ("tokens", "summary"), FACES, test, 2)
+    rows = evaluate_probe(predict_with, ("tokens", "summary"), test, 2)
     np.testing.assert_allclose(rows[NOTHING].metrics["iou_3d"], 1.0)
     use = evidence_use(rows)
     solids = [mesh_occupancy(_box(extents), FACES) for extents in EXTENTS.values()]

@@ -13,10 +13,10 @@ from ast_jax.evaluation.held_out import (
     evaluate_predictions,
     evenly_spaced_views,
 )
-from ast_jax.evaluation.prediction import Predicted
 from ast_jax.evaluation.run import CHUNK, Share
 from ast_jax.evaluation.shape3d import mesh_occupancy, sample_surface, voxel_iou
-from render import orbit, rasterize
+from ast_jax.prediction import Prediction
+from render import FaceTexels, orbit, rasterize
 
 NUM_VIEWS, SIZE = 4, 32
 COLOUR = 51  # 0.2 in every channel
@@ -74,7 +74,7 @@ def sources(tmp_path_factory):
 
 
 def _evaluate(source, predict, num_views=2):
-    return evaluate_predictions(predict, FACES, source, num_views=num_views, num_points=2000)
+    return evaluate_predictions(predict, source, num_views=num_views, num_points=2000)
 
 
 def test_true_shapes_get_full_marks(sources):
@@ -85,7 +85,8 @@ def test_true_shapes_get_full_marks(sources):
         # 0.3 where the truth is 0.2: 20 dB.
         vertices = np.stack([_box(extents) for extents in EXTENTS.values()]).repeat(2, axis=0)
         vertices = np.concatenate([vertices, np.zeros((len(image) - 4, 8, 3), np.float32)])
-        return Predicted(vertices, np.full((len(image), 12, 2, 2, 3), 0.3, np.float32))
+        texels = FaceTexels(np.full((len(image), 12, 2, 2, 3), 0.3, np.float32))
+        return Prediction(vertices, FACES, texture=texels)
 
     result = _evaluate(sources[1], predict)
     assert result.object_ids == ("bar", "cube") and seen_shapes == [(CHUNK, 24, 24, 4)]
@@ -100,7 +101,7 @@ def test_true_shapes_get_full_marks(sources):
 def test_seen_and_unseen_views_are_told_apart(sources):
     """A cube instead of the bar is right from the front, and wrong from both sides."""
     short = _box((0.3, 0.3, 0.3))
-    result = _evaluate(sources[1], constant_predictor(short), num_views=1)
+    result = _evaluate(sources[1], constant_predictor(short, FACES), num_views=1)
     assert result.metrics["mask_iou_seen"][0] > 0.55
     # Behind: as the front. Left and right: a third of the rectangle.
     assert result.metrics["mask_iou_unseen"][0] < 0.6
@@ -114,10 +115,10 @@ def test_every_input_view_is_predicted_and_averaged(sources):
     right, wrong = _box(EXTENTS["cube"]), _box((0.25, 0.25, 0.25))
 
     def predict(image):
-        return Predicted(np.stack([right, wrong, wrong, right] * (len(image) // 4)))
+        return Prediction(np.stack([right, wrong, wrong, right] * (len(image) // 4)), FACES)
 
     both = _evaluate(sources[1], predict, num_views=4)
-    only_wrong = _evaluate(sources[1], constant_predictor(wrong), num_views=4)
+    only_wrong = _evaluate(sources[1], constant_predictor(wrong, FACES), num_views=4)
     for name in ("iou_3d", "mask_iou_seen", "mask_iou_unseen"):
         expected = (1.0 + only_wrong.metrics[name][1]) / 2
         np.testing.assert_allclose(both.metrics[name][1], expected, atol=0.02)
@@ -135,7 +136,7 @@ def test_mean_shape_beats_no_single_object(sources):
 
 def test_diverged_predictions_are_an_error(sources):
     with pytest.raises(ValueError, match="bar is not finite"):
-        _evaluate(sources[1], lambda image: Predicted(np.full((len(image), 8, 3), np.nan, np.float32)))
+        _evaluate(sources[1], lambda image: Prediction(np.full((len(image), 8, 3), np.nan, np.float32), FACES))
 
 
 def test_evenly_spaced_views():

@@ -12,7 +12,6 @@ from ast_jax.evaluation import drawn, features
 from ast_jax.evaluation.drawn import with_lpips, with_set_distance
 from ast_jax.evaluation.nmr_voxels import nmr_occupancy
 from ast_jax.evaluation.point_iou import points_inside
-from ast_jax.evaluation.prediction import Predicted
 from ast_jax.evaluation.protocols import PROTOCOLS, freeshapes, shapenet
 from ast_jax.evaluation.protocols.cub import refine
 from ast_jax.evaluation.protocols.cub_umr import snap_to_mask
@@ -20,6 +19,7 @@ from ast_jax.evaluation.results import Evaluation, format_latex, format_table, s
 from ast_jax.evaluation.run import CHUNK, Share, evaluate
 from ast_jax.evaluation.shape3d import sample_surface_with_normals
 from ast_jax.evaluation.ssim import ssim_uniform
+from ast_jax.prediction import Prediction
 from render import FaceTexels, Mesh, OrthographicCamera, icosphere, rasterize, render
 
 VERTICES, FACES = icosphere(2)
@@ -89,10 +89,12 @@ def _oracle(source: DataSource, *, shapes=_shape, turned_rad: float = 0.0, finds
         views = {name: values[numbers] for name, values in source.views.items() if name != "keypoints_ndc"}
         rotation = views["rotation"] @ turn.T
         camera = OrthographicCamera(rotation, views["translation"], views["focal"], views["principal"])
-        return Predicted(
+        return Prediction(
             vertices,
-            texels=np.full((len(image), len(FACES), 1, 1, 3), 135 / 255, np.float32),
-            camera=camera if finds_camera else None,
+            FACES,
+            texture=FaceTexels(np.full((len(image), len(FACES), 1, 1, 3), 135 / 255, np.float32)),
+            camera=jax.tree.map(lambda x: x[:, None], camera) if finds_camera else None,  # one candidate
+            input_camera=camera if finds_camera else None,
             keypoints_world=vertices[:, KEYPOINTS],
         )
 
@@ -107,14 +109,14 @@ def _measured(name: str, source, predict) -> dict[str, np.ndarray]:
         kept.update(measured)
         return Evaluation(ids, {})
 
-    evaluate(dataclasses.replace(PROTOCOLS[name], finish=finish), predict, FACES, source)
+    evaluate(dataclasses.replace(PROTOCOLS[name], finish=finish), predict, source)
     return kept
 
 
 def _means(name: str, source, predict) -> dict[str, float]:
     # A thirtieth of the points of the real protocols.
     quick = {"shapenet_unicorn": shapenet.unicorn(3000), "shapenet_occnet": shapenet.occnet(3000)}
-    result = evaluate((PROTOCOLS | quick)[name], predict, FACES, source)
+    result = evaluate((PROTOCOLS | quick)[name], predict, source)
     return {metric: result.mean(metric) for metric in result.metrics}
 
 
@@ -212,7 +214,7 @@ def test_unicorns_mesh_has_the_middles_of_edges(source):
 
 def test_freeshapes_reports_all_that_can_be_measured(source, tmp_path):
     protocol = with_lpips(freeshapes(num_views=0, num_points=500), _random_lpips(tmp_path))
-    result = evaluate(protocol, _oracle(source), FACES, source)
+    result = evaluate(protocol, _oracle(source), source)
     assert {*protocol.columns} == {*result.metrics, *result.totals}
     # 500 points on an area of about 1.7 are 0.03 apart.
     scores = [result.mean(name) for name in ("f_score_01", "f_score", "f_score_03", "f_score_04", "f_score_05")]
@@ -220,7 +222,7 @@ def test_freeshapes_reports_all_that_can_be_measured(source, tmp_path):
     assert result.mean("chamfer_l2") < result.mean("chamfer_l1") ** 1.5 and result.mean("normal_consistency") > 0.9
     assert result.mean("ssim_unseen") > 0.9 and result.mean("camera_error_deg") < 0.01
     assert 0 < result.mean("lpips")
-    wrong = evaluate(protocol, _oracle(source, shapes=lambda k: 0.5 * _shape(k)), FACES, source)
+    wrong = evaluate(protocol, _oracle(source, shapes=lambda k: 0.5 * _shape(k)), source)
     assert wrong.mean("lpips") > 2 * result.mean("lpips")
 
 
@@ -248,7 +250,7 @@ def test_key_points_that_miss_by_a_known_distance(source):
         answer = oracle(image)
         view_shift = np.zeros_like(answer.keypoints_world)
         # In world units along the camera's x; half of the key points of each picture.
-        view_shift[:, ::2] += (2 * 0.24 / 1.9) * answer.camera.rotation[:, None, 0]
+        view_shift[:, ::2] += (2 * 0.24 / 1.9) * answer.input_camera.rotation[:, None, 0]
         return dataclasses.replace(answer, keypoints_world=answer.keypoints_world + view_shift)
 
     assert _means("cub_cmr", source, predict)["pck_10"] == pytest.approx(0.5)
@@ -270,23 +272,23 @@ def test_a_second_call_goes_on_and_two_processes_give_the_same(source, tmp_path)
         return oracle(image)
 
     stamp = {"step": 7}
-    whole = evaluate(protocol, predict, FACES, source, tmp_path / "whole", stamp=stamp)
+    whole = evaluate(protocol, predict, source, tmp_path / "whole", stamp=stamp)
     assert len(calls) == 2  # two chunks
     (tmp_path / "whole" / "chunk_000016.npz").write_bytes(b"PK")  # cut short: it is measured again
-    again = evaluate(protocol, predict, FACES, source, tmp_path / "whole", stamp=stamp)
+    again = evaluate(protocol, predict, source, tmp_path / "whole", stamp=stamp)
     assert len(calls) == 3
-    first = evaluate(protocol, predict, FACES, source, tmp_path / "two", stamp=stamp, share=Share(1, 2))
-    second = evaluate(protocol, predict, FACES, source, tmp_path / "two", stamp=stamp, share=Share(0, 2))
+    first = evaluate(protocol, predict, source, tmp_path / "two", stamp=stamp, share=Share(1, 2))
+    second = evaluate(protocol, predict, source, tmp_path / "two", stamp=stamp, share=Share(0, 2))
     assert first is None and summarize(second) == summarize(whole) == summarize(again)
     # Another checkpoint: nothing is kept.
-    evaluate(protocol, predict, FACES, source, tmp_path / "whole", stamp={"step": 8})
+    evaluate(protocol, predict, source, tmp_path / "whole", stamp={"step": 8})
     assert len(calls) == 7
 
 
 def test_what_the_data_lacks_is_named(source):
     lacking = dataclasses.replace(PROTOCOLS["shapenet_nmr"], needs=("vertices",))
     with pytest.raises(ValueError, match="object_00: has no vertices"):
-        evaluate(lacking, _oracle(source), FACES, source)
+        evaluate(lacking, _oracle(source), source)
 
 
 def test_pairs_are_weighed_by_their_key_points_and_resampled_by_their_objects():
@@ -323,7 +325,7 @@ def test_sets_of_pictures_are_compared_where_asked(source, monkeypatch):
     monkeypatch.setitem(features._LOADERS, "alexnet", lambda name, path: (None, lambda _, image: extract(image)))
     monkeypatch.setattr(features.jax, "jit", lambda function: function)
     protocol = with_set_distance(PROTOCOLS["cub_ast"], "alexnet", None)
-    result = evaluate(protocol, _oracle(source), FACES, source)
+    result = evaluate(protocol, _oracle(source), source)
     assert 0 < result.totals["frechet_alexnet"] < 0.1
     table = format_table({"ours": result}, protocol.columns)
     assert "Fréchet distance, alexnet ↓" in table and "FID" not in table

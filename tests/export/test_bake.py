@@ -12,7 +12,7 @@ from ast_jax.data.crop import Box, photo_camera
 from ast_jax.export.bake import BakedTexture, bake_texture
 from ast_jax.export.unwrap import unwrap
 from ast_jax.model.template import sphere
-from render import Mesh, UVImage, VertexColours, orbit, render
+from render import FaceTexels, Mesh, UVImage, VertexColours, orbit, render
 
 LEVEL, SIZE, RADIUS = 2, 256, 0.45
 BALL, FLAT = sphere(LEVEL), unwrap(LEVEL)
@@ -45,7 +45,8 @@ def photograph(azimuth_deg: float = 90.0, size: int = 200) -> tuple[np.ndarray, 
 def bake(texels, azimuth_deg: float = 90.0, *, size: int = SIZE, **options) -> BakedTexture:
     picture, mask = photograph(azimuth_deg)
     options = dict(camera=camera(azimuth_deg), picture=picture, mask=mask, level=LEVEL, size=size, **options)
-    return bake_texture(VERTICES, BALL.faces, texels, **options)
+    texture = None if texels is None else FaceTexels(texels[None])
+    return bake_texture(VERTICES, BALL.faces, texture, **options)
 
 
 def sample(image: np.ndarray, uv: np.ndarray) -> np.ndarray:
@@ -102,7 +103,9 @@ def test_it_does_not_matter_where_in_the_picture_the_object_is():
     around[20:220, 110:310], larger[20:220, 110:310] = picture, mask
     moved = photo_camera(camera(), [Box(110.0, 20.0, 200.0)], larger.shape)
     options = dict(level=LEVEL, size=SIZE)
-    found = bake_texture(VERTICES, BALL.faces, GREY, camera=moved, picture=around, mask=larger, **options)
+    found = bake_texture(
+        VERTICES, BALL.faces, FaceTexels(GREY[None]), camera=moved, picture=around, mask=larger, **options
+    )
     difference = np.abs(found.image.astype(int) - bake(GREY).image)
     assert difference.mean() < 0.5 and np.quantile(difference, 0.999) < 10
 
@@ -154,10 +157,11 @@ def test_no_step_anywhere_on_the_surface(symmetric):
 def test_every_pixel_is_painted_and_what_lies_outside_is_the_nearest_inside():
     picture, mask = photograph()
     options = dict(camera=camera(), picture=picture, level=LEVEL, size=SIZE)
-    white = bake_texture(VERTICES, BALL.faces, np.ones_like(GREY), mask=np.zeros_like(mask), **options)
+    ones = FaceTexels(np.ones_like(GREY)[None])
+    white = bake_texture(VERTICES, BALL.faces, ones, mask=np.zeros_like(mask), **options)
     assert (white.image == 255).all() and white.seen_share == 0
     shades = np.linspace(0, 1, len(BALL.faces))[:, None, None, None] * np.ones(3)
-    image = bake_texture(VERTICES, BALL.faces, shades, mask=np.zeros_like(mask), **options).image
+    image = bake_texture(VERTICES, BALL.faces, FaceTexels(shades[None]), mask=np.zeros_like(mask), **options).image
     assert set(image[0, :, 0]) <= set(image[2:6, :, 0].ravel())
 
 

@@ -9,7 +9,7 @@ import scipy.ndimage
 import trimesh
 
 from ast_jax.export import bake_atlas, encode_glb, write_glb
-from render import Fragments, sample_face_texels
+from render import CornerColours, FaceTexels, Fragments, UVImage, VertexColours, sample_face_texels
 from tests.export.glb_bytes import read_attribute, read_glb_json
 
 VERTICES = np.array([[0.5, 0, 0], [-0.25, 0, 0.4], [-0.25, 0, -0.4], [0, 0.6, 0]], np.float32)
@@ -83,7 +83,7 @@ def test_no_bleeding_one_pixel_around_a_face():
 
 def test_glb_reloads_with_geometry_and_colours(tmp_path):
     texels = random_texels(4)
-    write_glb(tmp_path / "mesh.glb", VERTICES, FACES, texels=texels)
+    write_glb(tmp_path / "mesh.glb", VERTICES, FACES, texture=FaceTexels(texels[None]))
     mesh = trimesh.load(tmp_path / "mesh.glb", process=False).to_geometry()
     np.testing.assert_allclose(mesh.vertices[mesh.faces], VERTICES[FACES], atol=1e-7)
     material = mesh.visual.material
@@ -98,7 +98,7 @@ def test_glb_reloads_with_geometry_and_colours(tmp_path):
 
 
 def test_glb_structure():
-    tree = read_glb_json(encode_glb(VERTICES, FACES, texels=random_texels(2)))
+    tree = read_glb_json(encode_glb(VERTICES, FACES, texture=FaceTexels(random_texels(2)[None])))
     sampler = tree["samplers"][tree["textures"][0]["sampler"]]
     assert sampler["minFilter"] == 9729 and sampler["wrapS"] == 33071
     assert tree["images"][0]["mimeType"] == "image/png"
@@ -111,9 +111,8 @@ def test_glb_structure():
 
 def test_normals_are_smooth_and_point_outside():
     sphere = trimesh.creation.icosphere(subdivisions=2)
-    data = encode_glb(
-        np.asarray(sphere.vertices), np.asarray(sphere.faces), texels=np.ones((len(sphere.faces), 1, 1, 3))
-    )
+    texture = FaceTexels(np.ones((1, len(sphere.faces), 1, 1, 3)))
+    data = encode_glb(np.asarray(sphere.vertices), np.asarray(sphere.faces), texture=texture)
     position, normal = read_attribute(data, "POSITION"), read_attribute(data, "NORMAL")
     assert len(position) == 3 * len(sphere.faces)
     assert (np.sum(position * normal, -1) > 0.999).all()
@@ -121,15 +120,34 @@ def test_normals_are_smooth_and_point_outside():
 
 def test_vertex_colours_are_stored_linear(tmp_path):
     colours = np.array([[0, 0, 0], [1, 1, 1], [0.5, 0.03, 0.2], [0.1, 0.7, 0.9]], np.float32)
-    data = encode_glb(VERTICES, FACES, vertex_colours=colours)
+    data = encode_glb(VERTICES, FACES, texture=VertexColours(colours[None]))
     stored = read_attribute(data, "COLOR_0")
     # 0.5 in sRGB is 0.21404 in linear light, 0.2 is 0.033105 (IEC 61966-2-1)
     np.testing.assert_allclose(stored[2], [0.21404, 0.03 / 12.92, 0.033105], atol=1e-5)
     np.testing.assert_allclose(stored[:2], [[0, 0, 0], [1, 1, 1]])
 
 
+def test_colours_of_corners_are_stored_corner_by_corner():
+    colours = np.random.default_rng(2).integers(0, 2, (1, len(FACES), 3, 3)).astype(np.float32)  # 0 and 1 stay in light
+    data = encode_glb(VERTICES, FACES, texture=CornerColours(colours))
+    np.testing.assert_array_equal(read_attribute(data, "COLOR_0"), colours.reshape(-1, 3))
+    np.testing.assert_allclose(read_attribute(data, "POSITION"), VERTICES[FACES.ravel()], atol=1e-7)
+
+
+def test_a_picture_with_uv_is_stored_as_it_is(tmp_path):
+    rng = np.random.default_rng(3)
+    image, uv = rng.integers(0, 256, (1, 5, 7, 3)), rng.uniform(0, 1, (len(FACES), 3, 2)).astype(np.float32)
+    texture = UVImage((image / 255).astype(np.float32), uv, "repeat", None)
+    write_glb(tmp_path / "mesh.glb", VERTICES, FACES, texture=texture)
+    tree = read_glb_json((tmp_path / "mesh.glb").read_bytes())
+    assert tree["samplers"][0] == {"magFilter": 9729, "minFilter": 9987, "wrapS": 10497, "wrapT": 10497}
+    mesh = trimesh.load(tmp_path / "mesh.glb", process=False).to_geometry()
+    np.testing.assert_allclose(mesh.visual.uv[mesh.faces], uv, atol=1e-6)
+    np.testing.assert_array_equal(np.asarray(mesh.visual.material.baseColorTexture.convert("RGB")), image[0])
+
+
 def test_glb_survives_degenerate_faces():
-    data = encode_glb(np.zeros((4, 3), np.float32), FACES, texels=random_texels(2))
+    data = encode_glb(np.zeros((4, 3), np.float32), FACES, texture=FaceTexels(random_texels(2)[None]))
     normal = read_attribute(data, "NORMAL")
     np.testing.assert_allclose(np.linalg.norm(normal, axis=-1), 1, atol=1e-5)
 
@@ -140,9 +158,9 @@ def test_glb_survives_degenerate_faces():
         ({"vertices": np.full((4, 3), np.nan, np.float32)}, "vertices"),
         ({"faces": FACES + 1}, "faces"),
         ({"faces": np.zeros((0, 3), np.int32)}, "empty"),
-        ({"texels": np.zeros((3, 2, 2, 3))}, "texels"),
-        ({"vertex_colours": np.zeros((5, 3))}, "vertex_colours"),
-        ({"texels": np.zeros((4, 2, 2, 3)), "vertex_colours": np.zeros((4, 3))}, "not both"),
+        ({"texture": FaceTexels(np.zeros((1, 3, 2, 2, 3)))}, "texture values"),
+        ({"texture": VertexColours(np.zeros((1, 5, 3)))}, "texture values"),
+        ({"texture": UVImage(np.zeros((1, 4, 4, 3)), np.zeros((3, 3, 2)))}, "texture uv"),
     ],
 )
 def test_bad_input_is_named(changes, message):

@@ -13,6 +13,7 @@ from PIL import Image
 from ast_jax.export import MESH_FORMATS, encode_glb, encode_mesh, textured_mesh, unwrap
 from ast_jax.model.template import sphere
 from ast_jax.shapes.meshes import load_mesh
+from render import FaceTexels
 from tests.export.glb_bytes import read_attribute, read_glb_json
 
 LEVEL = 2
@@ -173,6 +174,6 @@ def test_bad_meshes_are_named():
 
 
 def test_the_atlas_of_a_report_is_written_as_before():
-    texels = np.full((len(BALL.faces), 2, 2, 3), 0.5)
-    tree = read_glb_json(encode_glb(VERTICES, BALL.faces, texels=texels))
+    texture = FaceTexels(np.full((1, len(BALL.faces), 2, 2, 3), 0.5))
+    tree = read_glb_json(encode_glb(VERTICES, BALL.faces, texture=texture))
     assert tree["samplers"][0]["minFilter"] == 9729 and tree["materials"][0]["doubleSided"]

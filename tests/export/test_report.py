@@ -22,6 +22,7 @@ from ast_jax.export import (
     encode_glb,
     write_report,
 )
+from render import FaceTexels
 
 NASTY = "<script>alert('x')</script> & \"quotes\""
 SPHERE = trimesh.creation.icosphere(subdivisions=1)
@@ -29,7 +30,7 @@ SPHERE = trimesh.creation.icosphere(subdivisions=1)
 
 def red_sphere() -> bytes:
     texels = np.broadcast_to([1.0, 0.0, 0.0], (len(SPHERE.faces), 2, 2, 3))
-    return encode_glb(np.asarray(SPHERE.vertices) * 0.5, np.asarray(SPHERE.faces), texels=texels)
+    return encode_glb(np.asarray(SPHERE.vertices) * 0.5, np.asarray(SPHERE.faces), texture=FaceTexels(texels[None]))
 
 
 def plain_picture(colour: tuple[int, int, int], size: int = 8) -> np.ndarray:

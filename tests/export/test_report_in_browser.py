@@ -17,6 +17,7 @@ import trimesh
 from PIL import Image
 
 from ast_jax.export import Gallery, ObjectRow, Text, encode_glb, write_report
+from render import FaceTexels
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SECONDS = 300  # shaders are compiled in software on the first start
@@ -118,7 +119,7 @@ def browser(tmp_path):
 def ball(colour: list[float]) -> bytes:
     sphere = trimesh.creation.icosphere(subdivisions=1)
     texels = np.ascontiguousarray(np.broadcast_to(colour, (len(sphere.faces), 2, 2, 3)))
-    return encode_glb(np.asarray(sphere.vertices) * 0.5, np.asarray(sphere.faces), texels=texels)
+    return encode_glb(np.asarray(sphere.vertices) * 0.5, np.asarray(sphere.faces), texture=FaceTexels(texels[None]))
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium or Chrome binary on this machine")

@@ -8,21 +8,21 @@ import pytest
 from PIL import Image
 
 from ast_jax.export import draw_views, encode_gif, render_turntable, write_gif, write_mp4
-from render import icosphere, orbit
+from render import FaceTexels, icosphere, orbit
 
 VERTICES, FACES = icosphere(2)
 VERTICES = (VERTICES * 0.5).astype(np.float32)
 SIZE = (48, 48)
 
 
-def coloured_by_side() -> np.ndarray:
+def coloured_by_side() -> FaceTexels:
     """Red towards +Z, green towards +X, blue elsewhere."""
     centre = VERTICES[FACES].mean(1)
     texels = np.zeros((len(FACES), 1, 1, 3), np.float32)
     texels[..., 2] = 1.0
     texels[centre[:, 2] > 0.3] = [1, 0, 0]
     texels[centre[:, 0] > 0.3] = [0, 1, 0]
-    return texels
+    return FaceTexels(texels[None])
 
 
 def test_turn_starts_in_front_and_goes_towards_plus_x():
@@ -59,10 +59,10 @@ def test_wide_picture_keeps_proportions():
     assert abs(int(inside.any(0).sum()) - int(inside.any(1).sum())) <= 1
 
 
-def test_texels_and_colour_exclude_each_other():
+def test_texture_and_colour_exclude_each_other():
     camera = orbit(2.732, 0.3, np.zeros(1), np.pi / 6)
     with pytest.raises(ValueError, match="not both"):
-        draw_views(VERTICES, FACES, camera, texels=coloured_by_side(), colour=(0.0, 0.0, 0.0))
+        draw_views(VERTICES, FACES, camera, texture=coloured_by_side(), colour=(0.0, 0.0, 0.0))
 
 
 def striped_frames(num: int) -> np.ndarray:

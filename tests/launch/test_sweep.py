@@ -341,7 +341,7 @@ def test_the_table_of_units_in_every_state(tmp_path):
     (done / "DONE").write_text("40\n")
     rows = {"template sphere": {"iou_3d": {"mean": 0.1}}}
     rows["Shape Transformer"] = {"iou_3d": {"mean": 0.61234, "low": 0.6, "high": 0.65}, "fid": {"mean": 12.0}}
-    (done / "metrics.json").write_text(json.dumps(rows))
+    (done / "metrics.json").write_text(json.dumps(rows))  # as files were before they had the name of the run's row
     (failed / "FAILED").write_text("exit code 1: error: the disk is full\n")
     (failed / "metrics.jsonl").unlink()
     (elsewhere / "log.txt").unlink()
@@ -358,4 +358,7 @@ def test_the_table_of_units_in_every_state(tmp_path):
         "| 004 | mlp | mlp | 4 | running at step 40 | 0.1235 | – | – |",
         "| 005 | mlp | mlp | 5 | not started | – | – | – |",
     ]
+    # With the name its place does not count.
+    (done / "metrics.json").write_text(json.dumps({"ours": "Shape Transformer", **dict(reversed(rows.items()))}))
+    assert write_table(tmp_path).splitlines()[2] == table.splitlines()[2]
     assert stopped.is_dir()

@@ -15,7 +15,7 @@ from ast_jax.losses.term import LossInputs, Term
 from ast_jax.losses.total import TERMS, total_loss
 from ast_jax.model.template import sphere
 from ast_jax.prediction import Prediction
-from render import orbit
+from render import FaceTexels, orbit
 
 BALL = sphere(1)
 MINE = """
@@ -41,7 +41,7 @@ def scene(size=16):
     )
     vertices = jnp.asarray(0.4 * np.stack([BALL.vertices, 0.8 * BALL.vertices]), jnp.float32)
     texels = jnp.asarray(rng.uniform(size=(2, len(BALL.faces), 2, 2, 3)), jnp.float32)
-    return Prediction(vertices, BALL.faces, (vertices * 0.9,), texels=texels), batch
+    return Prediction(vertices, BALL.faces, (vertices * 0.9,), texture=FaceTexels(texels)), batch
 
 
 def test_every_term_is_found_once_and_has_a_file():

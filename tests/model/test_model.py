@@ -147,7 +147,7 @@ def test_the_first_prediction_is_the_template():
     wanted = (view.trust[..., None] * view.colours + other.trust[..., None] * other.colours) / (total + 1e-6)[..., None]
     seen = total > 0.9
     assert seen.mean() > 0.2
-    assert np.abs(np.asarray(prediction.texels) - np.clip(wanted, 0.02, 0.98))[seen].max() < 0.07
+    assert np.abs(np.asarray(prediction.texture.values) - np.clip(wanted, 0.02, 0.98))[seen].max() < 0.07
     # A uniform choice among the vertices of a sphere about the origin.
     np.testing.assert_allclose(prediction.keypoints_world, np.zeros((2, 3, 3)), atol=1e-6)
 
@@ -156,7 +156,7 @@ def test_shapes():
     prediction = _try("free").prediction
     assert prediction.vertices.shape == (2, 162, 3) and prediction.faces.shape == (320, 3)
     assert [v.shape for v in prediction.intermediate_vertices] == [(2, 162, 3)] * 2  # coarse, first layer
-    assert prediction.texels.shape == (2, 320, 3, 3, 3)
+    assert prediction.texture.values.shape == (2, 320, 3, 3, 3)
     assert prediction.camera.rotation.shape == (2, 6, 3, 3) and prediction.camera_logits.shape == (2, 6)
     assert prediction.keypoints_world.shape == (2, 3, 3)
     assert prediction.attention is None and prediction.input_camera.rotation.shape == (2, 3, 3)
@@ -166,7 +166,7 @@ def test_attention_on_request_changes_nothing_else():
     trial = _try("free")
     attention = trial.with_attention.attention
     np.testing.assert_allclose(trial.with_attention.vertices, trial.prediction.vertices, atol=1e-5)
-    np.testing.assert_allclose(trial.with_attention.texels, trial.prediction.texels, atol=1e-5)
+    np.testing.assert_allclose(trial.with_attention.texture.values, trial.prediction.texture.values, atol=1e-5)
     assert [w.shape for w in attention["shape"]] == [(2, 2, 42, 20)] * 2  # 4 x 4 and 2 x 2 tokens
     # Over the 8 x 8 cells of the map.
     assert [w.shape for w in attention["texture"]] == [(2, 1, 80, 64)]
@@ -236,7 +236,7 @@ def test_symmetric_prediction_is_exactly_symmetric(variant):
     mirrored = vertices[:, ball.mirror_vertex] * np.array([-1, 1, 1], np.float32)
     np.testing.assert_array_equal(mirrored, vertices)
     assert np.abs(vertices - np.float32(0.35 * ball.vertices)).max() > 0.01, "nothing moved"
-    texels = np.asarray(prediction.texels)
+    texels = np.asarray(prediction.texture.values)
     np.testing.assert_array_equal(texels[:, ball.mirror_face].swapaxes(2, 3), texels)
     assert texels.std() > 0.01
     # Without deep supervision: the coarse shape is the only one before the last.

@@ -28,7 +28,7 @@ from ast_jax.model.template import sphere
 from ast_jax.prediction import Prediction
 from ast_jax.pretrained.saliency import DoubtfulMask
 from ast_jax.reconstruction import Reconstruction, Reconstructor, reconstruct_files
-from render import orbit
+from render import FaceTexels, orbit
 
 BALL = sphere(2)
 VERTICES, FACES = BALL.vertices, BALL.faces
@@ -47,7 +47,7 @@ class KnowsOneObject(nnx.Module):
 
     def __call__(self, image):
         assert image.shape[1:] == (32, 32, 4)
-        return Prediction(jnp.asarray(VERTICES)[None], FACES, texels=self.colour[...][None])
+        return Prediction(jnp.asarray(VERTICES)[None], FACES, texture=FaceTexels(self.colour[...][None]))
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,8 @@ def photos(tmp_path_factory):
     """One object, photographed; object and background in every way that is accepted."""
     folder = tmp_path_factory.mktemp("photos")
     camera = orbit(2.732, np.radians([20.0]), np.radians([60.0]), np.pi / 6)
-    rgb = draw_views(VERTICES, FACES, camera, texels=np.asarray(TEXELS * 0.8, np.float32), image_size=(90, 90))[0]
+    texture = FaceTexels(np.asarray(TEXELS * 0.8, np.float32)[None])
+    rgb = draw_views(VERTICES, FACES, camera, texture=texture, image_size=(90, 90))[0]
     cover = 255 - draw_views(VERTICES, FACES, camera, colour=(0.0, 0.0, 0.0), image_size=(90, 90))[0][..., 0]
     Image.fromarray(np.dstack([rgb, cover])).save(folder / "alpha.png")
     Image.fromarray(rgb).save(folder / "plain.png")
@@ -86,7 +87,7 @@ def quick(monkeypatch):
         picture, cover = crop_to_mask(photo.rgb, mask, 256, **options)
         around = crop_to_mask(photo.rgb, mask, 256, masked=False, **options)[0]
         camera = orbit(2.732, np.zeros(1), np.zeros(1), np.pi / 6)
-        mesh, place = (VERTICES, FACES, 2, True, None, None), (camera, Box(0.0, 0.0, 90.0), mask.shape, 0.9)
+        mesh, place = (VERTICES, FACES, 2, True, None), (camera, Box(0.0, 0.0, 90.0), mask.shape, 0.9)
         words = dict(found_by=photo.found_by, notices=photo.notices, texture_size=64)
         return Reconstruction(name, picture, cover, around, picture, cover, *mesh, *place, **words)
 
@@ -289,7 +290,9 @@ def test_a_model_that_saw_photographs_is_fed_the_photograph(masked, monkeypatch,
     mask = np.zeros((40, 40), np.float32)
     mask[14:30, 10:30] = 1
     fed = []
-    monkeypatch.setattr(reconstruct_file, "make_predictor", lambda model: lambda image, camera: fed.append(image))
+    monkeypatch.setattr(
+        reconstruct_file, "make_predictor", lambda model, takes_camera: lambda image, camera: fed.append(image)
+    )
     model = Reconstructor(KnowsOneObject(), {**CONFIG.data, "input_masked": masked})
     result = model.reconstruct(rgb, mask)
     assert (fed[0][0, 0, 0, :3] == 1).all() == masked  # a corner: white paper, or what the photograph shows there

@@ -20,9 +20,10 @@ def lopsided() -> np.ndarray:
     return v.astype(np.float32)
 
 
-def texels_by_place() -> np.ndarray:
+def texels_by_place() -> FaceTexels:
     colour = 0.5 + 0.5 * VERTICES[FACES].mean(1)
-    return np.ascontiguousarray(np.broadcast_to(colour[:, None, None], (len(FACES), 2, 2, 3)), np.float32)
+    values = np.broadcast_to(colour[None, :, None, None], (1, len(FACES), 2, 2, 3))
+    return FaceTexels(np.ascontiguousarray(values, np.float32))
 
 
 @jax.jit
@@ -31,7 +32,7 @@ def _draw(mesh, camera, texture):
 
 
 def photograph(vertices: np.ndarray, camera: PerspectiveCamera) -> tuple[np.ndarray, np.ndarray]:
-    drawn = _draw(Mesh(jnp.asarray(vertices)[None], FACES), camera, FaceTexels(jnp.asarray(texels_by_place())[None]))
+    drawn = _draw(Mesh(jnp.asarray(vertices)[None], FACES), camera, texels_by_place())
     return np.asarray(drawn.rgb[0]), np.asarray(drawn.face_id[0] >= 0).astype(np.float32)
 
 
@@ -59,7 +60,7 @@ def test_aligned_object_fills_the_box_of_the_mask():
 def test_camera_is_found_again(azimuth_deg, elevation_deg):
     truth = orbit(2.732, np.radians([elevation_deg]), np.radians([azimuth_deg]), np.pi / 6)
     picture, mask = photograph(lopsided(), truth)
-    found = estimate_camera(lopsided(), FACES, mask, texels=texels_by_place(), picture=picture)
+    found = estimate_camera(lopsided(), FACES, mask, texture=texels_by_place(), picture=picture)
     assert found.iou > 0.95
     assert np.degrees(np.arccos(direction(found.camera) @ direction(truth))) < 8
     np.testing.assert_allclose(found.iou, mask_overlap(lopsided(), FACES, found.camera, mask), atol=1e-6)
@@ -85,13 +86,13 @@ def test_refinement_moves_shape_and_colour_to_the_picture():
     truth = orbit(2.732, np.radians([25.0]), np.radians([70.0]), np.pi / 6)
     picture, mask = photograph(lopsided(), truth)
     ball = (VERTICES * 0.3).astype(np.float32)
-    grey = np.full((len(FACES), 2, 2, 3), 0.5, np.float32)
-    result = refine(ball, FACES, truth, picture, mask, texels=grey, steps=60)
+    grey = FaceTexels(np.full((1, len(FACES), 2, 2, 3), 0.5, np.float32))
+    result = refine(ball, FACES, truth, picture, mask, texture=grey, steps=60)
     assert result.after["total"] < 0.5 * result.before["total"]
     assert result.after["l1"] < 0.5 * result.before["l1"]
     overlap = [mask_overlap(v, FACES, c, mask) for v, c in ((ball, truth), (result.vertices, result.camera))]
     assert overlap[1] > 0.85 > overlap[0] + 0.2
-    assert 0 <= result.texels.min() and result.texels.max() <= 1
+    assert 0 <= result.texture.values.min() and result.texture.values.max() <= 1
 
 
 def test_bad_input_is_named():

@@ -10,7 +10,7 @@ from ast_jax.export import encode_glb, join_glb
 from ast_jax.model.template import sphere
 from ast_jax.reconstruction.result import Reconstruction
 from ast_jax.reconstruction.scene import encode_scene, placement
-from render import PerspectiveCamera
+from render import FaceTexels, PerspectiveCamera, VertexColours
 
 FACES = sphere(1).faces
 VERTICES = (0.3 * sphere(1).vertices).astype(np.float32)
@@ -32,9 +32,9 @@ def planted(place, angle_rad, box, size=(120, 200), colour=0.5):
         np.zeros((1, 2), np.float32),
     )
     blank = np.zeros((4, 4, 3), np.float32)
-    texels = np.full((len(FACES), 2, 2, 3), colour, np.float32)
+    texture = FaceTexels(np.full((1, len(FACES), 2, 2, 3), colour, np.float32))
     shown = blank, blank[..., 0], blank, blank, blank[..., 0]
-    mesh = VERTICES, FACES, 1, True, texels, texels
+    mesh = VERTICES, FACES, 1, True, texture
     crop = crop_camera(camera, [box], size)
     return Reconstruction("ball", *shown, *mesh, crop, box, size, 1.0, texture_size=64)
 
@@ -76,7 +76,7 @@ def test_a_joint_file_holds_what_its_parts_held():
 
 
 def test_one_file_joined_is_that_file():
-    content = encode_glb(VERTICES, FACES, vertex_colours=np.full_like(VERTICES, 0.3))
+    content = encode_glb(VERTICES, FACES, texture=VertexColours(np.full_like(VERTICES[None], 0.3)))
     mesh = trimesh.load(io.BytesIO(join_glb([("a", content, np.eye(4))])), file_type="glb", process=False).to_geometry()
     np.testing.assert_array_equal(
         mesh.vertices, trimesh.load(io.BytesIO(content), file_type="glb", process=False).to_geometry().vertices

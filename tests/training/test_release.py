@@ -86,5 +86,5 @@ def test_models_of_the_package_are_whole(name):
         params,
         jax.ShapeDtypeStruct((1, size, size, 4), "float32"),
     )
-    assert prediction.vertices.shape[0] == 1 and prediction.texels is not None
+    assert prediction.vertices.shape[0] == 1 and prediction.texture is not None
     assert "held-out" in (SHIPPED / name / "card.md").read_text()

@@ -4,13 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Int
 
 from ast_jax.data.pipeline import DataSource, evaluation_batch
 from ast_jax.data.store import ObjectRecord
-from ast_jax.evaluation.prediction import Predicted
 from ast_jax.evaluation.published import PublishedRow
 from ast_jax.evaluation.results import Evaluation
+from ast_jax.prediction import Prediction
 
 
 @dataclass(frozen=True)
@@ -22,15 +21,13 @@ class Item:
       index: of the object in ``source.ids``; seeds what is random.
       views: those that the method saw, one answer each.
       predicted: the answers.
-      faces: of the predicted meshes.
       truth: all that is stored of the object.
     """
 
     source: DataSource
     index: int
     views: tuple[int, ...]
-    predicted: Predicted
-    faces: Int[np.ndarray, "f 3"]
+    predicted: Prediction
     truth: ObjectRecord
 
     def batch(self, views: tuple[int, ...] | None = None):

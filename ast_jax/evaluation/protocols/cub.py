@@ -27,7 +27,7 @@ from ast_jax.evaluation.psnr import psnr
 from ast_jax.evaluation.published import CUB_MASKS
 from ast_jax.evaluation.results import Evaluation
 from ast_jax.evaluation.ssim import ssim_uniform
-from render import FaceTexels, Mesh, render
+from render import Mesh, render
 
 _NUM_PAIRS = 10_000
 _UNICORN_VERTICES = 2_562  # of the mesh that Unicorn transfers key points with; AST takes that of training
@@ -36,11 +36,11 @@ _SIGMA, _LAYERS, _WHITE = 1e-4, 25, (1.0, 1.0, 1.0)
 
 
 @partial(jax.jit, static_argnames="size")
-def _draw(vertices, faces, camera, texels, size: int) -> Float[jax.Array, "b size size 3"]:
+def _draw(vertices, faces, camera, texture, size: int) -> Float[jax.Array, "b size size 3"]:
     """The picture as AST compares it: composed over white, then multiplied by its own coverage."""
     mesh = Mesh(vertices, jax.numpy.broadcast_to(faces, (len(vertices), *faces.shape)))
     picture = render(
-        mesh, camera, (size, size), texture=FaceTexels(texels), blending="layered", sigma=_SIGMA, layers=_LAYERS,
+        mesh, camera, (size, size), texture=texture, blending="layered", sigma=_SIGMA, layers=_LAYERS,
         background=_WHITE,
     )  # fmt: skip
     return picture.rgb * picture.alpha[..., None]
@@ -51,7 +51,7 @@ def _measure(item: Item, least_vertices: int = 0) -> dict:
     batch = item.batch()
     camera, vertices = camera_of(item, batch), np.asarray(item.predicted.vertices, np.float32)
     mask, size = batch.target_masks[:, 0], batch.target_masks.shape[-1]
-    points, fine_faces = refine(vertices[0], item.faces, least_vertices)
+    points, fine_faces = refine(vertices[0], item.predicted.faces, least_vertices)
     face_id = np.asarray(face_ids(points[None], fine_faces, camera, DRAWN_SIZE))
     alpha = silhouette(face_id, size)
     row = {
@@ -61,8 +61,8 @@ def _measure(item: Item, least_vertices: int = 0) -> dict:
         "visible": visible_vertices(face_id, fine_faces, len(points))[0],
         "keypoints": batch.keypoints_ndc[0, 0],
     } | measure_rotations(item)
-    if item.predicted.texels is not None:
-        drawn = np.asarray(_draw(vertices, item.faces, camera, np.asarray(item.predicted.texels), size))
+    if item.predicted.texture is not None:
+        drawn = np.asarray(_draw(vertices, item.predicted.faces, camera, item.predicted.texture, size))
         target = over_black(batch.target_images[:, 0], mask, item.source.config["background"])
         row |= _compare(floor_bytes(drawn), floor_bytes(target))
     return row

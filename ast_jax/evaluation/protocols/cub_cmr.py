@@ -17,7 +17,7 @@ def _measure(item: Item) -> dict:
     batch = item.batch()
     camera, vertices = camera_of(item, batch), np.asarray(item.predicted.vertices, np.float32)
     mask, size = batch.target_masks[:, 0], batch.target_masks.shape[-1]
-    alpha = halved((np.asarray(face_ids(vertices, item.faces, camera, 2 * size)) >= 0).astype(np.float64))
+    alpha = halved((np.asarray(face_ids(vertices, item.predicted.faces, camera, 2 * size)) >= 0).astype(np.float64))
     row = {"mask_iou_soft": mask_iou(alpha, mask, threshold=None)[0]}
     if item.predicted.keypoints_world is not None:
         target = batch.keypoints_ndc[0, 0]

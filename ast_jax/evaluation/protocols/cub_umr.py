@@ -33,7 +33,7 @@ def _measure(item: Item) -> dict:
     batch = item.batch()
     camera, vertices = camera_of(item, batch), np.asarray(item.predicted.vertices, np.float32)
     mask, size = batch.target_masks[:, 0], batch.target_masks.shape[-1]
-    alpha = halved(np.asarray(_coverage(vertices, item.faces, camera, 2 * size), np.float64))
+    alpha = halved(np.asarray(_coverage(vertices, item.predicted.faces, camera, 2 * size), np.float64))
     mean = item.predicted.mean_vertices
     points = np.asarray(project(vertices if mean is None else np.asarray(mean, np.float32), camera))[0]
     return {

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
+from ast_jax.arrays import Array
 from ast_jax.evaluation.hidden import half_ious
 from ast_jax.evaluation.mask_iou import mask_iou
-from ast_jax.evaluation.prediction import Array
 from ast_jax.evaluation.protocols import viewpoints
 from ast_jax.evaluation.protocols.base import Item, Protocol
 from ast_jax.evaluation.protocols.pictures import to_bytes
@@ -20,7 +20,8 @@ from ast_jax.evaluation.results import Evaluation
 from ast_jax.evaluation.shape3d import mesh_occupancy, voxel_iou
 from ast_jax.evaluation.ssim import SMALLEST as SSIM_SMALLEST
 from ast_jax.evaluation.ssim import ssim
-from render import Camera, FaceTexels, Mesh, rasterize, render
+from render import Camera, Mesh, rasterize, render
+from render.texture import Texture
 
 DEFAULT_NUM_VIEWS = 5
 NUM_POINTS = 10_000
@@ -76,10 +77,10 @@ def _measure(item: Item, num_points: int, resolution: int) -> dict:
     vertices = np.asarray(item.predicted.vertices, np.float32)
     everything = item.batch(tuple(range(len(item.truth.images))))
     cameras = [jax.tree.map(lambda x, view=view: x[view, 0], everything.camera) for view in item.views]
-    row = _compare_shapes(vertices, item.faces, cameras, item.truth, num_points, resolution)
+    row = _compare_shapes(vertices, item.predicted.faces, cameras, item.truth, num_points, resolution)
     background = item.source.config["background"]
     compared, pictures = _compare_views(
-        Mesh(vertices, item.faces), item.predicted.texels, everything, item.views, background
+        Mesh(vertices, item.predicted.faces), item.predicted.texture, everything, item.views, background
     )
     means = {name: _known_mean(values) for name, values in (row | compared).items()}
     return means | pictures | measure_rotations(item)
@@ -118,12 +119,12 @@ def _compare_shapes(vertices, faces, cameras, truth, num_points: int, resolution
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def _compare_views(mesh: Mesh, texels, views, chosen: tuple[int, ...], background) -> tuple[dict, dict]:
+def _compare_views(mesh: Mesh, texture, views, chosen: tuple[int, ...], background) -> tuple[dict, dict]:
     """Metrics in the image, over all (prediction, view) pairs that count, and some drawn and true pictures."""
     camera = jax.tree.map(lambda x: x[:, 0], views.camera)
     masks, targets = views.target_masks[:, 0], views.target_images[:, 0]
     num_inputs, num_views = len(chosen), len(masks)
-    rgb, covered = _render_pairs(mesh, camera, texels, masks.shape[1:], np.asarray(background, np.float32))
+    rgb, covered = _render_pairs(mesh, camera, texture, masks.shape[1:], np.asarray(background, np.float32))
     is_seen = np.zeros((num_inputs, num_views), bool)
     is_seen[np.arange(num_inputs), chosen] = True
     overlap = mask_iou(np.asarray(covered), np.tile(masks, (num_inputs, 1, 1)) > 0.5)
@@ -148,7 +149,7 @@ def _compare_views(mesh: Mesh, texels, views, chosen: tuple[int, ...], backgroun
 def _render_pairs(
     mesh: Mesh,
     camera: Camera,
-    texels: Float[Array, "b f t t 3"] | None,
+    texture: Texture | None,
     image_size: tuple[int, int],
     background: Float[Array, "3"],
 ) -> tuple[Float[jax.Array, "n h w 3"] | None, Bool[jax.Array, "n h w"]]:
@@ -156,9 +157,9 @@ def _render_pairs(
     num_meshes, num_cameras = mesh.vertices.shape[0], camera.translation.shape[0]
     cameras = jax.tree.map(lambda x: jnp.concatenate([x] * num_meshes), camera)
     repeated = Mesh(jnp.repeat(mesh.vertices, num_cameras, axis=0), mesh.faces)
-    if texels is None:
+    if texture is None:
         return None, rasterize(cameras.project(repeated.vertices), mesh.faces, image_size).face_id >= 0
-    texture = FaceTexels(jnp.repeat(texels, num_cameras, axis=0))
+    texture = jax.tree.map(lambda x: jnp.repeat(x, num_cameras, axis=0), texture)
     # The soft coverage that comes along is not used, so it is not computed either.
     result = render(repeated, cameras, image_size, texture=texture, blending="hard", background=background)
     return result.rgb, result.face_id >= 0

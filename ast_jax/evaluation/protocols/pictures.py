@@ -34,7 +34,7 @@ def project(points, camera) -> Float[Array, "b v 2"]:
 
 def camera_of(item: Item, batch: Batch) -> Camera:
     """The camera that the method found; the given one where it does not look for any."""
-    found = item.predicted.camera
+    found = item.predicted.found_camera
     return jax.tree.map(lambda x: x[:, 0], batch.camera) if found is None else found
 
 

@@ -23,27 +23,30 @@ def in_true_frame(item: Item) -> Float[np.ndarray, "b v 3"]:
     and back by the true one, ``R^T (view - t)``, as Unicorn does.
     """
     vertices = np.asarray(item.predicted.vertices, np.float64)
-    if item.predicted.camera is None:
+    camera = item.predicted.found_camera
+    if camera is None:
         return vertices
-    view = np.asarray(item.predicted.camera.view(item.predicted.vertices), np.float64)
+    view = np.asarray(camera.view(item.predicted.vertices), np.float64)
     chosen = list(item.views)
     return (view - item.truth.translation[chosen][:, None]) @ item.truth.rotation[chosen].astype(np.float64)
 
 
 def _measure_nmr(item: Item) -> dict[str, float]:
-    solids = [nmr_occupancy(vertices, item.faces) for vertices in in_true_frame(item)]
+    solids = [nmr_occupancy(vertices, item.predicted.faces) for vertices in in_true_frame(item)]
     return {"iou_nmr": float(np.mean([voxel_iou(solid, item.truth.occupancy) for solid in solids]))}
 
 
 def _measure_unicorn(item: Item, num_points: int) -> dict[str, float]:
-    return compare_surfaces(in_true_frame(item)[0], item.faces, item.truth, num_points, item.index, with_icp=True)
+    return compare_surfaces(
+        in_true_frame(item)[0], item.predicted.faces, item.truth, num_points, item.index, with_icp=True
+    )
 
 
 def _measure_occnet(item: Item, num_points: int) -> dict[str, float]:
     vertices = in_true_frame(item)[0]
-    inside = points_inside(item.truth.query_points, vertices, item.faces)
+    inside = points_inside(item.truth.query_points, vertices, item.predicted.faces)
     scores = {"iou_points": point_iou(inside, item.truth.query_inside)}
-    return scores | compare_surfaces(vertices, item.faces, item.truth, num_points, item.index)
+    return scores | compare_surfaces(vertices, item.predicted.faces, item.truth, num_points, item.index)
 
 
 NMR = Protocol(

@@ -26,12 +26,11 @@ def measure_rotations(item: Item) -> dict[str, np.ndarray]:
     Returns:
       ``rotation`` and ``true_rotation``, ``[views, 3, 3]``, world to view.
     """
-    camera = item.predicted.camera
-    rotation = item.predicted.rotation if camera is None else camera.rotation
-    if rotation is None or item.source.camera_kind == "unknown":
+    camera = item.predicted.input_camera
+    if camera is None or item.source.camera_kind == "unknown":
         return {}
     return {
-        "rotation": np.asarray(rotation, np.float64),
+        "rotation": np.asarray(camera.rotation, np.float64),
         "true_rotation": item.truth.rotation[list(item.views)].astype(np.float64),
     }
 

@@ -6,8 +6,9 @@ import jax
 from flax import nnx
 from jaxtyping import Float
 
+from ast_jax.arrays import Array
 from ast_jax.model.axes import run_block
-from ast_jax.model.layers import Array, scaled_normal
+from ast_jax.model.layers import scaled_normal
 
 _NORM_GROUPS = 8  # Wu & He 2018 use 32 groups at 256 and more channels; here 32 channels are the narrowest.
 

@@ -7,13 +7,13 @@ import importlib.util
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Float
 
+from ast_jax.arrays import Array
 from ast_jax.model.backbones.resnet import StateReader
-from ast_jax.model.layers import Array, scaled_normal
+from ast_jax.model.layers import scaled_normal
 from ast_jax.pretrained.weights import read_torch
 
 # (repeats, kernel, stride, expansion, output channels): the B0 table of Tan & Le 2019 without
@@ -151,18 +151,3 @@ def load_efficientnet_lite0(network: EfficientNetLite0, path: str | Path) -> tup
     if reader.left_over():
         raise ValueError(f"{path} has tensors without a place here: {', '.join(reader.left_over()[:5])}")
     return classifier
-
-
-def classify(
-    network: EfficientNetLite0, classifier: tuple[np.ndarray, np.ndarray], image: Float[Array, "b h w 3"]
-) -> Float[Array, "b 1000"]:
-    """ImageNet class probabilities: an independent judge of what a picture shows.
-
-    Args:
-      network: with ImageNet weights.
-      classifier: as returned by ``load_efficientnet_lite0``.
-      image: RGB in [0, 1], best at 224 x 224.
-    """
-    kernel, bias = classifier
-    pooled = network(image)[-1].mean((1, 2))
-    return jax.nn.softmax(pooled @ jnp.asarray(kernel) + jnp.asarray(bias)[None])

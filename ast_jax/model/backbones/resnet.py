@@ -7,9 +7,9 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float
 
+from ast_jax.arrays import Array
 from ast_jax.model.axes import run_block
 from ast_jax.model.backbones.convnet import BasicBlock, Bottleneck, ChannelAffine, conv, group_norm, make_stages
-from ast_jax.model.layers import Array
 from ast_jax.near_match import choose
 from ast_jax.pretrained.weights import check_finite, read_torch
 

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,21 +13,17 @@ from jaxtyping import Float, UInt8
 from ml_collections import ConfigDict
 from PIL import Image
 
+from ast_jax.arrays import Array
 from ast_jax.batch import Batch
 from ast_jax.compile_options import quick_options
 from ast_jax.prediction import Prediction
 from render import (
-    FaceTexels,
+    Camera,
     Mesh,
-    OrthographicCamera,
-    PerspectiveCamera,
     VertexColours,
     render,
     vertex_normals,
 )
-
-Array = jax.Array | np.ndarray
-Camera = PerspectiveCamera | OrthographicCamera
 
 PANELS = ("input", "target", "rendering", "mask", "target mask", "view at +60 deg", "view at +120 deg")
 _TURNS_RAD = (0.0, np.pi / 3, 2 * np.pi / 3)  # of the camera about +Y: its own view, and two new ones
@@ -47,10 +43,10 @@ class Drawn(NamedTuple):
     mask: UInt8[Array, "n h w"]
 
 
-Preview = Callable[[Any, Array, Camera], Drawn]
+Preview = Callable[[dict, Array, Camera], Drawn]
 
 
-def make_preview(graphdef: Any, config: ConfigDict) -> Preview:
+def make_preview(graphdef: nnx.GraphDef, config: ConfigDict) -> Preview:
     """Build the function that predicts and draws a few samples, to be called again and again in a run.
 
     Args:
@@ -64,7 +60,7 @@ def make_preview(graphdef: Any, config: ConfigDict) -> Preview:
     size = (config.data.render_size,) * 2
 
     @functools.partial(jax.jit, compiler_options=quick_options())
-    def draw(params: Any, image: Float[Array, "n i j c"], camera: Camera) -> Drawn:
+    def draw(params: dict, image: Float[Array, "n i j c"], camera: Camera) -> Drawn:
         prediction = nnx.merge(graphdef, params)(image)
         if prediction.camera is not None:
             camera = prediction.input_camera
@@ -75,7 +71,7 @@ def make_preview(graphdef: Any, config: ConfigDict) -> Preview:
     return draw
 
 
-def preview_strips(draw: Preview, params: Any, batch: Batch, *, num_samples: int = 4) -> UInt8[np.ndarray, "y x 3"]:
+def preview_strips(draw: Preview, params: dict, batch: Batch, *, num_samples: int = 4) -> UInt8[np.ndarray, "y x 3"]:
     """One row of pictures for each of the first samples of a batch; see ``PANELS``.
 
     Args:
@@ -127,14 +123,17 @@ def _render_turned(
     angles = jnp.tile(jnp.asarray(_TURNS_RAD, jnp.float32), len(prediction.vertices))
     cameras = turn_camera(jax.tree.map(repeated, camera), angles)
     mesh = Mesh(repeated(prediction.vertices), prediction.faces)
-    options = dict(background=tuple(config.data.background), sigma=config.render.sigma)
-    if prediction.texels is not None:
-        texture = FaceTexels(repeated(prediction.texels))
-        options |= dict(blending=config.render.blending, gamma=config.render.gamma)
-    else:
-        texture = _clay(mesh, cameras)
-        options |= dict(blending="hard")
-    result = render(mesh, cameras, size, texture=texture, **options)
+    has_texture = prediction.texture is not None
+    result = render(
+        mesh,
+        cameras,
+        size,
+        texture=jax.tree.map(repeated, prediction.texture) if has_texture else _clay(mesh, cameras),
+        blending=config.render.blending if has_texture else "hard",
+        background=tuple(config.data.background),
+        sigma=config.render.sigma,
+        gamma=config.render.gamma,
+    )
     return result.rgb, result.alpha
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from ast_jax.export import write_glb
 from ast_jax.shapes.mesh_files.gltf import MAX_FACES, load_gltf
 from ast_jax.shapes.normalise import drop_transparent
+from render import FaceTexels, VertexColours
 from tests.shapes.mesh_files.glb import TRIANGLE, Glb, join_chunks
 from tests.shapes.mesh_files.looks import BLUE, GREEN, LEFT, PICTURE, RED, colour
 
@@ -277,7 +278,7 @@ def test_our_vertex_colours_read_back_as_they_were_written(tmp_path):
     vertices = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
     faces = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]], np.int32)
     levels = np.array([[0, 1, 2], [3, 64, 127], [128, 200, 254], [255, 5, 11]]) / 255.0
-    write_glb(tmp_path / "own.glb", vertices, faces, vertex_colours=levels)
+    write_glb(tmp_path / "own.glb", vertices, faces, texture=VertexColours(levels[None]))
     mesh = load_gltf(tmp_path / "own.glb")
     np.testing.assert_array_equal(mesh.vertices[mesh.faces], vertices[faces])
     np.testing.assert_allclose(mesh.corner_colours[..., :3], levels[faces], atol=1e-5)
@@ -290,7 +291,7 @@ def test_our_texels_read_back_as_they_were_written(tmp_path):
     texels = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3)) / 255.0
     square = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], np.float32)
     faces = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
-    write_glb(tmp_path / "own.glb", square, faces, texels=texels)
+    write_glb(tmp_path / "own.glb", square, faces, texture=FaceTexels(texels[None]))
     mesh = load_gltf(tmp_path / "own.glb")
     np.testing.assert_array_equal(mesh.vertices[mesh.faces], square[faces])
     for face, i, j in ((0, 0, 0), (0, 1, 2), (1, 3, 0), (1, 1, 1)):

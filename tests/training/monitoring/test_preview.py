@@ -15,7 +15,7 @@ from ast_jax.prediction import Prediction
 from ast_jax.training.monitoring.preview import PANELS, make_preview, preview_strips, turn_camera
 from ast_jax.training.state import make_model
 from configs import common
-from render import OrthographicCamera, PerspectiveCamera, icosphere, orbit
+from render import FaceTexels, OrthographicCamera, PerspectiveCamera, icosphere, orbit
 from tests.render import reference
 
 SIZE = 24
@@ -38,7 +38,8 @@ class _Bodies(nnx.Module):
 
     def __call__(self, image) -> Prediction:
         if self.rotation is None:
-            return Prediction(self.vertices[...], FACES, texels=self.texels[...] if self.texels is not None else None)
+            texture = None if self.texels is None else FaceTexels(self.texels[...])
+            return Prediction(self.vertices[...], FACES, texture=texture)
         rotation = self.rotation[...]
         one = jnp.ones((*rotation.shape[:2], 2), jnp.float32)
         middle = jnp.broadcast_to(jnp.array([0.0, 0.0, -3.0]), rotation.shape[:-1])
