@@ -32,6 +32,13 @@ class Installed(NamedTuple):
         return result
 
 
+def _setuptools_version() -> int:
+    try:
+        return int(importlib.metadata.version("setuptools").partition(".")[0])
+    except importlib.metadata.PackageNotFoundError:
+        return 0
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory) -> Installed:
     folder = tmp_path_factory.mktemp("wheel")
@@ -41,9 +48,9 @@ def installed(tmp_path_factory) -> Installed:
         (folder / "source").mkdir(exist_ok=True)
         copy(ROOT / name, folder / "source" / name, **options)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-    # With the setuptools of this environment, where it is new enough; else pip fetches one.
-    is_new = int(importlib.metadata.version("setuptools").split(".")[0]) >= 77
-    build = ["wheel", "--quiet", "--no-deps", *["--no-build-isolation"] * is_new, "--wheel-dir", str(folder)]
+    build = ["wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder)]
+    if _setuptools_version() >= 77:  # that of this environment will do; else pip fetches one
+        build.append("--no-build-isolation")
     subprocess.run([*pip, *build, str(folder / "source")], check=True)
     (wheel,) = folder.glob("*.whl")
     site = folder / "site"

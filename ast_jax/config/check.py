@@ -85,15 +85,21 @@ def complete(config: Mapping, kind: type, name: str = "config") -> tuple[dict, d
     full, removed = {}, {f"{name}.{key}": value for key, value in config.items() if key not in known}
     for key, field in known.items():
         full[key] = config[key] if key in config else default_of(field)
-        nested, entry = (full[key], entry_type(field)) if isinstance(full[key], Mapping) else ({}, None)
-        if dataclasses.is_dataclass(field.type) and isinstance(full[key], Mapping):
-            full[key], old = complete(nested, field.type, f"{name}.{key}")
-            removed |= old
-        elif dataclasses.is_dataclass(entry):
-            parts = {part: complete(value, entry, f"{name}.{key}.{part}") for part, value in nested.items()}
-            full[key] = {part: values for part, (values, _) in parts.items()}
-            for _, old in parts.values():
-                removed |= old
+        if isinstance(full[key], Mapping):
+            full[key], gone = _complete_part(full[key], field, f"{name}.{key}")
+            removed |= gone
+    return full, removed
+
+
+def _complete_part(part: Mapping, field: dataclasses.Field, name: str) -> tuple[dict, dict[str, Any]]:
+    """As `complete`, for a group or a table within a group."""
+    if dataclasses.is_dataclass(field.type):
+        return complete(part, field.type, name)
+    full, removed, entry = dict(part), {}, entry_type(field)
+    for key, value in part.items():
+        if dataclasses.is_dataclass(entry) and isinstance(value, Mapping):
+            full[key], gone = complete(value, entry, f"{name}.{key}")
+            removed |= gone
     return full, removed
 
 

@@ -55,7 +55,16 @@ def run(main: Main) -> None:
     for stream in (sys.stdout, sys.stderr):  # names of files may have characters that the terminal lacks
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    _take_help_from(main.__module__)
     app.run(lambda argv: in_one_line(main, argv), flags_parser=_parse)
+
+
+def _take_help_from(module: str) -> None:
+    """``--help`` of a console script, which is a module of its own, is that of the launch script behind it."""
+    if module != "__main__":
+        for flag in flags.FLAGS.get_key_flags_for_module(module):
+            flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+        sys.modules["__main__"].__doc__ = sys.modules[module].__doc__
 
 
 def in_one_line(main: Main, argv: list[str]) -> None:
