@@ -9,14 +9,14 @@ import time
 
 import jax
 from absl import app, flags
-from ml_collections import config_flags
 
 from ast_jax.data.pipeline import DataSource, make_batches
 from ast_jax.datasets.sources import data_root
+from ast_jax.process import command_line
 from ast_jax.training.program import make_program
 from ast_jax.training.sharding import make_layout
 
-_CONFIG = config_flags.DEFINE_config_file("config", "configs/quickstart.py")
+_CONFIG = command_line.define_config("configs/quickstart.py")
 _SECONDS = flags.DEFINE_float("seconds", 10.0, "Of each measurement.")
 
 

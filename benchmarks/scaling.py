@@ -14,16 +14,17 @@ from pathlib import Path
 import jax
 import numpy as np
 from absl import app, flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
 from ast_jax.batch import Batch
+from ast_jax.process import command_line
 from ast_jax.training.monitoring.utilisation import PEAK_FLOPS
 from ast_jax.training.program import make_program
 from ast_jax.training.sharding import make_layout
 from benchmarks.collectives import Collective, count_by_kind, find_collectives
 from benchmarks.noise import noise_batch
 
-_CONFIG = config_flags.DEFINE_config_file("config", "configs/large.py")
+_CONFIG = command_line.define_config("configs/large.py")
 _OUTPUT = flags.DEFINE_string("output", "", "Markdown page; empty: print.")
 _WEAK = flags.DEFINE_bool("weak", False, "Instead: collectives from 1 to 8 devices with the same batch on each.")
 _UTILISATION = flags.DEFINE_float("utilisation", 0.4, "Share of the peak that matrix products reach; an assumption.")

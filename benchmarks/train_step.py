@@ -19,17 +19,18 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 from flax import nnx
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
 from ast_jax.batch import Batch
 from ast_jax.data.pipeline import DataSource, make_batches
 from ast_jax.losses.views import ViewSettings, render_views
 from ast_jax.prediction import Prediction
+from ast_jax.process import command_line
 from ast_jax.training.program import Program, make_program
 from ast_jax.training.sharding import make_layout
 from benchmarks.noise import noise_batch
 
-_CONFIG = config_flags.DEFINE_config_file("config", "configs/cub.py:ast")
+_CONFIG = command_line.define_config("configs/cub.py:ast")
 _ROOT = flags.DEFINE_string("root", "", "A prepared data set; empty: noise.")
 _STAGE = flags.DEFINE_string("stage", "joint", "Of the config.")
 _REPEATS = flags.DEFINE_integer("repeats", 5, "The median of so many runs counts.", lower_bound=1)

@@ -11,14 +11,21 @@ Not run on the real data yet: no time and no score to promise.
 
 from ml_collections import ConfigDict
 
-from configs import common
-from configs.common import sweep_layers, sweep_learning_rate, sweep_queries, sweep_seed, sweep_shape, sweep_texture  # noqa: F401
+from ast_jax.config import base_config, parse_arg
+from ast_jax.config.sweeps import (
+    sweep_layers,
+    sweep_learning_rate,
+    sweep_queries,
+    sweep_seed,
+    sweep_shape,
+    sweep_texture,
+)
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
     """Options behind the colon: ``cmr`` or ``ast``, ``size=tiny`` for tests."""
-    options = common.parse_arg(arg, variant=("cmr", "ast"), size=("full", "tiny"))
-    config = common.base_config()
+    options = parse_arg(arg, variant=("cmr", "ast"), size=("full", "tiny"))
+    config = base_config()
     # The squares about annotated boxes are what the protocols show.
     config.data.input_crop = "frame"
     # The published models see the photograph, not the object cut out by its true mask; 0.05 is their margin.

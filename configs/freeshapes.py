@@ -9,18 +9,25 @@ Ablations: python -m launch.sweep --config=configs/freeshapes.py:aircraft --swee
 
 from ml_collections import ConfigDict
 
-from configs import common
-from configs.common import sweep_layers, sweep_learning_rate, sweep_queries, sweep_seed, sweep_shape, sweep_texture  # noqa: F401
+from ast_jax.config import base_config, parse_arg, use_learned_steps
+from ast_jax.config.sweeps import (
+    sweep_layers,
+    sweep_learning_rate,
+    sweep_queries,
+    sweep_seed,
+    sweep_shape,
+    sweep_steps,
+    sweep_synthesis,
+    sweep_texture,
+)
 
 CATEGORIES = ("aircraft", "animal", "bed", "bird", "cabinet", "car", "chair", "ship", "sofa", "table", "truck")
-
-sweep_steps, sweep_synthesis = common.sweep_steps, common.sweep_synthesis
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
     """Options behind the colon: the category, ``shape=transformer|mlp|steps``, ``steps=`` of the whole run."""
-    options = common.parse_arg(arg, category=CATEGORIES, shape=("transformer", "mlp", "steps"), steps=2400)
-    config = common.base_config()
+    options = parse_arg(arg, category=CATEGORIES, shape=("transformer", "mlp", "steps"), steps=2400)
+    config = base_config()
     config.data.root = f"data/freeshapes/{options.category}"
     # Many aircraft are white: grey shows their outline.
     config.data.background = (0.5, 0.5, 0.5)
@@ -40,7 +47,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.stage.joint.losses = ConfigDict(losses | dict(l1=1.0, perceptual=10.0))
     config.render.blending = "hard"
     if options.shape == "steps":
-        common.use_learned_steps(config)
+        use_learned_steps(config)
     else:
         config.model.shape.kind = options.shape
     return config

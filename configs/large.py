@@ -8,14 +8,21 @@ Never trained: no time and no score to promise.
 
 from ml_collections import ConfigDict
 
-from configs import common
-from configs.common import sweep_layers, sweep_learning_rate, sweep_queries, sweep_seed, sweep_shape, sweep_texture  # noqa: F401
+from ast_jax.config import base_config, parse_arg
+from ast_jax.config.sweeps import (
+    sweep_layers,
+    sweep_learning_rate,
+    sweep_queries,
+    sweep_seed,
+    sweep_shape,
+    sweep_texture,
+)
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
     """Options behind the colon: ``size=tiny`` for tests; ``accumulate=`` parts of a batch; ``model=`` devices."""
-    options = common.parse_arg(arg, size=("full", "tiny"), accumulate=16, model=1)
-    config = common.base_config()
+    options = parse_arg(arg, size=("full", "tiny"), accumulate=16, model=1)
+    config = base_config()
     config.data.root = "data/cub"
     config.data.image_size = 256
     config.data.render_size = 128

@@ -6,16 +6,23 @@ Data: made on first use (ast_jax/shapes/birds/synthetic.py), train and held-out 
 
 from ml_collections import ConfigDict
 
-from configs import common
-from configs.common import sweep_layers, sweep_learning_rate, sweep_queries, sweep_seed, sweep_shape, sweep_texture  # noqa: F401
-
-sweep_steps, sweep_synthesis = common.sweep_steps, common.sweep_synthesis
+from ast_jax.config import base_config, parse_arg, use_learned_steps
+from ast_jax.config.sweeps import (
+    sweep_layers,
+    sweep_learning_rate,
+    sweep_queries,
+    sweep_seed,
+    sweep_shape,
+    sweep_steps,
+    sweep_synthesis,
+    sweep_texture,
+)
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
     """Options behind the colon: ``tiny`` (seconds, for tests); ``shape=transformer|mlp`` instead of learned steps."""
-    options = common.parse_arg(arg, size=("small", "tiny"), shape=("steps", "transformer", "mlp"))
-    config = common.base_config()
+    options = parse_arg(arg, size=("small", "tiny"), shape=("steps", "transformer", "mlp"))
+    config = base_config()
     config.data.source = "quickstart"
     config.data.root = "data/quickstart"
     config.data.num_objects = 480
@@ -36,7 +43,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     # A short run holds no programs that only watch: the report at the end shows what was learned.
     config.eval_every = 0
     if options.shape == "steps":
-        common.use_learned_steps(config)
+        use_learned_steps(config)
         # A coarse step costs a third of one with synthesis, which pays where the coarse shape is good already.
         config.stages = (("coarse", 3000), ("shape", 800), ("joint", 400))
         # Photographs get the margin that makes their object as large as half of the birds are in their frames.

@@ -10,14 +10,21 @@ Not run on the real data yet: no time and no score to promise.
 
 from ml_collections import ConfigDict
 
-from configs import common
-from configs.common import sweep_layers, sweep_learning_rate, sweep_queries, sweep_seed, sweep_shape, sweep_texture  # noqa: F401
+from ast_jax.config import base_config, parse_arg
+from ast_jax.config.sweeps import (
+    sweep_layers,
+    sweep_learning_rate,
+    sweep_queries,
+    sweep_seed,
+    sweep_shape,
+    sweep_texture,
+)
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
     """Options behind the colon: the class (``all`` for one model of all), ``shape=transformer|mlp``, ``steps=``."""
-    options = common.parse_arg(arg, category="car", shape=("transformer", "mlp"), steps=100_000)
-    config = common.base_config()
+    options = parse_arg(arg, category="car", shape=("transformer", "mlp"), steps=100_000)
+    config = base_config()
     config.data.root = f"data/shapenet/{options.category}"
     config.data.input_crop = "frame"
     # Two views of an object supervise each step, as in SoftRas and DVR.

@@ -15,7 +15,7 @@ from ml_collections import config_flags
 from ast_jax import sweep
 from ast_jax.process import command_line
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, e.g. configs/quickstart.py", lock_config=True)
+_CONFIG = command_line.define_config()
 _SWEEP = flags.DEFINE_list("sweep", [], "Names of sweep_* functions of the config file, separated by commas.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the sweep; each unit gets one in it.")
 _BACKEND = flags.DEFINE_enum("backend", "print", sweep.BACKENDS, "What to do with the units.")
@@ -38,10 +38,11 @@ def main(argv: list[str]) -> None:
 def _start() -> int:
     config = flags.FLAGS["config"]
     if config.value is None:
-        raise ValueError("--config: name the experiment, such as configs/quickstart.py.")
+        raise ValueError("--config: name the experiment, such as configs/quickstart.py or quickstart.")
     plan = sweep.make_sweep(
         config_flags.get_config_filename(config), _CONFIG.value, _SWEEP.value, _WORKDIR.value,
         common=config_flags.get_override_values(config), train_flags=shlex.split(_TRAIN_FLAGS.value),
+        launchers=__package__ or "launch",
     )  # fmt: skip
     return sweep.start(
         plan, _BACKEND.value, index=_INDEX.value, max_parallel=_PARALLEL.value,

@@ -7,12 +7,11 @@ config can be overridden: ``--config.optimizer.learning_rate=1e-4``. Many hosts:
 """
 
 from absl import flags, logging
-from ml_collections import config_flags
 
 from ast_jax.process import command_line, runtime
 from ast_jax.process import flags as machine_flags
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, e.g. configs/quickstart.py", lock_config=True)
+_CONFIG = command_line.define_config()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder that receives everything the run writes.")
 _ALLOW_CHANGE = flags.DEFINE_bool("allow_config_change", False, "Go on although the run has another config.")
 _PROFILE = flags.DEFINE_string("profile_steps", "", "first:stop: write a trace of these steps, e.g. 10:15.")

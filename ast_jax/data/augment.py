@@ -16,7 +16,6 @@ from jaxtyping import Float
 
 from render import PerspectiveCamera
 
-AUGMENT_DEFAULTS = {"flip": False, "crop": 0.0, "box": 0.0, "colour": 0.0}
 # Rec. 601 luma.
 LUMA = np.array([0.299, 0.587, 0.114])
 

@@ -29,7 +29,7 @@ from ast_jax.data.augment import (
 )
 from ast_jax.data.batch_crops import crop_first_view, cut_inputs, input_box, premultiplied, shown_pictures
 from ast_jax.data.crop import Box, area_downsample, composite, crop_camera, crop_to_mask, object_box
-from ast_jax.data.data_config import DATA_DEFAULTS, checked_config
+from ast_jax.data.data_config import checked_config
 from ast_jax.data.store import SPLITS, ObjectRecord, load_arrays, load_index, load_object, object_path
 from render import OrthographicCamera, PerspectiveCamera
 
@@ -45,19 +45,10 @@ class DataSource:
     Args:
       root: folder with ``dataset.json``.
       split: ``train``, ``val`` or ``test``.
-      config: see ``ast_jax.data.data_config``; keys that are left out have those values.
-        ``image_size``: side of the model's input, px. ``render_size``: side of the supervising views, px; at
-        most the stored size, of which it is an area average. ``num_target_views``: 1 supervises with the
-        input view alone, n with n - 1 further views of the same object. ``background``: RGB in [0, 1].
-        ``input_masked``: the input shows the object alone, over the background; False: the whole stored picture, as a
-        protocol wants whose model is not to see the mask, where it is not stored cut out; supervising views show the
-        object alone in either case.
-        ``input_crop``: "object" shows the model the object as large as it gets, "frame" the whole stored square,
-        as the protocols that crop to an annotated box want it; a random crop then moves the first supervising
-        view and its camera, too. ``crop_padding``: margin about the object in the input, fraction of its longer
-        side, for "object". ``augment``: see ``ast_jax.data.augment``. ``num_threads``: that make batches
-        ahead of training. ``memory_limit_gb``: pictures that would take more are kept in a temporary file beside
-        the data set.
+      config: any of the keys of `ast_jax.config.DataConfig`, see docs/config.md; those that are left out have their
+        defaults. With ``input_masked=False`` the input is the whole stored picture, as a protocol wants whose model is
+        not to see the mask, where it is not stored cut out; supervising views show the object alone in either case.
+        With ``input_crop="frame"`` a random crop moves the first supervising view and its camera, too.
 
     Raises:
       ValueError: a file is missing or broken, or the config does not fit the data; the message says which.
@@ -82,8 +73,7 @@ class DataSource:
         has_boxes = all("box" in record for record in records)
         self.annotated_boxes = np.concatenate([record["box"] for record in records]) if has_boxes else None
         self.mirror_order = mirror_order(self.meta.get("keypoint_names", []), self.views["keypoints_ndc"].shape[1])
-        limit = {**DATA_DEFAULTS, **dict(config)}["memory_limit_gb"]
-        self.images = self._read_pictures(limit)
+        self.images = self._read_pictures(checked_config(config)["memory_limit_gb"])
         self.config = checked_config(config, self.images.shape[1], min(counts))
         self.cut_out = self._is_cut_out()
         if self.cut_out and not self.config["input_masked"]:

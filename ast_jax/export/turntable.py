@@ -5,7 +5,6 @@ import math
 from functools import partial
 from pathlib import Path
 
-import imageio.v3 as imageio
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -158,7 +157,20 @@ def write_gif(path: str | Path, frames: UInt8[np.ndarray, "n h w 3"], seconds: f
 
 
 def write_mp4(path: str | Path, frames: UInt8[np.ndarray, "n h w 3"], seconds: float = 3.0) -> None:
-    """Write an H.264 video; an odd height or width is cut by one pixel, which the codec demands."""
+    """Write an H.264 video; an odd height or width is cut by one pixel, which the codec demands.
+
+    Args:
+      path: ends with ``.mp4``.
+      frames, seconds: as in :func:`encode_gif`.
+
+    Raises:
+      ValueError: the encoder is not installed.
+    """
+    try:
+        import imageio.v3 as imageio  # an extra of the package, as large as jaxlib's half
+        import imageio_ffmpeg  # noqa: F401
+    except ImportError as error:
+        raise ValueError(f'{path}: writing a video needs pip install "ast-jax[video]" ({error}).') from error
     height, width = frames.shape[1] // 2 * 2, frames.shape[2] // 2 * 2
     even, fps = frames[:, :height, :width], len(frames) / seconds
     content = imageio.imwrite("<bytes>", even, extension=".mp4", fps=fps, codec="libx264", macro_block_size=1)

@@ -128,7 +128,7 @@ class CameraBranch(nnx.Module):
     """Nothing for given cameras unless ``predict`` asks for that of the picture; else candidates.
 
     Args:
-      config: ``config.model.camera``; see ``ast_jax.model.model``.
+      config: ``config.model.camera``; see `ast_jax.config.model.CameraConfig`.
       dim: embedding size d.
     """
 

@@ -56,7 +56,7 @@ class ImageEncoder(nnx.Module):
     """Backbone, then tokens of several scales with 2-D sine positions and a level embedding, and a summary.
 
     Args:
-      config: ``config.model.encoder``; see ``ast_jax.model.model``.
+      config: ``config.model.encoder``; see `ast_jax.config.model.EncoderConfig`.
       dim: embedding size d.
       has_tokens: whether anything reads tokens; otherwise there are none.
     """
@@ -73,7 +73,7 @@ class ImageEncoder(nnx.Module):
         init = scaled_normal(count * EMBEDDING_DEVIATION**2)
         axes = named("levels", "embed")
         self.level_embedding = nnx.Param(init(rngs.params(), (count, dim)), **axes) if count else None
-        self.pool = choose("config.model.encoder.pool", config.pool, ("mean", "grid"))
+        self.pool = config.pool
         cells = _SUMMARY_GRID**2 if self.pool == "grid" else 1
         self.summary = linear(cells * channels[-1], dim, rngs=rngs)
         self.summary_norm = nnx.LayerNorm(dim, rngs=rngs)

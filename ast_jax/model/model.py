@@ -1,40 +1,6 @@
 """The whole network: picture -> Prediction. It never sees masks, key points, cameras or ground truth.
 
-``config.model`` is an ``ml_collections.ConfigDict`` with exactly these keys:
-
-| key | meaning | tried values |
-|---|---|---|
-| dim, heads, mlp_ratio | embedding size d, attention heads, MLP size over d | 128, 4, 2 |
-| num_keypoints | p; 0 for none | 0, 15 |
-| encoder.name | convnet, resnet18, resnet34, resnet50, efficientnet_lite0 | convnet |
-| encoder.width, encoder.blocks | of convnet: channels of the first stage, residual blocks per stage | 32, 1 |
-| encoder.token_levels | maps that become tokens for the Shape Transformer, 0: finest, -1: coarsest | (-3, -2, -1) |
-| encoder.input_size | side to which pictures are resized; 0 keeps them | 0; 128 if pretrained |
-| encoder.weights | "none", a local .pth file, or "package" (efficientnet_lite0, installed by pip) | "none" |
-| encoder.pool | summary from the mean of all cells, or from a 4 x 4 grid of them: mean, grid | grid |
-| shape.kind | transformer, or mlp (the baseline of CMR and DIB-R) | transformer |
-| shape.level, shape.query_level | icosphere level of the mesh and of the queries | 3, 2 |
-| shape.radius | of the template sphere | 0.35 |
-| shape.layers | decoder layers | 2 |
-| shape.symmetric | mirror symmetry about x = 0; only half of the queries are needed | False |
-| shape.mean_shape | a learned displacement shared by all pictures | True |
-| shape.coarse | an MLP displacement from the summary under the queries' | True |
-| shape.head | per_query (a linear map each) or shared (one MLP) | per_query |
-| shape.condition_on_global | the summary is added to every query | True |
-| shape.self_attention | queries attend to each other | True |
-| shape.deep_supervision | every decoder layer has a head, and its vertices are returned | True |
-| shape.synthesis | steps of analysis by synthesis after that: none, fit (of gradient, unlearned), learned | none |
-| shape.synthesis_steps | how many | 4 |
-| shape.synthesis_size | sides of the silhouettes that are drawn there, px | 32 |
-| shape.synthesis_level | the encoder's map that learned ones read, 0 is the finest | 2 |
-| texture.kind | none, transformer, mlp, or projection (the paper's baseline) | transformer |
-| texture.query_level | icosphere level whose faces are queries; shape.level is one query per face | 2 |
-| texture.layers, symmetric, condition_on_global | as for shape | 1, False, True |
-| texture.texels | t: each face has t x t texels | 4 |
-| texture.map_level | the encoder's map that queries read, 0 is the finest | 1 |
-| camera.kind | given, or candidates (AST, Unicorn) | given |
-| camera.num_candidates | k | 6 |
-| camera.predict | with given cameras: also regress that of the picture | True |
+Its keys are defined in ``ast_jax/config/model.py``; docs/config.md lists them with their meaning.
 """
 
 import jax
@@ -44,8 +10,8 @@ from jaxtyping import Float
 from ml_collections import ConfigDict
 
 from ast_jax.arrays import Array
+from ast_jax.config import ModelConfig, check
 from ast_jax.model.camera import CameraBranch
-from ast_jax.model.config_check import check_keys
 from ast_jax.model.encoder import Encoding, ImageEncoder
 from ast_jax.model.keypoints import KeypointHead
 from ast_jax.model.shape import ShapeBranch
@@ -55,56 +21,12 @@ from ast_jax.model.texture import make_texture
 from ast_jax.prediction import Prediction
 from render import PerspectiveCamera
 
-CONFIG_KEYS = {
-    "dim": int,
-    "heads": int,
-    "mlp_ratio": int,
-    "num_keypoints": int,
-    "encoder": {
-        "name": str,
-        "width": int,
-        "blocks": int,
-        "token_levels": tuple,
-        "input_size": int,
-        "weights": str,
-        "pool": str,
-    },
-    "shape": {
-        "kind": str,
-        "level": int,
-        "query_level": int,
-        "radius": float,
-        "layers": int,
-        "symmetric": bool,
-        "mean_shape": bool,
-        "coarse": bool,
-        "head": str,
-        "condition_on_global": bool,
-        "self_attention": bool,
-        "deep_supervision": bool,
-        "synthesis": str,
-        "synthesis_steps": int,
-        "synthesis_level": int,
-        "synthesis_size": int,
-    },
-    "texture": {
-        "kind": str,
-        "query_level": int,
-        "layers": int,
-        "texels": int,
-        "symmetric": bool,
-        "condition_on_global": bool,
-        "map_level": int,
-    },
-    "camera": {"kind": str, "num_candidates": int, "predict": bool},
-}
-
 
 class Model(nnx.Module):
     """Encoder and branches; the attributes are the parameter groups that training stages name.
 
     Args:
-      config: ``config.model``, see the module's docstring.
+      config: ``config.model``, see `ast_jax.config.ModelConfig`.
       rngs: stream for the initial parameters; nothing random happens later.
     Raises:
       ValueError: a key is unknown, missing or out of range; or pretrained weights cannot be read.
@@ -114,7 +36,7 @@ class Model(nnx.Module):
     """
 
     def __init__(self, config: ConfigDict, *, rngs: nnx.Rngs):
-        check_keys(config, CONFIG_KEYS, "config.model")
+        check(config, ModelConfig, "config.model")
         has_tokens = config.shape.kind != "mlp"
         if has_tokens and not config.encoder.token_levels:
             raise ValueError("config.model.encoder.token_levels is empty, but the Shape Transformer reads tokens")

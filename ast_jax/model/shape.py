@@ -128,7 +128,7 @@ class ShapeBranch(nnx.Module):
     CMR and DIB-R.
 
     Args:
-      config: ``config.model.shape``; see ``ast_jax.model.model``.
+      config: ``config.model.shape``; see `ast_jax.config.model.ShapeConfig`.
       dim, heads, mlp_ratio: of the decoder.
       channels: of the encoder's maps, finest first.
     """

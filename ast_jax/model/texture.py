@@ -108,7 +108,7 @@ def make_texture(
     """The texture branch of that kind: ``branch(image, encoding, vertices, camera) -> TextureOutput``.
 
     Args:
-      config: ``config.model.texture``; see ``ast_jax.model.model``.
+      config: ``config.model.texture``; see `ast_jax.config.model.TextureConfig`.
       level: icosphere level of the mesh.
       dim, mlp_ratio: embedding size, and MLP size over it.
       channels: of the encoder's maps, finest first.

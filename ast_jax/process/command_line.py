@@ -9,13 +9,39 @@ from collections.abc import Callable
 from pathlib import Path
 
 from absl import app, flags
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_flags
+from ml_collections.config_flags.config_flags import ConfigFileFlagParser
 
+from ast_jax.config import find_config
 from ast_jax.near_match import hint
 
 Main = Callable[[list[str]], None]
 _WRONG_INPUT = (ValueError, RuntimeError, OSError, MemoryError)
 _MORE = "AST_JAX_TRACEBACK"
+
+
+flags.disclaim_key_flags()  # `define_config` defines a flag of the script that calls it
+
+
+class _ConfigParser(ConfigFileFlagParser):
+    """The config in a file that `find_config` finds."""
+
+    def parse(self, path: str) -> object:
+        return super().parse(find_config(path))
+
+
+def define_config(default: str | None = None) -> flags.FlagHolder:
+    """The flag ``--config``: a config file, or the name of an experiment that comes with the package.
+
+    Args:
+      default: as on the command line; None: it has to be given.
+    """
+    explanation = "Experiment: a file, or the name of one of ours, such as quickstart:tiny."
+    holder = config_flags.DEFINE_config_file("config", None, explanation, lock_config=True)
+    flags.FLAGS["config"].parser = _ConfigParser("config")
+    if default is not None:
+        flags.set_default(holder, default)
+    return holder
 
 
 def run(main: Main) -> None:
@@ -29,7 +55,16 @@ def run(main: Main) -> None:
     for stream in (sys.stdout, sys.stderr):  # names of files may have characters that the terminal lacks
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    _take_help_from(main.__module__)
     app.run(lambda argv: in_one_line(main, argv), flags_parser=_parse)
+
+
+def _take_help_from(module: str) -> None:
+    """``--help`` of a console script, which is a module of its own, is that of the launch script behind it."""
+    if module != "__main__":
+        for flag in flags.FLAGS.get_key_flags_for_module(module):
+            flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+        sys.modules["__main__"].__doc__ = sys.modules[module].__doc__
 
 
 def in_one_line(main: Main, argv: list[str]) -> None:
@@ -104,13 +139,11 @@ def _missing_config(argv: list[str]) -> str | None:
     given = _given_config(argv)
     if given is None:
         return None
-    if not given:
-        return "--config= is empty; name a file, such as configs/quickstart.py."
-    path = Path(given.partition(":")[0])
-    if path.is_file():
-        return None
-    known = [str(other) for folder in (path.parent, Path("configs")) for other in sorted(folder.glob("*.py"))]
-    return f"--config={given}: there is no file {str(path)!r}{hint(str(path), known)}"
+    try:
+        find_config(given)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _config_error(argv: list[str]) -> str | None:
@@ -118,8 +151,8 @@ def _config_error(argv: list[str]) -> str | None:
     given = _given_config(argv)
     if given is None:
         return None
-    path, colon, variant = given.partition(":")
     try:
+        path, colon, variant = find_config(given).partition(":")
         config = load_module(path).get_config(*([variant] if colon else []))
     except SyntaxError as error:
         return f"{error.filename}, line {error.lineno}: {error.msg}"

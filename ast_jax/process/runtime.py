@@ -1,5 +1,6 @@
 """The process: hosts and devices, compilation cache, clear errors."""
 
+import functools
 import logging as std_logging
 import os
 import sys
@@ -122,6 +123,7 @@ def run_main(main: Main) -> None:
             print(stopped, file=sys.stderr)
             sys.exit(EXIT_CODE)
 
+    @functools.wraps(main)
     def among_others(argv: list[str]) -> None:
         try:
             in_one_line(preemptible, argv)

@@ -41,8 +41,8 @@ def make_script(sweep: Sweep, *, index: int | None = None, options: str = "", ma
     """
     limit = f"%{max_parallel}" if max_parallel else ""
     # The nodes are taken to share this interpreter, so that no environment has to be activated there.
-    command = [sys.executable, "-m", "launch.sweep", f"--config={sweep.config}", f"--sweep={','.join(sweep.sweeps)}"]
-    command += [f"--workdir={sweep.workdir}", *override_flags(sweep.common)]
+    command = [sys.executable, "-m", f"{sweep.launchers}.sweep", f"--config={sweep.config}"]
+    command += [f"--sweep={','.join(sweep.sweeps)}", f"--workdir={sweep.workdir}", *override_flags(sweep.common)]
     command += [f"--train_flags={shlex.join(sweep.train_flags)}", "--backend=local"]
     return _SCRIPT.format(
         name=shlex.quote(f"ast-{sweep.workdir.name}"),

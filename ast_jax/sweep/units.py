@@ -13,6 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from ast_jax.config import find_config
 from ast_jax.files.writing import write_text
 from ast_jax.near_match import hint
 from ast_jax.process.command_line import load_module
@@ -49,6 +50,7 @@ class Sweep:
       common: overrides that all units share.
       train_flags: more flags for launch.train, for all units.
       units: at least one.
+      launchers: the package with ``train`` and ``sweep``: ``launch`` in a checkout, ``ast_jax.launch`` installed.
     """
 
     workdir: Path
@@ -57,6 +59,7 @@ class Sweep:
     common: dict[str, Any]
     train_flags: tuple[str, ...]
     units: tuple[Unit, ...]
+    launchers: str = "launch"
 
     def choose(self, index: int | None) -> tuple[Unit, ...]:
         """All units, or the one with that number.
@@ -79,6 +82,7 @@ def make_sweep(
     *,
     common: Mapping[str, Any],
     train_flags: Sequence[str] = (),
+    launchers: str = "launch",
 ) -> Sweep:
     """The product of named sweeps of a config file; the last named one varies fastest.
 
@@ -89,6 +93,7 @@ def make_sweep(
       workdir: of the whole sweep.
       common: dotted key -> value, for every unit.
       train_flags: more flags for launch.train.
+      launchers: see `Sweep`.
 
     Raises:
       ValueError: there is no such sweep, or it overrides what the config does not have; names what there is.
@@ -97,10 +102,11 @@ def make_sweep(
     products = [{k: v for part in parts for k, v in part.items()} for parts in itertools.product(*alternatives)]
     units = []
     for name, overrides in zip(_folder_names(products), products):
-        command = ["python", "-m", "launch.train", f"--config={config_file}", f"--workdir={Path(workdir) / name}"]
+        command = ["python", "-m", f"{launchers}.train", f"--config={config_file}"]
+        command.append(f"--workdir={Path(workdir) / name}")
         command += [*override_flags({**common, **overrides}), *train_flags]
         units.append(Unit(Path(workdir) / name, overrides, tuple(command)))
-    return Sweep(Path(workdir), config_file, tuple(sweeps), dict(common), tuple(train_flags), tuple(units))
+    return Sweep(Path(workdir), config_file, tuple(sweeps), dict(common), tuple(train_flags), tuple(units), launchers)
 
 
 def _alternatives(
@@ -151,7 +157,7 @@ def _folder_names(all_overrides: list[dict[str, Any]]) -> list[str]:
 
 def _load_sweeps(config_file: str) -> dict[str, Callable[[], Iterable[dict]]]:
     """The generators of a config file: name without ``sweep_`` -> function."""
-    module = load_module(config_file.partition(":")[0])
+    module = load_module(find_config(config_file).partition(":")[0])
     found = {name.removeprefix(_PREFIX): value for name, value in vars(module).items() if name.startswith(_PREFIX)}
     return {name: value for name, value in found.items() if callable(value)}
 
@@ -239,7 +245,7 @@ def _difference(old: dict, new: dict) -> str:
 
 def _git_hash(config_file: str) -> str | None:
     """The commit of the checkout that the config is in, with ``-dirty`` behind it if files have changed."""
-    command = ["git", "-C", str(Path(config_file.partition(":")[0]).parent)]
+    command = ["git", "-C", str(Path(find_config(config_file).partition(":")[0]).parent)]
     command += ["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         result = subprocess.run(command, capture_output=True, text=True)

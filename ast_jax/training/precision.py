@@ -6,16 +6,6 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from ast_jax.near_match import choose
-
-COMPUTE = ("float32", "bfloat16")
-
-
-def check_precision(config: ConfigDict) -> None:
-    """Raises a ValueError unless ``config.precision`` names a type of ``COMPUTE`` and a regular expression."""
-    choose("config.precision.compute", config.precision.compute, COMPUTE)
-    check_pattern("config.precision.keep_float32", config.precision.keep_float32)
-
 
 def check_pattern(name: str, pattern: str) -> None:
     """Raises a ValueError unless ``pattern`` is a regular expression; ``name`` is what the user calls it."""

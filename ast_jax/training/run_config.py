@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from absl import logging
 from ml_collections import ConfigDict
 
+from ast_jax.config import ExperimentConfig, complete
 from ast_jax.files.writing import write_text
 
 CONFIG_FILE = "config.json"
@@ -27,8 +29,9 @@ def save_config(workdir: str | Path, config: ConfigDict, *, allow_change: bool =
     path.parent.mkdir(parents=True, exist_ok=True)
     new = json.loads(config.to_json())
     if path.is_file() and not allow_change:
-        old = _read(path)
-        changes = list(_differences(old, new))
+        old, removed = complete(_read(path), ExperimentConfig)  # a key that is new since then has its default
+        changes = [f"{key} was {value}, and is no key any more" for key, value in removed.items()]
+        changes += _differences(json.loads(json.dumps(old)), new)
         if changes:
             raise ValueError(
                 f"{workdir} was started with another config: {'; '.join(changes[:8])}. "
@@ -39,7 +42,7 @@ def save_config(workdir: str | Path, config: ConfigDict, *, allow_change: bool =
 
 
 def load_config(workdir: str | Path) -> ConfigDict:
-    """The config that a run was started with.
+    """The config that a run was started with; keys that are new since then have their defaults.
 
     Raises:
       ValueError: there is no run at ``workdir``.
@@ -47,7 +50,10 @@ def load_config(workdir: str | Path) -> ConfigDict:
     path = Path(workdir) / CONFIG_FILE
     if not path.is_file():
         raise ValueError(f"{workdir}: not a training run (no {CONFIG_FILE} there).")
-    return ConfigDict(_tuples(_read(path)))
+    config, removed = complete(_tuples(_read(path)), ExperimentConfig)
+    if removed:
+        logging.warning("%s: left out what is no key of the config any more: %s.", path, ", ".join(removed))
+    return ConfigDict(config)
 
 
 def _read(path: Path) -> dict:

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 from ml_collections import ConfigDict
 
+from ast_jax.config import GROUPS
 from ast_jax.near_match import choose
-
-GROUPS = ("encoder", "shape", "texture", "camera", "keypoints")
 
 
 @dataclass(frozen=True)
@@ -46,9 +45,8 @@ def make_stages(config: ConfigDict) -> tuple[Stage, ...]:
         for group in description.trainable:
             choose(f"config.stage.{name}.trainable", group, GROUPS)
         losses = tuple((term, float(weight)) for term, weight in sorted(description.losses.items()) if weight)
-        # Work directories of before the key existed lack it.
-        synthesis = bool(description.get("synthesis", True))
-        stages.append(Stage(name, start, start + steps, losses, tuple(description.trainable), synthesis))
+        trainable = tuple(description.trainable)
+        stages.append(Stage(name, start, start + steps, losses, trainable, bool(description.synthesis)))
         start += steps
     return tuple(stages)
 

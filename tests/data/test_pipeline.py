@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from ast_jax.config import base_config
 from ast_jax.data.augment import Draw, colour_matrix, draw_augmentation, mirror_order, mirrored_views, recoloured
 from ast_jax.data.data_config import checked_config
 from ast_jax.data.pipeline import (
@@ -22,7 +23,8 @@ from ast_jax.data.store import object_path, save_index, save_object
 from render import OrthographicCamera, orbit
 from tests.datasets.seen import face_ids
 
-PLAIN = {"image_size": 12, "render_size": 16}
+STILL = {"flip": False, "crop": 0.0, "colour": 0.0}
+PLAIN = {"image_size": 12, "render_size": 16, "num_target_views": 1, "augment": STILL}
 BUSY = {**PLAIN, "num_target_views": 3, "augment": {"flip": True, "crop": 0.1, "colour": 0.3}}
 
 
@@ -75,7 +77,7 @@ def test_samples_are_what_is_stored(plain):
 
 
 def test_supervising_views_are_the_input_and_others_of_the_same_object(busy):
-    sampler_batches = take(busy, 6, {**BUSY, "augment": {}})
+    sampler_batches = take(busy, 6, {**BUSY, "augment": STILL})
     for batch in sampler_batches:
         for row, sample in enumerate(batch.index):
             first = busy.first_sample[busy.object_of[sample]]
@@ -252,15 +254,15 @@ def test_odd_objects_are_named(tmp_path, record):
 
 
 def test_defaults_are_complete():
-    assert checked_config({})["image_size"] == 64
-    assert checked_config({})["augment"] == {"flip": False, "crop": 0.0, "box": 0.0, "colour": 0.0}
+    assert checked_config({}) == base_config().data.to_dict()
+    assert checked_config({"augment": {"crop": 0.0}})["augment"] == {**base_config().data.augment, "crop": 0.0}
 
 
 def test_frame_crops_move_picture_camera_and_key_points_together(tmp_path, record):
     """A point of the object keeps its place in the picture: the camera of the crop projects it there."""
     save_object(tmp_path, "a", record)
     save_index(tmp_path, {"camera": "orthographic", "keypoint_names": [], "splits": {"train": ["a"]}})
-    config = {"image_size": 16, "render_size": 16, "input_crop": "frame"}
+    config = {"image_size": 16, "render_size": 16, "input_crop": "frame", "num_target_views": 1}
     source = DataSource(tmp_path, "train", config)
     still = make_batch(source, [Draw((1,))], source.config)
     moved = make_batch(source, [Draw((1,), jitter=(0.1, -0.05, 1.2))], source.config)
@@ -297,7 +299,7 @@ def boxed(tmp_path, record):
     box = np.tile(np.float32([3, 2, 11, 12]) / 16, (len(record.images), 1))
     save_object(tmp_path, "a", dataclasses.replace(record, box=box))
     save_index(tmp_path, {"camera": "orthographic", "keypoint_names": [], "splits": {"train": ["a"]}})
-    config = {"image_size": 16, "render_size": 16, "input_crop": "frame", "augment": {"box": 0.05}}
+    config = {**PLAIN, "image_size": 16, "input_crop": "frame", "augment": {**STILL, "box": 0.05}}
     return DataSource(tmp_path, "train", config)
 
 
@@ -329,5 +331,5 @@ def test_data_without_annotated_boxes_say_so(boxed, dataset_root):
     source = DataSource(dataset_root, "train", boxed.config)
     with pytest.raises(ValueError, match="augment.box=0.05: .* has no annotated boxes; set it to 0, or delete"):
         take(source, 1, boxed.config)
-    with pytest.raises(ValueError, match="augment.box: .* needs input_crop='frame'"):
+    with pytest.raises(ValueError, match="augment.box=0.05: .* needs config.data.input_crop='frame'"):
         checked_config({"augment": {"box": 0.05}})

@@ -16,7 +16,8 @@ def assert_same(first, second):
         np.testing.assert_array_equal(x, y)
 
 
-UNMASKED = {"image_size": 16, "render_size": 16, "input_crop": "frame", "input_masked": False}
+UNMASKED = {"image_size": 16, "render_size": 16, "input_crop": "frame", "input_masked": False, "num_target_views": 1}
+UNMASKED["augment"] = {"flip": False, "crop": 0.0, "colour": 0.0}
 
 
 def test_unmasked_input_is_the_photograph_and_targets_stay_masked(dataset_root):

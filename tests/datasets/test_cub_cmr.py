@@ -132,7 +132,8 @@ def test_ast_variant(source, photos):
 def test_mirrored_sample_is_the_published_flip(source, tmp_path):
     """Picture, key points and camera of the pipeline against CMR's formulas, in pixels of the square."""
     prepare_records(collect(source, image_size=64), tmp_path)
-    data = DataSource(tmp_path, "train", {"image_size": 64, "render_size": 64, "input_crop": "frame"})
+    config = {"image_size": 64, "render_size": 64, "input_crop": "frame", "num_target_views": 1}
+    data = DataSource(tmp_path, "train", config)
     straight, mirrored = (make_batch(data, [Draw((1,), mirror=flag)], data.config) for flag in (False, True))
     np.testing.assert_allclose(mirrored.target_images, straight.target_images[:, :, :, ::-1], atol=1e-6)
     np.testing.assert_allclose(mirrored.image, straight.image[:, :, ::-1], atol=1e-6)

@@ -69,7 +69,7 @@ def sources(tmp_path_factory):
         save_object(root, name, _record(extents))
     splits = {"train": list(EXTENTS), "val": list(EXTENTS), "test": list(EXTENTS)}
     save_index(root, {"category": "boxes", "image_size": SIZE, "num_views": NUM_VIEWS, "splits": splits})
-    config = {"image_size": 24, "render_size": SIZE}
+    config = {"image_size": 24, "render_size": SIZE, "num_target_views": 1}
     return DataSource(root, "train", config), DataSource(root, "test", config)
 
 

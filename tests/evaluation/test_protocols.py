@@ -72,7 +72,7 @@ def source(tmp_path_factory):
         save_object(root, object_id, _record(index))
     index = {"camera": "orthographic", "keypoint_names": [f"p{i}" for i in KEYPOINTS], "splits": {"test": ids}}
     save_index(root, index)
-    config = {"image_size": SIZE, "render_size": SIZE, "input_crop": "frame", "background": (1.0, 1.0, 1.0)}
+    config = {"image_size": SIZE, "render_size": SIZE, "input_crop": "frame", "num_target_views": 1}
     return DataSource(root, "test", config)
 
 

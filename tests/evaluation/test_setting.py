@@ -27,7 +27,9 @@ def _dataset(root, size=64, num_points=50, level=128, **facts):
 
 
 def _source(root, **config):
-    return DataSource(root, "test", {"image_size": 32, "render_size": 32, "input_crop": "frame", **config})
+    return DataSource(
+        root, "test", {"image_size": 32, "render_size": 32, "input_crop": "frame", "num_target_views": 1, **config}
+    )
 
 
 def test_published_sizes_and_splits():

@@ -11,6 +11,7 @@ import pytest
 from flax import nnx
 from ml_collections import ConfigDict
 
+from ast_jax.config import base_config
 from ast_jax.model import Model
 from ast_jax.model.projection import View, look
 from ast_jax.model.shape import query_layout, spread
@@ -19,47 +20,31 @@ from ast_jax.model.texture import mirror_texels
 from ast_jax.prediction import Prediction
 from render import FaceTexels, Mesh, orbit, render
 
-TINY = dict(
-    dim=16,
-    heads=2,
-    mlp_ratio=2,
-    num_keypoints=3,
-    encoder=dict(name="convnet", width=8, blocks=1, token_levels=(-2, -1), input_size=0, weights="none", pool="mean"),
-    shape=dict(
-        kind="transformer",
-        level=2,
-        query_level=1,
-        radius=0.35,
-        layers=2,
-        symmetric=False,
-        mean_shape=True,
-        coarse=True,
-        head="per_query",
-        condition_on_global=True,
-        self_attention=True,
-        deep_supervision=True,
-        synthesis="none",
-        synthesis_steps=2,
-        synthesis_level=1,
-        synthesis_size=16,
-    ),
-    texture=dict(
-        kind="transformer",
-        query_level=1,
-        layers=1,
-        texels=3,
-        symmetric=False,
-        condition_on_global=True,
-        map_level=1,
-    ),
-    camera=dict(kind="candidates", num_candidates=6, predict=False),
-)
+TINY = {
+    "dim": 16,
+    "heads": 2,
+    "num_keypoints": 3,
+    "encoder.width": 8,
+    "encoder.token_levels": (-2, -1),
+    "encoder.pool": "mean",
+    "shape.level": 2,
+    "shape.query_level": 1,
+    "shape.symmetric": False,
+    "shape.synthesis_steps": 2,
+    "shape.synthesis_level": 1,
+    "shape.synthesis_size": 16,
+    "texture.query_level": 1,
+    "texture.texels": 3,
+    "texture.symmetric": False,
+    "camera.kind": "candidates",
+    "camera.predict": False,
+}
 
 
 def tiny_config(**overrides) -> ConfigDict:
-    """The tiny config with some keys changed, e.g. ``{"shape.level": 3}``."""
-    config = ConfigDict(TINY)
-    config.update_from_flattened_dict(overrides)
+    """The defaults, made tiny, with some keys changed, e.g. ``{"shape.level": 3}``."""
+    config = base_config().model
+    config.update_from_flattened_dict(TINY | overrides)
     return config
 
 

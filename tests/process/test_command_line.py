@@ -75,6 +75,12 @@ def test_train(tmp_path):
         ): "unknown config option 'siz'; options are size, shape; did you",
         ("--config=configs/quickstrt.py", run): "did you mean 'configs/quickstart.py'?",
         ("--config=configs/cub", run): "did you mean 'configs/cub.py'?",
+        ("--config=quikstart:tiny", run): "there is no file 'quikstart'; did you mean 'quickstart'?",
+        (
+            "--config=quickstart:tny",
+            run,
+        ): "--config=quickstart:tny: config option size='tny': choose one of small, tiny;",
+        ("--config=quickstart:tiny", run, "--config.log_every=0"): "config.log_every=0: ",
         ("--config=", run): "--config= is empty",
         (f"--config={broken}", run): f"{broken}, line 2: ",
         (f"--config={strange}", run): "get_config",
@@ -117,6 +123,8 @@ def test_evaluate_and_sweep(tmp_path):
         ): "choose one of print, local, slurm; did you mean",
         (CONFIG, workdir, "--sweep=layers", "--config.modle.dim=3"): "did you mean 'config.model.dim'?",
         ("--config=configs/quickstart.py:huge", workdir, "--sweep=layers"): "choose one of small, tiny",
+        ("--config=quickstart:tiny,shape=mlp", workdir, "--sweep=layerz"): "did you mean 'layers'?",
+        ("--config=quickstrt", workdir, "--sweep=layers"): "did you mean 'quickstart'?",
         (CONFIG, "--workdir=", "--sweep=layers"): "--workdir= is empty",
         (workdir, "--summarize"): "not a sweep",
     }

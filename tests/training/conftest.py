@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from ast_jax.config import base_config
 from ast_jax.shapes.prepare import prepare_objects
 from ast_jax.shapes.source_mesh import Material, SourceMesh
-from configs import common
 from render import icosphere
 
 
@@ -34,7 +34,7 @@ def data_root(tmp_path_factory):
 
 @pytest.fixture
 def config(data_root) -> ConfigDict:
-    c = common.base_config()
+    c = base_config()
     c.data.root = str(data_root)
     c.data.image_size = c.data.render_size = 32
     c.data.num_target_views = 2

@@ -1,11 +1,11 @@
 import pytest
 
+from ast_jax.config import base_config
 from ast_jax.training.stages import make_stages, stage_at, total_steps
-from configs import common
 
 
 def _config(**changes):
-    config = common.base_config()
+    config = base_config()
     with config.unlocked():
         config.update(changes)
     return config
@@ -47,6 +47,6 @@ def test_the_coarse_stage_takes_no_steps_of_synthesis():
 
 
 def test_losses_of_a_stage_are_its_own():
-    config = common.base_config()
+    config = base_config()
     config.stage.shape.losses.iou = 0.5
     assert config.stage.coarse.losses.iou == config.stage.joint.losses.iou == 1.0

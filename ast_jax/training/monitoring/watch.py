@@ -5,11 +5,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import imageio.v3 as imageio
 import jax
 import numpy as np
 from absl import logging
 from jaxtyping import Int
+from PIL import Image
 
 from ast_jax.batch import Batch
 from ast_jax.data.pipeline import DataSource
@@ -110,7 +110,7 @@ class Watch:
         folder = self._workdir / "figures"
         folder.mkdir(exist_ok=True)
         with replacing(folder / "preview.png") as partial:
-            imageio.imwrite(partial, picture, extension=".png")
+            Image.fromarray(picture).save(partial, format="PNG")
 
     def finish(self) -> None:
         """After the last step; raises as `stepped` does, or an OSError where metrics could not be written."""

@@ -6,9 +6,9 @@ import numpy as np
 import optax
 import pytest
 
+from ast_jax.config import base_config
 from ast_jax.training.monitoring.overview import parameter_table, state_bytes
 from ast_jax.training.state import count_parameters, make_model
-from configs import common
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def _number(text: str) -> int:
 
 
 def test_every_parameter_of_the_model_is_there_once_and_the_totals_add_up():
-    params = jax.eval_shape(lambda: make_model(common.base_config())[1])
+    params = jax.eval_shape(lambda: make_model(base_config())[1])
     table = parameter_table(params)
     assert len({len(line) for line in table.splitlines()}) == 1  # aligned
     rows = _cells(table)

@@ -10,11 +10,11 @@ import pytest
 from flax import nnx
 
 from ast_jax.batch import Batch
+from ast_jax.config import base_config
 from ast_jax.model.camera import most_probable
 from ast_jax.prediction import Prediction
 from ast_jax.training.monitoring.preview import PANELS, make_preview, preview_strips, turn_camera
 from ast_jax.training.state import make_model
-from configs import common
 from render import FaceTexels, OrthographicCamera, PerspectiveCamera, icosphere, orbit
 from tests.render import reference
 
@@ -50,7 +50,7 @@ class _Bodies(nnx.Module):
 
 
 def _config():
-    config = common.base_config()
+    config = base_config()
     config.data.render_size = SIZE
     config.data.background = SKY
     config.render.blending, config.render.sigma = "hard", 1e-3

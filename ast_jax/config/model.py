@@ -1,0 +1,85 @@
+"""The keys of ``config.model``: the network."""
+
+from dataclasses import dataclass
+
+from ast_jax.config.key import group, key
+
+_SYMMETRIC = "mirror symmetry about x = 0; only half of the queries are needed"
+_CONDITION = "the summary is added to every query"
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """From the picture to tokens and a summary."""
+
+    name: str = key("convnet", "the backbone")
+    width: int = key(32, "channels of convnet's first stage", at_least=1)
+    blocks: int = key(1, "residual blocks in each stage of convnet", at_least=0)
+    token_levels: tuple[int, ...] = key(
+        (-3, -2, -1), "the maps that become tokens for the Shape Transformer, 0: finest, -1: coarsest"
+    )
+    input_size: int = key(0, "sides to which pictures are resized, px, 128 for pretrained weights; 0: kept", at_least=0)
+    weights: str = key("none", "`none`, a local .pth file, or `package` (efficientnet_lite0, installed by pip)")
+    pool: str = key(
+        "grid", "summary from the mean of all cells, or from a 4 x 4 grid of them", choices=("mean", "grid")
+    )
+
+
+@dataclass(frozen=True)
+class ShapeConfig:
+    """From tokens and summary to the vertices."""
+
+    kind: str = key("transformer", "the Shape Transformer, or an MLP on the summary (the baseline of CMR and DIB-R)")
+    level: int = key(3, "icosphere level of the mesh", at_least=0)
+    query_level: int = key(2, "icosphere level whose vertices are queries", at_least=0)
+    radius: float = key(0.35, "radius of the template sphere, world units", above=0)
+    layers: int = key(2, "decoder layers", at_least=1)
+    symmetric: bool = key(True, _SYMMETRIC)
+    mean_shape: bool = key(True, "a learned displacement shared by all pictures")
+    coarse: bool = key(True, "an MLP on the summary displaces the vertices, too")
+    head: str = key("per_query", "a linear map for each query, or one MLP for all of them")
+    condition_on_global: bool = key(True, _CONDITION)
+    self_attention: bool = key(True, "queries attend to each other")
+    deep_supervision: bool = key(True, "every decoder layer has a head, and its vertices are returned")
+    synthesis: str = key(
+        "none", "steps of analysis by synthesis after that: none, unlearned ones (fit), or learned ones"
+    )
+    synthesis_steps: int = key(4, "how many of these steps", at_least=1)
+    synthesis_level: int = key(2, "the encoder's map that learned steps read, 0: finest")
+    synthesis_size: int = key(32, "sides of the silhouettes that these steps draw, px", at_least=1)
+
+
+@dataclass(frozen=True)
+class TextureConfig:
+    """From the picture to the colours of the faces."""
+
+    kind: str = key("transformer", "the Texture Transformer, an MLP, or the paper's projection of the picture")
+    query_level: int = key(3, "icosphere level whose faces are queries; shape.level: one for each face", at_least=0)
+    layers: int = key(1, "decoder layers", at_least=0)
+    texels: int = key(4, "t: each face has t x t texels", at_least=1)
+    symmetric: bool = key(True, _SYMMETRIC)
+    condition_on_global: bool = key(True, _CONDITION)
+    map_level: int = key(1, "the encoder's map that queries read, 0: finest")
+
+
+@dataclass(frozen=True)
+class CameraConfig:
+    """Where the picture was taken from."""
+
+    kind: str = key("given", "cameras of the data set, or candidates that the network weighs (AST, Unicorn)")
+    num_candidates: int = key(6, "candidate cameras k", at_least=1)
+    predict: bool = key(True, "with given cameras: also regress that of the picture")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The whole network, `ast_jax.model.Model`."""
+
+    dim: int = key(128, "embedding size d", at_least=1)
+    heads: int = key(4, "attention heads", at_least=1)
+    mlp_ratio: int = key(2, "hidden size of the MLPs over d", at_least=1)
+    num_keypoints: int = key(0, "key points p, as many as the data set has; 0: none are predicted", at_least=0)
+    encoder: EncoderConfig = group(EncoderConfig)
+    shape: ShapeConfig = group(ShapeConfig)
+    texture: TextureConfig = group(TextureConfig)
+    camera: CameraConfig = group(CameraConfig)

@@ -1,0 +1,28 @@
+"""The keys of ``config.stage``: which losses and which parameter groups are live in each stage."""
+
+from dataclasses import dataclass
+
+from ast_jax.config.key import key, table
+from ast_jax.config.optimizer import GROUPS
+
+_SHAPE_LOSSES = dict(iou=1.0, camera=1.0, laplacian=0.1, normal=0.01)
+_JOINT_LOSSES = dict(_SHAPE_LOSSES, l1=1.0, perceptual=0.0)
+_ALL_BUT_TEXTURE = tuple(name for name in GROUPS if name != "texture")
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """One stage; ``config.stages`` says which of them are run, and for how long."""
+
+    losses: dict[str, float] = table({}, "weight of each term; 0 switches it off")
+    trainable: tuple[str, ...] = key((*_ALL_BUT_TEXTURE, "texture"), "the parameter groups that move")
+    synthesis: bool = key(True, "the model's steps of analysis by synthesis, if it has any, are taken")
+
+
+# Stage ``coarse`` leaves out the steps of synthesis, which cost more than all the rest: they are worth it on a coarse
+# shape that has been learned.
+STAGES = {
+    "coarse": StageConfig(_SHAPE_LOSSES, _ALL_BUT_TEXTURE, synthesis=False),
+    "shape": StageConfig(_SHAPE_LOSSES, _ALL_BUT_TEXTURE),
+    "joint": StageConfig(_JOINT_LOSSES),
+}
