@@ -36,9 +36,13 @@ def checked_config(config: ConfigDict | dict, stored_size: int | None = None, vi
     if unknown:
         raise ValueError(f"augment: unknown {', '.join(unknown)}; there are {', '.join(AUGMENT_DEFAULTS)}.")
     full["augment"] = {**AUGMENT_DEFAULTS, **augment}
-    full["background"] = tuple(float(c) for c in full["background"])
-    if len(full["background"]) != 3 or not all(0 <= c <= 1 for c in full["background"]):
+    for name in ("crop", "box", "colour"):
+        if not 0 <= full["augment"][name] <= 1:
+            raise ValueError(f"augment.{name}={full['augment'][name]}: give a fraction, 0 to 1.")
+    full["background"] = tuple(full["background"])
+    if len(full["background"]) != 3 or not all(isinstance(c, int | float) and 0 <= c <= 1 for c in full["background"]):
         raise ValueError(f"background: expected three numbers in [0, 1], got {full['background']}.")
+    full["background"] = tuple(map(float, full["background"]))
     if full["augment"]["box"] and full["input_crop"] != "frame":
         raise ValueError("augment.box: moves the square about the annotated box, so it needs input_crop='frame'.")
     if full["input_crop"] not in ("object", "frame"):

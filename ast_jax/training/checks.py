@@ -54,11 +54,12 @@ KEYS = {
 _AT_LEAST_1 = (
     "batch_size accumulate_steps log_every checkpoint_every keep_checkpoints evaluation.num_views "
     "evaluation.num_report_objects evaluation.validation_batches model.dim model.heads model.mlp_ratio "
-    "model.shape.synthesis_steps model.shape.synthesis_size"
+    "model.shape.synthesis_steps model.shape.synthesis_size model.encoder.width model.camera.num_candidates"
 ).split()
 _AT_LEAST_0 = (
     "seed eval_every optimizer.learning_rate optimizer.final_fraction optimizer.weight_decay optimizer.warmup_steps "
-    "model.num_keypoints data.crop_padding data.memory_limit_gb"
+    "model.num_keypoints model.encoder.blocks model.encoder.input_size model.shape.layers model.texture.layers "
+    "data.crop_padding data.memory_limit_gb"
 ).split()
 _ABOVE_0 = (
     "optimizer.clip_norm optimizer.muon_scale render.sigma render.sigma_start render.gamma model.shape.radius"
@@ -107,6 +108,8 @@ def _check_ranges(config: ConfigDict) -> None:
                 value = value[part]
             if not (math.isfinite(value) and fits(value)):
                 raise ValueError(f"config.{key}={value}: give a finite number, {words}.")
+    if config.seed >= 2**63:
+        raise ValueError(f"config.seed={config.seed}: give a number below 2^63.")
     if not 0 <= config.optimizer.ema_decay < 1:
         raise ValueError(f"config.optimizer.ema_decay={config.optimizer.ema_decay}: give 0 or more, below 1.")
 
@@ -121,6 +124,8 @@ def _check_losses(stage: Stage, config: ConfigDict) -> None:
     terms = dict(stage.losses)
     if stage.start == stage.stop:
         return
+    if not stage.trainable:
+        raise ValueError(f"config.stage.{stage.name}.trainable=(): the stage trains nothing; give {', '.join(GROUPS)}.")
     if not terms:
         raise ValueError(f"{where}: every weight is 0; give one of {', '.join(TERMS)} another.")
     for term in terms:
