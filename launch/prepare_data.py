@@ -30,7 +30,7 @@ _VIEW_LAYOUT = flags.DEFINE_enum(
 _FOV_DEG = flags.DEFINE_float("fov_deg", 30.0, "Rendered: vertical field of view; 22 fits the bounding sphere tightly.")
 _SUPERSAMPLE = flags.DEFINE_integer("supersample", 4, "Rendered: samples per pixel and axis.")
 _SHADING = flags.DEFINE_float("shading", 0.3, "Rendered: 0 is the bare texture, 1 the strongest light and shade.")
-_LIVERIES = flags.DEFINE_integer("liveries", 2, "Aircraft: paint schemes beside the default one.")
+_LIVERIES = flags.DEFINE_integer("liveries", 2, "Aircraft: paint schemes beside the default one.", lower_bound=0)
 _COLOUR_GREY = flags.DEFINE_bool("colour_grey", None, "Random hues for grey materials; default: for furniture only.")
 _ENCLOSED = flags.DEFINE_bool("enclosed", None, "Solids: glass is wall, open below is filled; default: for car only.")
 _SPLIT = flags.DEFINE_list("split", ["0.7", "0.1", "0.2"], "Rendered: fractions of train, val, test.")

@@ -10,9 +10,9 @@ class AugmentConfig:
     """Random changes of a sample, see `ast_jax.data.augment`."""
 
     flip: bool = key(True, "mirror half of the samples, the object and its cameras with them")
-    colour: float = key(0.2, "brightness, each channel and saturation by up to a factor of 1 + this", at_least=0)
-    crop: float = key(0.05, "shift of the input's crop, fraction of its side, and zoom by 1 + this", at_least=0)
-    box: float = key(0.0, "shift of each side of the annotated box, fraction of its size", at_least=0)
+    colour: float = key(0.2, "brightness, channels, saturation: by up to a factor of 1 + this", at_least=0, at_most=1)
+    crop: float = key(0.05, "shift of the input's crop, of its side, and zoom by 1 + this", at_least=0, at_most=1)
+    box: float = key(0.0, "shift of each side of the annotated box, fraction of its size", at_least=0, at_most=1)
 
 
 @dataclass(frozen=True)

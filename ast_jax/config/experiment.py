@@ -46,7 +46,7 @@ class EvaluationConfig:
 class ExperimentConfig:
     """Every key that training knows, with the defaults that the experiments share."""
 
-    seed: int = key(0, "seed of initial weights, order and augmentation", at_least=0)
+    seed: int = key(0, "seed of initial weights, order and augmentation", at_least=0, below=2**63)
     batch_size: int = key(16, "pictures in a step, those of all processes together", at_least=1)
     accumulate_steps: int = key(1, "parts of a batch whose gradients are summed one after the other", at_least=1)
     data: DataConfig = group(DataConfig)

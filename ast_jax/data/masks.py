@@ -11,6 +11,8 @@ from ast_jax.data.images import Picture, colour_and_alpha, is_deep, read_picture
 # Alpha is a cut-out where at least this much of the picture, outside of the object, is transparent. A screenshot's
 # rounded corners take 5 % at a radius of a quarter of its side.
 CUT_OUT_SHARE = 0.1
+# What fills so much of the box about it is a rectangle, with corners that may be rounded a little.
+RECTANGLE = 0.99
 # A part of a mask that is smaller than this share of the largest one is a stray: it is no object.
 STRAY_SHARE = 0.02
 # A part of at least this share of the largest one is an object of its own; smaller ones belong to the nearest object:
@@ -75,6 +77,13 @@ def mask_of(picture: Picture, name: str) -> tuple[Float[np.ndarray, "h w"], tupl
 def is_cut_out(alpha: Float[np.ndarray, "h w"]) -> bool:
     """Whether an alpha channel tells an object from its surroundings: not so rounded corners, strips, holes."""
     return bool((alpha > 0.5).any() and filled(alpha > 0.5).mean() <= 1 - CUT_OUT_SHARE)
+
+
+def is_rectangle(alpha: Float[np.ndarray, "h w"]) -> bool:
+    """Whether an alpha channel keeps an upright rectangle: a picture in a margin, or a box from the front."""
+    opaque = filled(alpha > 0.5)
+    rows, columns = np.flatnonzero(opaque.any(axis=1)), np.flatnonzero(opaque.any(axis=0))
+    return bool(len(rows)) and bool(opaque[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].mean() > RECTANGLE)
 
 
 def filled(foreground: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:

@@ -9,7 +9,16 @@ from PIL import Image
 from scipy import ndimage
 
 from ast_jax.data.images import TURNS, Picture, Source, as_picture, colour_and_alpha, name_of
-from ast_jax.data.masks import OBJECT_SHARE, border_of, filled, is_cut_out, mask_of, over_border, without_strays
+from ast_jax.data.masks import (
+    OBJECT_SHARE,
+    border_of,
+    filled,
+    is_cut_out,
+    is_rectangle,
+    mask_of,
+    over_border,
+    without_strays,
+)
 from ast_jax.pretrained.saliency import DoubtfulMask, FindObject
 
 HOW_TO = (
@@ -71,7 +80,9 @@ def load_photo(image: Source, mask: Source | None = None, *, find_object: FindOb
     elif alpha is not None and alpha.max() <= 0.5:
         raise ValueError(f"{name}: its alpha channel is transparent everywhere; {HOW_TO}.")
     elif alpha is not None and is_cut_out(alpha):
-        cover, notices, found_by = alpha, (), "alpha channel"
+        cover, found_by = alpha, "alpha channel"
+        notices = ("what its alpha channel cuts out is a rectangle: if that is a margin, crop it",)
+        notices = notices if is_rectangle(alpha) else ()
         rgb = np.where(alpha[..., None] > 0, rgb, np.float32(1))  # what is under transparency is of no use
     else:
         rgb = over_border(rgb, alpha)

@@ -6,6 +6,10 @@ from importlib import import_module
 from pathlib import Path
 
 from ast_jax.data.records import Collection
+from ast_jax.files.limits import check_memory
+
+# Of a stored picture while it is made: float32 RGBA, twice, and the bytes that are stored.
+_BYTES_PER_PIXEL = 36
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,13 @@ class ReadOptions:
     variant: str = ""
     seed: int = 0
     checking: bool = False
+
+    def __post_init__(self):
+        """Raises a ValueError where a number makes no sense, or one picture needs more memory than there is."""
+        for name in ("image_size", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)}: must be at least 0.")
+        check_memory(f"image_size={self.image_size}", _BYTES_PER_PIXEL * self.image_size**2)
 
 
 Reader = Callable[[ReadOptions], Collection]

@@ -4,6 +4,8 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from ast_jax.machine import available_memory
+
 # An archive may become this many times larger, and this much besides: above what any data set of pictures, meshes or
 # text gains, below what is made to fill a disk. A member costs at least its entry in the folder.
 MAX_RATIO, FREE_ALLOWANCE, ENTRY_COST = 200, 256 * 2**20, 1024
@@ -28,8 +30,8 @@ def check_unpacked(name: str | Path, packed: int, unpacked: int) -> None:
 
 def check_memory(name: str | Path, needed: int) -> None:
     """Raises a ValueError where a file needs more memory, in bytes, than there is."""
-    free = free_memory()
-    if needed > free:
+    free = available_memory()
+    if free is not None and needed > free:
         raise ValueError(f"{name}: needs about {size_text(needed)} of memory, {size_text(free)} are free.")
 
 
@@ -61,19 +63,6 @@ def check_zip(name: str | Path, members: Iterable[zipfile.ZipInfo], packed: int)
         seen.add(info.filename)
         total += max(info.file_size, 0) + ENTRY_COST
     check_unpacked(name, packed, total)
-
-
-def free_memory() -> int:
-    """Bytes that can be taken: of the machine and of its container; a very large number where that is not known."""
-    free = 2**62
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                free = int(line.split()[1]) * 1024
-        free = min(free, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    except (OSError, ValueError):  # another system; no container, or one without a limit
-        pass
-    return free
 
 
 def size_text(count: int) -> str:

@@ -21,6 +21,7 @@ from ast_jax.data.near_duplicates import (
 from ast_jax.data.occupancy import solid_occupancy
 from ast_jax.data.records import MANIFEST, claim_folder
 from ast_jax.data.store import ObjectRecord, load_object, save_index, save_object
+from ast_jax.files.limits import check_memory
 from ast_jax.files.names import printable
 from ast_jax.files.writing import append_lines, write_text
 from ast_jax.shapes.mesh_files.polygon_mesh import check_vertices
@@ -28,12 +29,21 @@ from ast_jax.shapes.meshes import LazyMesh
 from ast_jax.shapes.normalise import drop_transparent, normalise
 from ast_jax.shapes.outer_surface import sample_outer_surface
 from ast_jax.shapes.source_mesh import SourceMesh
-from ast_jax.shapes.views import paint_views, project_keypoints, random_cameras, ring_of_cameras, sample_views
+from ast_jax.shapes.views import (
+    VIEWS_PER_CALL,
+    paint_views,
+    project_keypoints,
+    random_cameras,
+    ring_of_cameras,
+    sample_views,
+)
 
 NUM_SURFACE_POINTS = 10_000
 OCCUPANCY_SIDE = 32
 # Finer: tells the outer skin from what lies two of these voxels behind it.
 SKIN_SIDE = 64
+# What the rasterizer counts in 32 bits.
+MAX_PIXELS_PER_CALL = 2**31 - 1
 # Categories of hollow bodies with windows, often modelled without a floor.
 ENCLOSED_CATEGORIES = ("car",)
 
@@ -117,6 +127,7 @@ def prepare_objects(
         image_size, num_views, elevation_deg, distance, fov_deg, supersample, shading, seed, enclosed, view_layout
     )
     _check_settings(settings)
+    check_memory(f"image_size={image_size}, num_views={num_views}, supersample={supersample}", _memory(settings))
     check_fractions(split_fractions)
     root = Path(root)
     _check_writable(root)
@@ -175,6 +186,14 @@ def _check_settings(settings: PictureSettings) -> None:
     for name in ("image_size", "num_views", "supersample"):
         if getattr(settings, name) < 1:
             raise ValueError(f"{name}={getattr(settings, name)}: must be at least 1.")
+    if settings.seed < 0:
+        raise ValueError(f"seed={settings.seed}: must be at least 0.")
+    samples = VIEWS_PER_CALL * (settings.image_size * settings.supersample) ** 2
+    if samples > MAX_PIXELS_PER_CALL:
+        raise ValueError(
+            f"image_size={settings.image_size} times supersample={settings.supersample}: {VIEWS_PER_CALL} such "
+            f"pictures have more than {MAX_PIXELS_PER_CALL:,} samples; lower one of them."
+        )
     if settings.view_layout not in ("ring", "random"):
         raise ValueError(f"view_layout={settings.view_layout!r}: choose 'ring' or 'random'.")
     if not 0 <= settings.shading <= 1:
@@ -183,6 +202,14 @@ def _check_settings(settings: PictureSettings) -> None:
         raise ValueError(f"distance={settings.distance}: must exceed 0.6, the object reaches 0.5 from the origin.")
     if not 0 < settings.fov_deg < 180:
         raise ValueError(f"fov_deg={settings.fov_deg}: must be between 0 and 180.")
+
+
+def _memory(settings: PictureSettings) -> int:
+    """Bytes that the pictures of one object take at most: what each sample sees, and one call of the rasterizer.
+
+    40 num_views (supersample image_size)^2 for face, place, depth and barycentrics, 24 for each sample of a call.
+    """
+    return (40 * settings.num_views + 24 * VIEWS_PER_CALL) * (settings.image_size * settings.supersample) ** 2
 
 
 class _Painter:

@@ -14,7 +14,8 @@ from ml_collections import ConfigDict
 from orbax.checkpoint import v1 as orbax
 
 from ast_jax.model import Model
-from ast_jax.training.release import find_release, read_release
+from ast_jax.near_match import hint
+from ast_jax.training.release import find_release, read_release, shipped_names
 from ast_jax.training.run_config import load_config
 from ast_jax.training.seal import broken_file, is_sealed, seal
 from ast_jax.training.state import TrainState
@@ -148,6 +149,9 @@ def load_model(checkpoint: str | Path) -> tuple[Model, ConfigDict]:
     if release is not None:
         return read_release(release)
     workdir, only = find_run(checkpoint)
+    if not workdir.exists():
+        near = hint(str(checkpoint), shipped_names())
+        raise ValueError(f"{checkpoint}: not a training run, and no model of this name comes with us{near}")
     config = load_config(workdir)
     folder = _folder(workdir)
     if not folder.is_dir():

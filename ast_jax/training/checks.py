@@ -5,7 +5,7 @@ import functools
 from absl import logging
 from ml_collections import ConfigDict
 
-from ast_jax.config import ExperimentConfig, check
+from ast_jax.config import GROUPS, ExperimentConfig, check
 from ast_jax.data.data_config import checked_config
 from ast_jax.data.pipeline import DataSource
 from ast_jax.data.store import SPLITS
@@ -78,6 +78,8 @@ def _check_losses(stage: Stage, config: ConfigDict) -> None:
     terms = dict(stage.losses)
     if stage.start == stage.stop:
         return
+    if not stage.trainable:
+        raise ValueError(f"config.stage.{stage.name}.trainable=(): the stage trains nothing; give {', '.join(GROUPS)}.")
     if not terms:
         raise ValueError(f"{where}: every weight is 0; give one of {', '.join(TERMS)} another.")
     for term in terms:

@@ -31,6 +31,11 @@ def find_release(name: str | Path) -> Path | None:
     return folder if (folder / WEIGHTS).is_file() else None
 
 
+def shipped_names() -> list[str]:
+    """Of the models that come with the package."""
+    return sorted(path.parent.name for path in SHIPPED.glob(f"*/{WEIGHTS}"))
+
+
 def write_release(model: Model, config: ConfigDict, folder: str | Path) -> None:
     """Write a model for others.
 

@@ -307,6 +307,16 @@ def test_alpha_that_is_no_cut_out_is_no_mask(tmp_path, kind):
         load_photo(save(cluttered_one, tmp_path / "b.png"))
 
 
+def test_a_rectangle_that_alpha_cuts_out_is_taken_and_told(tmp_path):
+    """A box from the front, or a picture in a transparent margin: nothing in the file says which."""
+    for shape, told in ((np.ones((HEIGHT // 2, WIDTH // 2), bool), True), (disc(), False)):
+        alpha = np.zeros((HEIGHT, WIDTH), np.uint8)
+        alpha[: shape.shape[0], : shape.shape[1]] = 255 * shape
+        photo = load_photo(save(np.dstack([cluttered(), alpha]), tmp_path / "a.png"))
+        assert photo.found_by == "alpha channel" and [("rectangle" in n) for n in photo.notices] == [True] * told
+        np.testing.assert_array_equal(photo.mask > 0.5, alpha > 0)
+
+
 @pytest.mark.parametrize("way", ["alpha", "mask"])
 def test_a_stray_pixel_does_not_set_the_box(tmp_path, way):
     """The disc spans 24 - 1 pixels: every pixel centre less than 12 from its centre."""

@@ -36,6 +36,12 @@ def save(picture: np.ndarray, path: Path) -> None:
     Image.fromarray(picture).save(path)
 
 
+@pytest.mark.parametrize("options", [{"image_size": -4}, {"seed": -1}, {"image_size": 10**7}])
+def test_numbers_without_sense_are_refused_before_anything_is_looked_for(tmp_path, options):
+    with pytest.raises(ValueError, match=f"{next(iter(options))}="):
+        read(tmp_path / "nowhere", **options)
+
+
 @pytest.mark.parametrize(
     "picture, mask_name",
     [

@@ -217,6 +217,14 @@ def test_what_can_be_known_is_said_before_the_work(tmp_path):
     for fractions in ((0.5, 0.1, 0.1), (0.7, 0.2, 0.2), (np.nan, 0.5, 0.5), (1.2, -0.1, -0.1)):
         with pytest.raises(ValueError, match="split_fractions"):
             prepare_objects([LazyMesh("a", never)], tmp_path / "new", split_fractions=fractions, **SMALL)
+    # 24 pictures of 400,000 samples a side are 154 TB at 40 bytes a sample.
+    for options, says in (
+        ({"image_size": 100_000}, "image_size=100000"),
+        ({"num_views": 10**9}, "of memory"),
+        ({"seed": -1}, "seed"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            prepare_objects([LazyMesh("a", never)], tmp_path / "new", **{**SMALL, **options})
     assert not (tmp_path / "new").exists()
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="cannot be written to"):

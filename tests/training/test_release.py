@@ -70,6 +70,11 @@ def test_paths_and_names_are_found():
     assert find_release("no such bird") is None
 
 
+def test_a_misspelt_name_gets_the_near_match():
+    with pytest.raises(ValueError, match="brd: not a training run, .*did you mean 'bird'"):
+        load_model("brd")
+
+
 def test_a_run_that_has_the_name_of_a_model_is_the_users(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bird").mkdir()

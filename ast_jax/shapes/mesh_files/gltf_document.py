@@ -52,8 +52,9 @@ class Document:
         self._files: dict[str, bytes] = {}
         self._notices: Counter = Counter()
         asset = field(self.tree, "asset", dict)
-        if not re.match(r"2(\.|$)", field(asset, "version", str)):
-            raise ValueError(f"glTF {asset['version']}; only glTF 2 can be read. Export it again.")
+        for key, default in (("version", REQUIRED), ("minVersion", "2.0")):  # section 5.9: of minVersion, all of it
+            if not re.match(r"2(\.|$)" if key == "version" else r"2\.0$", field(asset, key, str, default)):
+                raise ValueError(f"its {key} is {asset[key][:20]!r}; only glTF 2.0 can be read. Export it again.")
 
     def notice(self, text: str, count: int = 1) -> None:
         """Tell the user; what is told again is counted."""

@@ -169,8 +169,8 @@ def parse_texture(text: str) -> tuple[dict, str]:
 
 
 def _folded(name: str) -> str:
-    """A name in any case, without a comment behind it, whatever its blanks are."""
-    return " ".join(re.split(r"\s#", name)[0].split()).casefold()
+    """A name in any case, without quotation marks or a comment behind it, whatever its blanks are."""
+    return " ".join(re.split(r"\s#", name)[0].strip().strip("\"'").split()).casefold()
 
 
 def _pair(numbers: tuple[float, ...], default: float) -> tuple[float, float]:

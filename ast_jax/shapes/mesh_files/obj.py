@@ -231,8 +231,12 @@ def _paint(
     owner = np.repeat(np.arange(len(sizes)), sizes)
     has_image = np.array([look.shown.image is not None for look in looks])[material]
     placed = np.bincount(owner, ~has_uv, len(sizes)) == 0
-    all_coloured = np.bincount(owner, ~coloured, len(sizes)) == 0
-    kind = np.where(has_image & placed, 0, np.where(all_coloured, 2, 1))
+    num_coloured = np.bincount(owner, coloured, len(sizes))
+    kind = np.where(has_image & placed, 0, np.where(num_coloured == sizes, 2, 1))
     lost = int((has_image & ~placed).sum())
     notices = [f"{lost} faces have no texture coordinates: the flat colour stands for the image"] if lost else []
+    partly = int(((num_coloured > 0) & (kind == 1)).sum())
+    notices += (
+        [f"{partly} faces have colours at some of their corners only: the flat colour is shown"] if partly else []
+    )
     return kind, coloured & (kind != 1)[owner], notices

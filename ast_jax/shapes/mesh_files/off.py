@@ -15,7 +15,9 @@ from ast_jax.shapes.mesh_files.polygon_mesh import Polygons, decode_text, polygo
 from ast_jax.shapes.source_mesh import GREY, WHITE, Material, SourceMesh
 
 # In any order: MeshLab writes NCOFF, against the manual, and then colours before normals.
-_HEADER = re.compile(r"\s*((?:ST|C|N|4|n)*)OFF(?:\b|(?=\d))")
+_HEADER = re.compile(r"\s*((?:ST|C|N|4|n)*)(?i:OFF)(?:\b|(?=\d))")
+
+_WHOLE = re.compile(r"[+-]?[0-9]+")
 
 
 def load_off(path: Path) -> SourceMesh:
@@ -79,11 +81,14 @@ def _colours(name: str, rows: list[list[str]]) -> Float[np.ndarray, "n 3"] | Non
     has = np.array([len(row) >= 3 for row in rows], bool)
     if not has.any():
         return None
-    chosen = [row[:3] for row in rows if len(row) >= 3]
-    found = np.clip(_numbers(name, chosen, 3), 0, 255)
-    whole = all(word.lstrip("+-").isdigit() for row in chosen for word in row)
+    chosen = [row[:4] for row in rows if len(row) >= 3]
+    found = np.nan_to_num(_numbers(name, [row[:3] for row in chosen], 3))
+    # A row of whole numbers goes to 255, unless nothing in the file does: then 1 0 0 is red, as it is for people.
+    whole = np.array([all(map(_WHOLE.fullmatch, row)) for row in chosen])
+    bytes_ = any(int(word[:9]) > 1 for row, is_whole in zip(chosen, whole) if is_whole for word in row)
+    scale = np.where(whole, 255.0 if bytes_ else 1.0, 255.0 if found[~whole].max(initial=0.0) > 2 else 1.0)
     colours = np.full((len(rows), 3), np.nan)
-    colours[has] = np.clip(found / 255 if whole and found.max() > 1 else found, 0, 1)
+    colours[has] = np.clip(found / scale[:, None], 0, 1)
     return colours
 
 

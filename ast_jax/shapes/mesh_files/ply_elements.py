@@ -1,5 +1,6 @@
 """The tables that a PLY file is made of, read as its header declares them."""
 
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +18,8 @@ _TYPES = {
     "int64": "i8",
     "uint64": "u8",
 }
+# A line of its own: comments may speak of it. Binary rows begin after one end of line, whatever their first byte is.
+_END = re.compile(rb"[\r\n][ \t]*end_header[ \t]*(\r\n|\r|\n|$)")
 _ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 
 
@@ -61,10 +64,11 @@ class Element:
 
 def read_header(content: bytes, name: str) -> tuple[Header, bytes]:
     """The header, and what follows it; raises ValueError, naming the file, where it is none."""
-    head, mark, rest = content.partition(b"end_header")
-    if content[:3] != b"ply" or not mark:
+    content = content.removeprefix(b"\xef\xbb\xbf")
+    end = _END.search(content)
+    if content[:3] != b"ply" or end is None:
         raise ValueError(f"{name}: not a PLY file, it must begin with ply and have an end_header.")
-    body = rest[2:] if rest[:2] == b"\r\n" else rest.lstrip(b" ")[1:]
+    head, body = content[: end.start()], content[end.end() :]
     header = Header("?")
     try:
         for line in head.decode("utf-8", errors="replace").replace("\r", "\n").split("\n"):
@@ -93,7 +97,9 @@ def _read_line(header: Header, words: list[str]) -> None:
         header.elements.append((words[1], rows, []))
     elif key == "property":
         types = [
-            np.dtype((header.order or "=").replace("?", "=") + _TYPES[word]) for word in words[1:-1] if word != "list"
+            np.dtype((header.order or "=").replace("?", "=") + _TYPES[word.lower()])
+            for word in words[1:-1]
+            if word != "list"
         ]
         if len(types) != (2 if words[1] == "list" else 1):
             raise ValueError(" ".join(words))

@@ -170,11 +170,27 @@ def test_emitted_light_is_told(tmp_path):
 
 
 def test_what_is_left_out_is_told(tmp_path):
-    mesh = load_mesh(write(tmp_path, QUAD + faces("lines", "<p>0 1</p>"), node="<skew>0 1 0 0 0 1 0</skew>"))
-    assert {line.split(" are")[0] for line in mesh.notices} == {
-        "1 primitives of the kind lines",
-        "1 transforms of the kind skew",
-    }
+    camera = "<node><lookat>0 0 9 0 0 0 0 1 0</lookat><instance_camera url='#c'/></node>"
+    mesh = load_mesh(write(tmp_path, QUAD + faces("lines", "<p>0 1</p>"), node=camera))
+    assert [line.split(" are")[0] for line in mesh.notices] == ["1 primitives of the kind lines"]
+
+
+@pytest.mark.parametrize("node", ["<skew>0 1 0 0 0 1 0</skew>", "<lookat>0 0 9 0 0 0 0 1 0</lookat>"])
+def test_a_mesh_below_a_transform_that_is_not_read_is_refused(tmp_path, node):
+    with pytest.raises(ValueError, match="thing.dae: .*lookat or a skew"):
+        load_mesh(write(tmp_path, QUAD, node=node))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_document_type_is_refused_in_every_encoding(tmp_path, encoding):
+    entities = '<!ENTITY a "aa"><!ENTITY b "' + "&a;" * 1000 + '">'
+    path = write(tmp_path, QUAD)
+    text = (
+        path.read_text().replace("<COLLADA", f"<!DOCTYPE COLLADA [{entities}]><COLLADA", 1).replace("utf-8", encoding)
+    )
+    path.write_text(text, encoding)
+    with pytest.raises(ValueError, match="thing.dae: .*document type"):
+        load_mesh(path)
 
 
 @pytest.mark.parametrize(

@@ -230,6 +230,7 @@ MALFORMED = {
     "a huge number": (["nodes", 0, "scale"], [10**400, 1, 1], "not finite"),
     "coordinates that overflow": (["nodes", 0, "scale"], [1e308, 1e308, 1e308], "not finite"),
     "glTF 1": (["asset", "version"], "1.0", "only glTF 2"),
+    "glTF 2.1": (["asset", "minVersion"], "2.1", "minVersion is '2.1'"),
     "a list for an object": (["nodes"], [[]], "no JSON object"),
     "no faces": (["scenes", 0, "nodes"], [], "no faces"),
 }  # fmt: skip

@@ -104,6 +104,12 @@ def test_colours_behind_the_coordinates(tmp_path):
     assert colours(load_mesh(write(tmp_path, mixed, "newmtl m\nKd 0 1 0\n"))) == [RED, RED, GREEN, GREEN]
 
 
+def test_a_face_with_colours_at_some_corners_is_told(tmp_path):
+    mesh = load_mesh(write(tmp_path, "v 0 0 0 1 0 0\nv 1 0 0 1 0 0\nv 1 1 0\nf 1 2 3\n"))
+    assert mesh.notices == ("1 faces have colours at some of their corners only: the flat colour is shown",)
+    assert mesh.corner_colours is None and mesh.materials[0].colour == (0.7, 0.7, 0.7)
+
+
 def test_colours_multiply_an_image(tmp_path):
     red(tmp_path / "red.png")
     rows = "".join(f"v {x} {y} 0 {c} {c} {c}\n" for x, y, c in ((0, 0, 0.5), (1, 0, 0.5), (1, 1, 0.5), (0, 1, 0.5)))
@@ -209,6 +215,11 @@ def test_names_of_materials_with_comments_and_blanks(tmp_path):
         write(tmp_path, TEXTURED.replace("usemtl m", "usemtl m #2"), "newmtl m\nKd 0 1 0\nnewmtl m #2\nKd 1 0 0\n")
     )
     assert colours(mesh) == [RED] * 2  # as it stands, where there is one
+
+    mesh = load_mesh(
+        write(tmp_path, TEXTURED.replace("usemtl m", 'usemtl "red brick"'), "newmtl red brick\nKd 1 0 0\n")
+    )
+    assert colours(mesh) == [RED] * 2 and not mesh.notices
 
 
 def test_emitted_light_is_told(tmp_path):

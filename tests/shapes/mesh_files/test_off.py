@@ -14,7 +14,7 @@ def load(folder, text: str):
 
 
 @pytest.mark.parametrize(
-    "head", ["OFF\n4 1 0\n", "OFF 4 1 0\n", "OFF4 1 0\n", "# hi\nOFF # ho\n\n4 1 0 # n\n", "4 1 0\n"]
+    "head", ["OFF\n4 1 0\n", "OFF 4 1 0\n", "OFF4 1 0\n", "# hi\nOFF # ho\n\n4 1 0 # n\n", "4 1 0\n", "off\n4 1 0\n"]
 )
 def test_headers(tmp_path, head):
     np.testing.assert_array_equal(load(tmp_path, f"{head}{SQUARE}4 0 1 2 3\n").faces, [[0, 1, 2], [0, 2, 3]])
@@ -35,6 +35,7 @@ def rows(*columns: str) -> str:
         ("NCSTOFF", ("255 0 0 255", "0 0 1", "0.5 0.5")),  # MeshLab's order of both
         ("CSTOFF", ("1.0 0.0 0.0 1.0", "0.5 0.5")),
         ("OFF", ("255 0 0",)),
+        ("COFF", ("255.0 0.0 0.0 255.0",)),
     ],
 )
 def test_colours_of_vertices(tmp_path, head, columns):
@@ -53,6 +54,14 @@ def test_colours_of_faces_end_with_their_line(tmp_path, colour):
     mesh = load(tmp_path, f"OFF\n4 2 0\n{SQUARE}3 0 1 2 {colour}\n3 0 2 3\n")
     np.testing.assert_array_equal(mesh.corner_colours[:, 0], [(1, 0, 0), (1, 1, 1)])
     assert mesh.materials[mesh.face_material[1]].colour == (0.7, 0.7, 0.7)
+
+
+def test_each_row_says_by_its_numbers_what_they_mean(tmp_path):
+    # Geomview: three or four whole numbers go from 0 to 255, as many others from 0 to 1.
+    colours = ("255 0 0", "0.0 0.5 0.0", "1 1 1 255")
+    faces = "".join(f"3 0 1 2 {colour}\n" for colour in colours)
+    found = load(tmp_path, f"OFF\n4 3 0\n{SQUARE}{faces}").corner_colours[:, 0]
+    np.testing.assert_allclose(found, [(1, 0, 0), (0, 0.5, 0), (1 / 255,) * 3], atol=1e-6)
 
 
 def test_homogeneous_coordinates_and_concave_faces(tmp_path):

@@ -115,6 +115,24 @@ def test_concave_faces_are_cut_right(tmp_path):
 
 
 @pytest.mark.parametrize("kind", FORMATS)
+def test_headers_as_people_have_them(tmp_path, kind):
+    # The first coordinate begins with the byte of a line feed, where it is binary: one end of line is all there is.
+    first = np.frombuffer(
+        b"\n\x00\x00\x3f" if "little" in kind else b"\n\x00\x00\x01", "<f4" if "little" in kind else ">f4"
+    )[0]
+    points = [(first, 0, 0), *VERTICES[1:]]
+    comments = "comment all before end_header is text\n"
+    good = write(tmp_path, [("vertex", XYZ, points), ("face", FACE, [((0, 1, 2),)])], kind, comments).read_bytes()
+    end = good.rindex(b"end_header\n") + len(b"end_header\n")
+    head, body = good[:end], good[end:]
+    for head_now in (head, b"\xef\xbb\xbf" + head, head.replace(b"\n", b"\r\n"), head.replace(b"float", b"FLOAT")):
+        (tmp_path / "thing.ply").write_bytes(head_now + body)
+        mesh = load_mesh(tmp_path / "thing.ply")
+        np.testing.assert_allclose(mesh.vertices[0], points[0])
+        np.testing.assert_array_equal(mesh.faces, [[0, 1, 2]])
+
+
+@pytest.mark.parametrize("kind", FORMATS)
 def test_what_is_wrong_is_named(tmp_path, kind):
     good = write(
         tmp_path, [("vertex", XYZ, VERTICES), ("face", FACE, [((0, 1, 2),), ((0, 1, 2, 3),)])], kind
