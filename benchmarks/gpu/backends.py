@@ -23,5 +23,5 @@ def available_backends(say: Callable[[str], None]) -> list[str]:
             rasterize(corners, np.array([[0, 1, 2]], np.int32), (4, 4), backend=backend)
             found.append(backend)
         except (RuntimeError, ImportError) as error:
-            say(f"| {backend} | left out: {str(error).splitlines()[0]} |" + " |" * 6)
+            say(f"| {backend} | left out: {str(error).partition(' To install')[0].splitlines()[0]} |")
     return found
