@@ -76,7 +76,17 @@ def test_a_part_that_hangs_is_ended_with_what_it_has_started(run, tmp_path):
     assert not good and time.monotonic() - start < 120
     assert page.startswith("begun\n") and "its time was up" in page
     status = Path(f"/proc/{(tmp_path / 'pid').read_text()}/status")
-    assert not status.exists() or "\nState:\tZ" in status.read_text()
+    # On a busy machine a process that was ended may stay for a while.
+    while _is_alive(status) and time.monotonic() - start < 120:
+        time.sleep(0.1)
+    assert not _is_alive(status)
+
+
+def _is_alive(status: Path) -> bool:
+    try:
+        return "\nState:\tZ" not in status.read_text()
+    except OSError:
+        return False
 
 
 def test_no_time_is_no_part(run):
