@@ -8,7 +8,6 @@ marks a target that was missed; targets hold for two CPU cores.
 
 import datetime
 import pathlib
-import platform
 
 import jax
 import numpy as np
@@ -16,7 +15,7 @@ from absl import app, flags, logging
 
 from benchmarks.render import cases, growth, plot
 from benchmarks.render.cases import Case
-from benchmarks.render.measure import Measurement, clock, measure
+from benchmarks.render.measure import Measurement, clock, format_time, machine, measure
 
 _QUICK = flags.DEFINE_bool("quick", False, "Smaller scenes, no targets: a minute.")
 _PARTS = flags.DEFINE_list("parts", ["cases", "dense", "pytorch3d", "growth"], "What to measure.")
@@ -42,7 +41,7 @@ def main(argv: list[str]) -> None:
     # Timings of compilation would be timings of reading a file.
     jax.config.update("jax_enable_compilation_cache", False)
     page = Page()
-    page(f"{datetime.date.today()}, {_machine()}")
+    page(f"{datetime.date.today()}, {machine()}")
     parts = {"cases": _cases, "dense": _dense, "pytorch3d": _pytorch3d, "growth": _growth}
     for part in _PARTS.value:
         page()
@@ -51,31 +50,21 @@ def main(argv: list[str]) -> None:
         pathlib.Path(_MARKDOWN.value).write_text("\n".join(page.lines) + "\n")
 
 
-def _machine() -> str:
-    """What it ran on."""
-    info = pathlib.Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    processor = f"{len(models)} x {models[0]}" if models else platform.processor()
-    device = "" if jax.default_backend() == "cpu" else f", {jax.device_count()} x {jax.devices()[0].device_kind}"
-    return f"{processor}{device}, jax {jax.__version__}, Python {platform.python_version()}"
-
-
 def _cases(page: Page, quick: bool) -> None:
     page("| case | wall | target | CPU | compilation | temporary memory |\n|---|---|---|---|---|---|")
     for case in cases.all_cases(quick):
         result = measure(case)
-        page(f"| {case.name} | {_time(result.wall)} | {_target(case, result)} | {_rest(result)} |")
+        page(f"| {case.name} | {format_time(result.wall)} | {_target(case, result)} | {_rest(result)} |")
 
 
 def _target(case: Case, result: Measurement) -> str:
     if case.target is None:
         return ""
-    return f"{_time(case.target)}{' *' if result.wall > case.target else ''}"
+    return f"{format_time(case.target)}{' *' if result.wall > case.target else ''}"
 
 
 def _rest(result: Measurement) -> str:
-    return f"{_time(result.cpu)} | {result.compilation:.1f} s | {result.memory / 2**20:.1f} MiB"
+    return f"{format_time(result.cpu)} | {result.compilation:.1f} s | {result.memory / 2**20:.1f} MiB"
 
 
 def _dense(page: Page, quick: bool) -> None:
@@ -85,7 +74,7 @@ def _dense(page: Page, quick: bool) -> None:
         for ours, dense in zip(cases.silhouettes(scene), cases.silhouettes(scene, cases.dense_coverage)):
             mine, theirs = measure(ours), measure(dense)
             memory = f"{mine.memory / 2**20:.1f} MiB | {theirs.memory / 2**20:.0f} MiB"
-            times = f"{_time(mine.wall)} | {_time(theirs.wall)} | {theirs.wall / mine.wall:.0f}"
+            times = f"{format_time(mine.wall)} | {format_time(theirs.wall)} | {theirs.wall / mine.wall:.0f}"
             page(f"| {ours.name.removeprefix('silhouette, ')} | {times} | {memory} |")
 
 
@@ -110,13 +99,12 @@ def _pytorch3d(page: Page, quick: bool) -> None:
     for mine, calls in rows:
         for number, (case, call) in enumerate(zip(mine, calls)):
             wall, other = measure(case).wall, clock(call, runs=1, warm_up=quick)[0]
-            difference = _difference(case, call) if number == 0 else ""
-            page(f"| {case.name} | {_time(wall)} | {_time(other)} | {other / wall:.0f} | {difference} |")
+            difference = _difference(case, theirs.to_numpy(call())) if number == 0 else ""
+            page(f"| {case.name} | {format_time(wall)} | {format_time(other)} | {other / wall:.0f} | {difference} |")
 
 
-def _difference(case: Case, call) -> str:
+def _difference(case: Case, theirs: np.ndarray) -> str:
     ours = jax.tree.leaves(jax.jit(case.function)(*case.arguments))
-    theirs = call()
     mine = next(np.asarray(leaf) for leaf in ours if leaf.shape == theirs.shape and leaf.dtype == theirs.dtype)
     return f"{np.abs(mine - np.maximum(theirs, 0)).mean():.1e}"
 
@@ -133,7 +121,7 @@ def _growth(page: Page, quick: bool) -> None:
     points = [point for sweep in sweeps.values() for point in sweep]
     for point in points:
         seconds = [point.seconds.get(kind) for kind in (growth.SOFT, growth.HARD, growth.DENSE)]
-        times = " | ".join("" if value is None else _time(value) for value in seconds)
+        times = " | ".join("" if value is None else format_time(value) for value in seconds)
         counts = " | ".join(f"{count:,}" for count in (*point.pairs.values(), point.dense_pairs))
         page(f"| {_side(point)}x{_side(point)} | {point.faces:,} | {times} | {counts} |")
     page()
@@ -145,7 +133,7 @@ def _growth(page: Page, quick: bool) -> None:
         parts = ", ".join(f"{1e9 * each[unit]:.1f} ns a {unit}" for unit in ("face", "pixel", "pair"))
         page(f"- {kind}: {1e3 * each['call']:.1f} ms a call, {parts} ({pairs}) fit all scenes best.")
     for kind, seconds in _by_kind(growth.over_batch(quick)).items():
-        times = ", ".join(f"{_time(second)} of {batch}" for batch, second in seconds.items())
+        times = ", ".join(f"{format_time(second)} of {batch}" for batch, second in seconds.items())
         page(f"- {kind}, 64x64 pixels, 1,280 faces: an image takes {times}.")
     if _PLOT.value:
         _draw(_PLOT.value, sweeps)
@@ -177,11 +165,6 @@ def _draw(path: str, sweeps: dict[str, list[growth.Point]]) -> None:
         lines.append(plot.Line("faces x pixels", xs, dense, "grey", right=True, dashed=True))
         charts.append(plot.Chart(name, "faces" if over_faces else "pixels along a side", lines, (-5, 3), (3, 11)))
     plot.save(path, charts, "seconds", "pairs")
-
-
-def _time(seconds: float) -> str:
-    """Seconds, or milliseconds below one."""
-    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1e3:.3g} ms"
 
 
 if __name__ == "__main__":

@@ -53,12 +53,14 @@ class Case:
         name: what is computed.
         function: of arrays, to be compiled.
         arguments: the arrays.
+        scene: that is drawn.
         target: seconds on two CPU cores, None for none.
     """
 
     name: str
     function: Callable
     arguments: tuple
+    scene: Scene
     target: float | None = None
 
 
@@ -117,17 +119,19 @@ def silhouettes(scene: Scene, coverage: Callable = soft_coverage, target: float 
     def loss(points):
         return ((forward(points) - goal) ** 2).mean()
 
-    return _pair(f"silhouette, {scene.name}", forward, loss, (scene.points,), target)
+    return _pair(f"silhouette, {scene.name}", forward, loss, (scene.points,), scene, target)
 
 
-def colours(scene: Scene, blending: str, texture: FaceTexels | UVImage, target: float | None = None) -> list[Case]:
+def colours(
+    scene: Scene, blending: str, texture: FaceTexels | UVImage, target: float | None = None, backend: str = "xla"
+) -> list[Case]:
     """Colours and coverage of a blending rule: forward, and with the gradient by vertices and texture of a loss."""
     goal = wanted(scene)
 
     def forward(points, texture):
         rendering = render(
             Mesh(points, scene.faces), scene.camera, scene.image_size,
-            texture=texture, blending=blending, sigma=SIGMA, gamma=GAMMA, cutoff=CUTOFF,
+            texture=texture, blending=blending, sigma=SIGMA, gamma=GAMMA, cutoff=CUTOFF, backend=backend,
         )  # fmt: skip
         return rendering.rgb, rendering.alpha
 
@@ -136,16 +140,16 @@ def colours(scene: Scene, blending: str, texture: FaceTexels | UVImage, target: 
         return ((rgb - goal) ** 2).mean() + ((alpha - goal[..., 0]) ** 2).mean()
 
     name = f"{blending}, {_describe(texture)}, {scene.name}"
-    return _pair(name, forward, loss, (scene.points, texture), target)
+    return _pair(name, forward, loss, (scene.points, texture), scene, target)
 
 
-def z_buffer(scene: Scene, target: float | None = None) -> Case:
+def z_buffer(scene: Scene, target: float | None = None, backend: str = "xla") -> Case:
     """Hard rasterization, without gradient: faces, barycentrics and depths."""
 
     def forward(points):
-        return rasterize(scene.camera.project(points), scene.faces, scene.image_size)
+        return rasterize(scene.camera.project(points), scene.faces, scene.image_size, backend=backend)
 
-    return Case(f"z-buffer, {scene.name}", forward, (scene.points,), target)
+    return Case(f"z-buffer, {scene.name}", forward, (scene.points,), scene, target)
 
 
 def dense_coverage(clip: jax.Array, faces: np.ndarray, image_size: tuple[int, int], sigma: float) -> jax.Array:
@@ -197,9 +201,14 @@ def all_cases(quick: bool) -> list[Case]:
     ]
 
 
-def _pair(name: str, forward: Callable, loss: Callable, arguments: tuple, target: float | None) -> list[Case]:
+def _pair(
+    name: str, forward: Callable, loss: Callable, arguments: tuple, scene: Scene, target: float | None
+) -> list[Case]:
     both = jax.value_and_grad(loss, argnums=tuple(range(len(arguments))))
-    return [Case(f"{name}, forward", forward, arguments), Case(f"{name}, forward + backward", both, arguments, target)]
+    return [
+        Case(f"{name}, forward", forward, arguments, scene),
+        Case(f"{name}, forward + backward", both, arguments, scene, target),
+    ]
 
 
 def _describe(texture: FaceTexels | UVImage) -> str:

@@ -1,5 +1,7 @@
 """How things are timed."""
 
+import pathlib
+import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -48,3 +50,18 @@ def clock(call: Callable[[], object], runs: int = RUNS, warm_up: bool = True) ->
         wall.append(time.perf_counter() - start)
         cpu.append(time.process_time() - start_cpu)
     return statistics.median(wall), statistics.median(cpu)
+
+
+def format_time(seconds: float) -> str:
+    """Seconds, or milliseconds below one."""
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1e3:.3g} ms"
+
+
+def machine() -> str:
+    """What this process runs on: processor, devices, versions."""
+    info = pathlib.Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    processor = f"{len(models)} x {models[0]}" if models else platform.processor()
+    device = "" if jax.default_backend() == "cpu" else f", {jax.device_count()} x {jax.devices()[0].device_kind}"
+    return f"{processor}{device}, jax {jax.__version__}, Python {platform.python_version()}"

@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
-SCRIPTS = [path.stem for path in sorted(FOLDER.glob("*.py"))] + ["render.__main__"]
+SCRIPTS = [path.stem for path in sorted(FOLDER.glob("*.py"))] + ["render.__main__", "gpu.__main__"]
+SCRIPTS += [f"gpu.{part}" for part in ("device", "correctness", "renderer", "trace", "quickstart", "expected")]
 # Scripts share names of flags, which only one of them may define in a process: each is cleared away.
 CODE = """
 import importlib, sys
