@@ -1,7 +1,7 @@
 """The array type of the annotations, and checks of arguments that more than one module needs."""
 
 import operator
-from typing import Literal, NamedTuple, TypeAlias, TypeVar, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
 import jax
 import jax.numpy as jnp
@@ -220,8 +220,8 @@ def split_floats(tree: object) -> tuple[list[jax.Array], list[jax.Array], Struct
     return floats, others, Structure(structure, is_float)
 
 
-def join_floats(structure: Structure, floats: list[jax.Array], others: list[jax.Array]) -> object:
+def join_floats(structure: Structure, floats: list[jax.Array], others: list[jax.Array]) -> Any:
     """Undoes `split_floats`, perhaps with other floats."""
-    floats, others = iter(floats), iter(others)
-    leaves = [next(floats) if kind else next(others) for kind in structure.is_float]
+    next_float, next_other = iter(floats), iter(others)
+    leaves = [next(next_float) if kind else next(next_other) for kind in structure.is_float]
     return jax.tree.unflatten(structure.tree, leaves)

@@ -60,7 +60,7 @@ class Reconstructor:
     ):
         self._predict, self._data = make_predictor(model), checked_config(data_config)
         self._find_object, self._texture_size = find_object, texture_size
-        self._level, self._is_symmetric = model.level, model.is_symmetric
+        self._level, self._is_symmetric = model.level, model.is_symmetric  # ty: ignore[missing-attribute]
 
     def reconstruct(
         self, photo: Source, mask: Source | None = None, *, name: str = "", refine_steps: int = 0
@@ -258,10 +258,10 @@ def make_predictor(model: nnx.Module) -> Predict:
         model = nnx.merge(graphdef, params)
         if not takes_camera:
             return model(image)
-        encoding = model.encoder(image[..., :3])
-        own = model.camera(encoding.summary).seen
+        encoding = model.encoder(image[..., :3])  # ty: ignore[missing-attribute]
+        own = model.camera(encoding.summary).seen  # ty: ignore[missing-attribute]
         given = {name: jnp.where(is_known, value, getattr(own, name)) for name, value in camera.items()}
-        return model.answer(image, encoding, camera=replace(own, **given))
+        return model.answer(image, encoding, camera=replace(own, **given))  # ty: ignore[missing-attribute]
 
     compiled = quick_jit(call)
 

@@ -21,7 +21,7 @@ from ast_jax.training.sharding import Layout
 from ast_jax.training.stages import GROUPS, Stage, make_stages
 from render.blending import RULES
 
-_DATA_KEYS = {name: type(value) for name, value in DATA_DEFAULTS.items() if name != "augment"}
+_DATA_KEYS: dict[str, Any] = {name: type(value) for name, value in DATA_DEFAULTS.items() if name != "augment"}
 _DATA_KEYS |= {"source": str, "root": str, "num_objects": int, "memory_limit_gb": float}
 _DATA_KEYS["augment"] = {"flip": bool, "colour": float, "crop": float, "box": float}
 # Key -> type; `Any` where the check is another one's.

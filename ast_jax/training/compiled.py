@@ -171,7 +171,7 @@ class CompiledFunction:
 
 def _compile(jitted: Callable, name: str, args: tuple) -> _Program:
     start = time.perf_counter()
-    lowered = jitted.lower(*args)
+    lowered = jitted.lower(*args)  # ty: ignore[missing-attribute]  # what jax.jit gives has it
     executable = lowered.compile()
     seconds = time.perf_counter() - start
     costs, memory = _if_known(lowered.cost_analysis), _if_known(executable.memory_analysis)
