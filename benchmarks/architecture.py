@@ -10,6 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from ast_jax.data.images import read_image
+
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 WIDTH, HEIGHT = 1120, 470
 FONT = "font-family='Helvetica, Arial, DejaVu Sans, sans-serif'"
@@ -86,8 +88,8 @@ def arrow(*points: tuple[int, int], dashed: bool = False) -> str:
 def picture(x: int, y: int, side: int, corners_px: tuple[int, int, int, int]) -> str:
     """A square out of the picture of all photographs, inside the drawing."""
     buffer = io.BytesIO()
-    with Image.open(IMAGES / "photographs.png") as whole:
-        whole.convert("RGB").crop(corners_px).save(buffer, "PNG", optimize=True)
+    whole = Image.fromarray(read_image(IMAGES / "photographs.png")[..., :3])
+    whole.crop(corners_px).save(buffer, "PNG", optimize=True)
     data = base64.b64encode(buffer.getvalue()).decode()
     return f"<image x='{x}' y='{y}' width='{side}' height='{side}' href='data:image/png;base64,{data}'/>"
 

@@ -24,6 +24,7 @@ NOTEBOOK = ROOT / "docs" / "tour.ipynb"
 # The words of a link, its path, its anchor; the words of a picture that is a link hold brackets themselves: left alone.
 _LINK = re.compile(r"\[([^\[\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
+_ITEM = re.compile(r"(?:[-*]|\d+\.) ")
 # Of a package or module its docstring, without heading and members.
 _TEXT_ALONE = ("members: false", "show_root_heading: false", "show_root_toc_entry: false")
 
@@ -40,7 +41,7 @@ def on_files(files, config):
     """Adds the pages that are no files of docs/."""
     for name, source in PAGES.items():
         text = (ROOT / source).read_text(encoding="utf-8")
-        files.append(File.generated(config, name, content=_relinked(text, "", name)))
+        files.append(File.generated(config, name, content=_spaced(_relinked(text, posixpath.dirname(source), name))))
     files.append(File.generated(config, "tour.md", content=_notebook_page(NOTEBOOK)))
     for folder in _packages():
         name = _module_name(folder)
@@ -53,7 +54,7 @@ def on_page_markdown(markdown, page, config, files):
     if page.file.generated_by:
         return markdown
     name = page.file.src_uri
-    return _relinked(markdown, posixpath.join("docs", posixpath.dirname(name)), name)
+    return _spaced(_relinked(markdown, posixpath.join("docs", posixpath.dirname(name)), name))
 
 
 def _relinked(text: str, folder: str, page: str) -> str:
@@ -63,6 +64,7 @@ def _relinked(text: str, folder: str, page: str) -> str:
     """
     here = posixpath.dirname(page) or "."
     pages = {source: name for name, source in PAGES.items()}
+    pages[str(NOTEBOOK.relative_to(ROOT))] = "tour.md"
     pages |= {str(folder.relative_to(ROOT)): f"api/{_module_name(folder)}.md" for folder in _packages()}
 
     def link(match):
@@ -75,6 +77,33 @@ def _relinked(text: str, folder: str, page: str) -> str:
         return words
 
     return _LINK.sub(link, text)
+
+
+def _spaced(text: str) -> str:
+    """Blank lines around lists, tables and code, which GitHub's Markdown does without and that of the site does not."""
+    lines, previous, in_code = [], "", False
+    for line in text.split("\n"):
+        kind = "" if in_code else _kind_of(line, previous)
+        if previous and kind and kind != previous:
+            lines.append("")
+        is_fence = line.startswith("```")
+        in_code = in_code != is_fence
+        previous = "" if in_code else "code" if is_fence else kind
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _kind_of(line: str, previous: str) -> str:
+    """What a line outside of code belongs to: list, table, code, text, or nothing where it is blank."""
+    if not line.strip():
+        return ""
+    if line.startswith("```"):
+        return "code"
+    if line.startswith("|"):
+        return "table"
+    if _ITEM.match(line) or previous == "list" and line.startswith("  "):
+        return "list"
+    return "text"
 
 
 def _packages() -> list[Path]:

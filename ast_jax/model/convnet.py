@@ -106,7 +106,7 @@ def make_stages(
     *,
     block: type[BasicBlock] | type[Bottleneck] = BasicBlock,
     rngs: nnx.Rngs,
-) -> nnx.List:
+) -> nnx.Pytree:
     """Stages of residual blocks with widths w, 2w, 4w, ..., each but the first halving the resolution.
 
     Args:
