@@ -30,6 +30,9 @@ def test_the_python_of_the_front_page_runs(tmp_path, monkeypatch):
     variables: dict = {}
     exec(compile(draw, "README.md", "exec"), variables)
     ball, gradient = 0.4 * variables["vertices"], np.asarray(variables["gradient"])[0]
+    # The cone that touches a ball of radius r from distance d cuts the image plane in a disc of tan(asin(r / d)).
+    share = np.pi / 4 * (np.tan(np.arcsin(0.4 / 2.732)) / np.tan(0.42 / 2)) ** 2
+    assert float(variables["coverage"].mean()) == pytest.approx(share, rel=0.03)
     # A larger ball covers more pixels: the gradient of the coverage points outwards.
     assert np.sum(gradient * ball) > 0 and np.isfinite(gradient).all()
 

@@ -1,5 +1,7 @@
 """The keys of ``config.data``: their defaults, and what is wrong with them."""
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from ast_jax.data.augment import AUGMENT_DEFAULTS
@@ -30,7 +32,7 @@ def checked_config(config: ConfigDict | dict, stored_size: int | None = None, vi
       ValueError: a value is out of range, or does not fit the stored pictures.
     """
     given = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
-    full = {**DATA_DEFAULTS, **given}
+    full: dict[str, Any] = {**DATA_DEFAULTS, **given}
     augment = dict(full["augment"])
     unknown = sorted(set(augment) - set(AUGMENT_DEFAULTS))
     if unknown:

@@ -101,7 +101,7 @@ class Materials:
         sources += [integer(texture, "source")] if "source" in texture else []
         for source in sources:
             if source not in self._images:
-                self._images[source] = self._decode(source)  # ty: ignore[invalid-assignment]
+                self._images[source] = self._decode(source)
             if self._images[source] is not None:
                 if extension(texture, BASIS) is not None:
                     self._document.notice(f"read the plain copy of a texture that is there as {BASIS} too")
