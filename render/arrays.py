@@ -3,7 +3,7 @@
 import difflib
 import operator
 from collections.abc import Iterable
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -235,8 +235,8 @@ def split_floats(tree: object) -> tuple[list[jax.Array], list[jax.Array], Struct
     return floats, others, Structure(structure, is_float)
 
 
-def join_floats(structure: Structure, floats: list[jax.Array], others: list[jax.Array]) -> object:
+def join_floats(structure: Structure, floats: list[jax.Array], others: list[jax.Array]) -> Any:
     """Undoes `split_floats`, perhaps with other floats."""
-    floats, others = iter(floats), iter(others)
-    leaves = [next(floats) if kind else next(others) for kind in structure.is_float]
+    next_float, next_other = iter(floats), iter(others)
+    leaves = [next(next_float) if kind else next(next_other) for kind in structure.is_float]
     return jax.tree.unflatten(structure.tree, leaves)

@@ -168,7 +168,7 @@ def _look(mesh: Mesh, cameras: PerspectiveCamera, size: int) -> tuple[jax.Array,
 
 def chamfer(first: Float[np.ndarray, "m 3"], second: Float[np.ndarray, "n 3"]) -> float:
     """Mean distance from a point of one set to the nearest of the other, mean of both ways, world units."""
-    from scipy.spatial import cKDTree  # Not needed to render.
+    from scipy.spatial import cKDTree  # ty: ignore[missing-module-member]  # Not needed to render.
 
     return float(0.5 * (cKDTree(second).query(first)[0].mean() + cKDTree(first).query(second)[0].mean()))
 

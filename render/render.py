@@ -124,7 +124,7 @@ def render(
     check_camera(camera, batch)
     check_texture(texture, batch, num_vertices, mesh.faces.shape[-2])
     check_light(light, batch)
-    mesh, camera, texture, light = (floats_of(tree) for tree in (mesh, camera, texture, light))
+    mesh, camera, texture, light = floats_of(mesh), floats_of(camera), floats_of(texture), floats_of(light)
     size = static_size(image_size)
     backdrop = _backdrop(background, (batch, *size, 3), mesh.vertices.dtype)
     return _render(

@@ -95,7 +95,7 @@ class Scene:
 
 
 # How the faces near a pixel become its colour and coverage: `(scene, softness, face_id) -> (rgb, alpha)`.
-Rule: TypeAlias = Callable[[Scene, Softness, Int[Array, "b h w"]], tuple[jax.Array, jax.Array]]
+Rule: TypeAlias = Callable[[Scene, Softness, Int[Array, "b h w"]], tuple[Array, Array]]
 
 
 def surface_colour(

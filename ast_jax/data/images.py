@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 from jaxtyping import Float, UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from ast_jax.data.colour_profile import to_srgb
 
@@ -242,7 +242,7 @@ def _is_animated(image: Image.Image) -> bool:
         return True
 
 
-def _is_raw_ycbcr(image: Image.Image) -> bool:
+def _is_raw_ycbcr(image: TiffImagePlugin.TiffImageFile) -> bool:
     """Whether pillow (before 13) takes the three samples of a YCbCr pixel for four, and runs out of bytes."""
     ycbcr = image.tag_v2.get(_PHOTOMETRIC) == 6  # else the fourth sample is there, and unused
     return ycbcr and image.mode == "RGB" and [(tile[0], tile[3][0]) for tile in image.tile[:1]] == [("raw", "RGBX")]
@@ -250,7 +250,7 @@ def _is_raw_ycbcr(image: Image.Image) -> bool:
 
 def _key_scale(image: Image.Image) -> float:
     """Of a PNG's transparent colour: it has the depth of the file, the decoded pixels have 8 bits."""
-    if image.format != "PNG" or not image.tile:
+    if not isinstance(image, ImageFile.ImageFile) or image.format != "PNG" or not image.tile:
         return 1.0
     return {"RGB;16B": 1 / 256, "L;2": 85.0, "L;4": 17.0}.get(str(image.tile[0][3]), 1.0)
 

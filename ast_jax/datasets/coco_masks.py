@@ -37,7 +37,7 @@ def segmentation_mask(segmentation: object, image_size: tuple[int, int]) -> Floa
             f"its mask is {width!r:.20} x {height!r:.20} px, the picture {image_size[1]} x {image_size[0]}."
         )
     height, width = image_size
-    counts = segmentation.get("counts")
+    counts = segmentation.get("counts")  # ty: ignore[missing-attribute]  # it has a size, so it is a dict
     runs = unpack_counts(counts) if isinstance(counts, str) else counts
     if not isinstance(runs, list) or not all(type(run) is int and run >= 0 for run in runs):
         raise ValueError("its run lengths are not whole numbers from 0 on.")

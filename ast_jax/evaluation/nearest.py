@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.spatial import cKDTree
+from scipy.spatial import cKDTree  # ty: ignore[missing-module-member]  # a compiled class
 
 
 @dataclass(frozen=True)

@@ -185,7 +185,7 @@ def _members(stream: io.BufferedIOBase) -> Iterator[tarfile.TarInfo]:
         while (member := file.next()) is not None:
             if member.size < 0:  # by a record of its own
                 raise ValueError(f"its member {member.name!r} has the size {member.size}")
-            file.members = []
+            file.members = []  # ty: ignore[missing-attribute]  # not documented, but tarfile's own list
             yield member
 
 

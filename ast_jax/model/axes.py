@@ -23,7 +23,7 @@ _split: ContextVar[Callable | None] = ContextVar("split", default=None)
 _recompute: ContextVar[bool] = ContextVar("recompute", default=False)
 
 
-def named(*axes: str) -> dict[str, tuple[str, ...]]:
+def named(*axes: str) -> dict[str, Any]:
     """Metadata of a parameter with these axes, one name each; for ``nnx.Param`` and the layers of flax."""
     return {_KEY: axes}
 

@@ -19,7 +19,7 @@ BACKBONES = ("convnet", *ARCHITECTURES, "efficientnet_lite0")
 _SUMMARY_GRID = 4  # CMR (Kanazawa et al. 2018) also keeps a 4 x 4 layout in front of its linear layer
 
 
-def make_backbone(config, *, rngs: nnx.Rngs) -> nnx.Module:
+def make_backbone(config, *, rngs: nnx.Rngs) -> ConvNet | ResNet | EfficientNetLite0:
     """The convolutional network of that name, with its weights where asked for.
 
     Args:

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
@@ -167,7 +168,7 @@ def _config_error(argv: list[str]) -> str | None:
     return None
 
 
-def load_module(path: str) -> object:
+def load_module(path: str) -> ModuleType:
     """A Python file as a module, outside of any package."""
     spec = importlib.util.spec_from_file_location(Path(path).stem, path)
     module = importlib.util.module_from_spec(spec)

@@ -50,8 +50,9 @@ def setup(
     if cpu_devices:
         jax.config.update("jax_num_cpu_devices", cpu_devices)
     _set_compilation_cache(compilation_cache_dir)
-    jax.config.update("jax_log_compiles", log_compiles or jax.config.jax_log_compiles)
-    jax.config.update("jax_debug_nans", debug_nans or jax.config.jax_debug_nans)
+    # jax gives its options as attributes that no type declares.
+    jax.config.update("jax_log_compiles", log_compiles or jax.config.jax_log_compiles)  # ty: ignore[missing-attribute]
+    jax.config.update("jax_debug_nans", debug_nans or jax.config.jax_debug_nans)  # ty: ignore[missing-attribute]
     processes = cluster.initialize(coordinator, num_processes, process_id)
     logging.info("%s", describe_devices())
     _check_expected(processes, expect_devices)
@@ -87,7 +88,7 @@ def _set_compilation_cache(folder: str) -> None:
     if folder == "none":
         jax.config.update("jax_enable_compilation_cache", False)
         return
-    if not folder and jax.config.jax_compilation_cache_dir:
+    if not folder and jax.config.jax_compilation_cache_dir:  # ty: ignore[missing-attribute]
         return  # set by the environment, threshold and all
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ast-jax" / "xla"
     jax.config.update("jax_compilation_cache_dir", os.path.expanduser(folder) or str(cache))
@@ -140,10 +141,11 @@ def _end_at_once(error: BaseException) -> None:
 
     They notice and end, too: at once where this was process 0, else when jax has missed its heartbeats for 100 s.
     """
+    code = getattr(error, "code", None)
     if isinstance(error, SystemExit):
-        print(error.code, file=sys.stderr)
+        print(code, file=sys.stderr)
     else:
         traceback.print_exception(error)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(error.code if isinstance(getattr(error, "code", None), int) else 1)
+    os._exit(code if isinstance(code, int) else 1)

@@ -57,7 +57,7 @@ class Reconstructor:
     ):
         self._predict, self._data = make_predictor(model, takes_camera=True), checked_config(data_config)
         self._find_object, self._texture_size = find_object, texture_size
-        self._level, self._is_symmetric = model.level, model.is_symmetric
+        self._level, self._is_symmetric = model.level, model.is_symmetric  # ty: ignore[missing-attribute]
 
     def reconstruct(
         self, photo: Source, mask: Source | None = None, *, name: str = "", refine_steps: int = 0

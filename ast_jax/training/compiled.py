@@ -86,7 +86,7 @@ class CompiledFunction:
     def compile(self, *args) -> CompileStats:
         """Compile for arguments like these without running; `jax.ShapeDtypeStruct` will do for arrays."""
         start = time.perf_counter()
-        lowered = self.jitted.lower(*args)
+        lowered = self.jitted.lower(*args)  # ty: ignore[missing-attribute]
         executable = lowered.compile()
         stats = _stats(self.name, time.perf_counter() - start, lowered, executable)
         self._check(stats)

@@ -141,8 +141,8 @@ def _moved(average: dict | None, params: dict, step, decay: float) -> dict | Non
     """The moving average one step on; it starts as a plain mean, so that the first parameters are soon forgotten."""
     if average is None:
         return None
-    decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))  # the warm-up of TensorFlow's ExponentialMovingAverage
-    return jax.tree.map(lambda old, new: old + (1.0 - decay) * (new - old), average, params)
+    kept = jnp.minimum(decay, (1.0 + step) / (10.0 + step))  # the warm-up of TensorFlow's ExponentialMovingAverage
+    return jax.tree.map(lambda old, new: old + (1.0 - kept) * (new - old), average, params)
 
 
 def _scale(tree: dict, factor: float) -> dict:

@@ -2,8 +2,8 @@
 
     python -m benchmarks.gpu --parts=correctness
 
-The oracle is `tests.render.reference`. Gradients are compared along random directions with its central differences. Wrong
-results end the process with an exit code, so that the page says so.
+The oracle is `tests.render.reference`. Gradients are compared along random directions with its central differences. A
+wrong result ends the process with an exit code, so that the page says so.
 """
 
 import sys

@@ -101,7 +101,12 @@ class Bottleneck(nnx.Module):
 
 
 def make_stages(
-    width: int, blocks: Sequence[int], norm: Callable, *, block: type = BasicBlock, rngs: nnx.Rngs
+    width: int,
+    blocks: Sequence[int],
+    norm: Callable,
+    *,
+    block: type[BasicBlock] | type[Bottleneck] = BasicBlock,
+    rngs: nnx.Rngs,
 ) -> nnx.Pytree:
     """Stages of residual blocks with widths w, 2w, 4w, ..., each but the first halving the resolution.
 

@@ -11,6 +11,7 @@ import struct
 import urllib.parse
 from collections import Counter
 from pathlib import Path, PureWindowsPath
+from typing import overload
 
 from ast_jax.shapes.mesh_files.beside import find_beside
 
@@ -217,7 +218,11 @@ def _place(owner: dict) -> str:
 _KINDS = {dict: "JSON object", list: "list", str: "text", bool: "true or false"}
 
 
-def integer(owner: dict, key: str, default=REQUIRED) -> int | None:
+@overload
+def integer(owner: dict, key: str, default: None) -> int | None: ...
+@overload
+def integer(owner: dict, key: str, default: int = ...) -> int: ...
+def integer(owner, key, default=REQUIRED):
     """``owner[key]`` as a whole number of 0 or more, 24.0 being one too; or the default, where the key is missing."""
     value = owner.get(key, default)
     if value is default and default is not REQUIRED:

@@ -9,7 +9,7 @@ import numpy as np
 from absl import logging
 from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto.event_pb2 import Event  # ty: ignore[missing-module-member]  # made by protobuf at import
 
 from ast_jax.files.writing import append_lines
 

@@ -94,7 +94,7 @@ class Progress:
           stream: of the bar; None is the standard output.
           clock: seconds.
         """
-        stream = sys.stdout if stream is None else stream
+        stream = sys.stdout if stream is None else stream  # ty: ignore[invalid-assignment]
         self._total, self._batch_size = total, batch_size
         self._meter = Meter(batch_size, clock=clock)
         self._is_shown = jax.process_index() == 0
