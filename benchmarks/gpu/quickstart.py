@@ -20,8 +20,8 @@ from absl import app
 from ast_jax.data.pipeline import DataSource
 from ast_jax.evaluation.held_out import evaluate_predictions
 from ast_jax.evaluation.results import summarize
+from ast_jax.model.predictor import make_predictor
 from ast_jax.process.outcome import EXIT_CODE
-from ast_jax.reports.summary import make_predictor
 from ast_jax.shapes.birds.synthetic import ensure_dataset
 from ast_jax.training.checkpoint import load_model
 from ast_jax.training.monitoring.metrics import read_metrics
@@ -50,9 +50,7 @@ def main(argv: list[str]) -> None:
     took = time.monotonic() - started
     model, config = load_model(workdir)
     source = DataSource(root, config.evaluation.split, config.data)
-    found = evaluate_predictions(
-        make_predictor(model), model.template[1], source, num_views=config.evaluation.num_views
-    )
+    found = evaluate_predictions(make_predictor(model), source, num_views=config.evaluation.num_views)
     score = summarize(found)["iou_3d"]
     lines = read_metrics(workdir)
     steps, total = lines[-1]["step"], sum(number for _, number in config.stages)
