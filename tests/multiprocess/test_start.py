@@ -50,7 +50,7 @@ def test_a_process_that_misses_devices_ends_at_once_with_one_line():
 
 
 def test_a_process_whose_others_never_come_ends_with_one_line():
-    code = "from ast_jax.training import cluster; cluster.initialize('localhost:{}', 2, 1, timeout_seconds=2)"
+    code = "from ast_jax.process import cluster; cluster.initialize('localhost:{}', 2, 1, timeout_seconds=2)"
     ((failed),) = launch.run([["-c", code.format(launch.free_port())]])
     assert failed.code == 1
     (error,) = [line for line in failed.output.splitlines() if "waiting for the other processes" not in line]
