@@ -19,7 +19,7 @@ def _model(**changes) -> Model:
 
 def _use(**low) -> dict:
     """Every evidence is read, but for those with another lower end of the interval."""
-    low = {name: low.get(name.split()[0], 0.01) for name in EVIDENCE}
+    low = {name: low.get(name.split()[0], 0.1) for name in EVIDENCE}
     return {name: {metric: {"low": low[name]} for metric in ("iou_3d", "psnr_overlap")} for name in EVIDENCE}
 
 
@@ -28,7 +28,8 @@ def test_a_model_that_reads_its_evidence_passes():
     assert unread(_model(kind="mlp", synthesis="learned"), _use()) == []
 
 
-@pytest.mark.parametrize("low", [0.0, -0.001, float("nan")])
+# A trained model lost 0.001 with an interval that began at 0.0004, over 1,200 pictures.
+@pytest.mark.parametrize("low", [0.0, 0.0004, -0.001, float("nan")])
 def test_a_transformer_whose_tokens_can_be_swapped_at_no_cost_fails(low):
     assert unread(_model(), _use(tokens=low)) == ["Shape Transformer (tokens)"]
 
