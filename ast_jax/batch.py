@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int, Shaped
 
 from ast_jax.arrays import Array
-from render import OrthographicCamera, PerspectiveCamera
+from render import Camera
 from render.pytree import pytree
 
 
@@ -26,9 +26,9 @@ class Batch:
     """
 
     image: Float[Array, "b h w c"]
-    input_camera: PerspectiveCamera | OrthographicCamera
+    input_camera: Camera
     target_images: Float[Array, "b s i j 3"]
     target_masks: Float[Array, "b s i j"]
-    camera: PerspectiveCamera | OrthographicCamera
+    camera: Camera
     keypoints_ndc: Float[Array, "b s p 3"]
     index: Int[Array, " b"] | Shaped[Array, " b"]

@@ -77,9 +77,8 @@ def main(argv: list[str]) -> None:
     stage = next(stage for stage in program.stages if stage.name == _STAGE.value)
     batch = jax.device_put(_batch(config), program.layout.by_batch)
     # Where the camera is unknown, steps that train the cameras and steps that train the shape take turns.
-    phases = ("pose", "shape") if config.model.camera.kind == "candidates" else ("shape",)
     table = {}
-    for number, phase in enumerate(phases):
+    for number, phase in enumerate(program.phases):
         if _PHASE.value in ("", phase):
             table[phase] = _costs(_parts(program, batch, phase, with_colour="l1" in dict(stage.losses)))
             table[phase]["whole step"] = _measure(_step(program, stage, number, batch))

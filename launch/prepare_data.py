@@ -10,6 +10,8 @@ from absl import flags, logging
 
 from ast_jax.datasets import DATASETS, jobs
 from ast_jax.process import command_line
+from ast_jax.shapes.freeshapes import Options
+from ast_jax.shapes.prepare import PictureSettings
 
 _DATASET = flags.DEFINE_enum(
     "dataset", None, [*jobs.RENDERED, *sorted(DATASETS)], "Meshes to render, or pictures of others."
@@ -64,12 +66,14 @@ def _convert() -> dict:
 
 
 def _render() -> dict:
+    pictures = PictureSettings(
+        image_size=_IMAGE_SIZE.value or 64, num_views=_NUM_VIEWS.value, view_layout=_VIEW_LAYOUT.value,
+        fov_deg=_FOV_DEG.value, supersample=_SUPERSAMPLE.value, shading=_SHADING.value, enclosed=_ENCLOSED.value,
+        seed=_SEED.value,
+    )  # fmt: skip
     return jobs.render(
-        _DATASET.value, _SOURCE.value, _ROOT.value, on_error=_ON_ERROR.value,
-        category=_CATEGORY.value, image_size=_IMAGE_SIZE.value, seed=_SEED.value, split=_SPLIT.value,
-        num_views=_NUM_VIEWS.value, view_layout=_VIEW_LAYOUT.value, fov_deg=_FOV_DEG.value,
-        supersample=_SUPERSAMPLE.value, shading=_SHADING.value, liveries=_LIVERIES.value,
-        colour_grey=_COLOUR_GREY.value, enclosed=_ENCLOSED.value,
+        _DATASET.value, _SOURCE.value, _ROOT.value, pictures, on_error=_ON_ERROR.value, category=_CATEGORY.value,
+        split=_SPLIT.value, freeshapes=Options(_LIVERIES.value, _COLOUR_GREY.value, _SEED.value),
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 

@@ -14,7 +14,7 @@ documentation of nvdiffrast 0.4.0.
 import contextlib
 import functools
 import importlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from types import ModuleType
 from typing import Any
 
@@ -311,7 +311,7 @@ def _smooth_gradient(ctx, out, cotangent, image, raster, positions, triangles) -
 
 
 @contextlib.contextmanager
-def _session(ctx, buffer) -> Iterator[tuple[ModuleType, ModuleType, Any]]:
+def _session(ctx, buffer) -> Generator[tuple[ModuleType, ModuleType, Any]]:
     """PyTorch on the device and stream that XLA runs the callback on; with nvdiffrast and its context there."""
     kind, ordinal = buffer.__dlpack_device__()
     if kind != _DLPACK_CUDA:

@@ -5,8 +5,9 @@ in front. Clip space is OpenGL's: NDC = clip / w, x right and y up in [-1, 1], z
 far.
 """
 
+import abc
 import dataclasses
-from typing import TypeAlias
+from typing import TYPE_CHECKING, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -39,9 +40,53 @@ def _check_last(name: str, array: Array, size: int) -> None:
         raise ValueError(f"{name} must have shape [..., {size}], got {np.shape(array)}")
 
 
+class Camera(abc.ABC):
+    """What every camera gives; nothing else has to know a new one.
+
+    A camera is a frozen dataclass, registered by `render.pytree.pytree`, with the fields `rotation` and `translation`
+    from world to view, if `ast_jax` shall train with it, and static ones `near` and `far`.
+
+    Attributes:
+        SHAPES: name of each array among the fields -> its shape behind the leading axes.
+    """
+
+    SHAPES: ClassVar[dict[str, tuple[int, ...]]]
+    if TYPE_CHECKING:  # Otherwise dataclasses would take these properties as the defaults of their fields.
+
+        @property
+        def rotation(self) -> Array: ...
+        @property
+        def translation(self) -> Array: ...
+        @property
+        def near(self) -> float: ...
+        @property
+        def far(self) -> float: ...
+
+    @abc.abstractmethod
+    def view(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v 3"]:
+        """World points in view space."""
+
+    @abc.abstractmethod
+    def project(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v 4"]:
+        """World points in clip space."""
+
+    @abc.abstractmethod
+    def to_viewer(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v 3"]:
+        """Unit directions from world points towards the eye."""
+
+    def depth(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v"]:
+        """Distance of world points along the viewing axis, > 0 in front."""
+        return -self.view(points_world)[..., 2]
+
+    def eye_vectors(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v 3"]:
+        """What is interpolated over a face to find the direction to the eye: `to_viewer`, as for parallel rays, unless
+        a camera has a centre."""
+        return self.to_viewer(points_world)
+
+
 @pytree
 @dataclasses.dataclass(frozen=True)
-class PerspectiveCamera:
+class PerspectiveCamera(Camera):
     """Pinhole camera: `x_view = R x_world + t`, `x_ndc = focal_x x_view / depth + principal_x`, y alike.
 
     Leading axes are free (`[b]`, `[b, s]`, ...), and a `jax.tree.map` over the camera may reshape them.
@@ -55,6 +100,7 @@ class PerspectiveCamera:
         far: depth that clip space maps to z/w = 1.
     """
 
+    SHAPES: ClassVar = {"rotation": (3, 3), "translation": (3,), "focal": (2,), "principal": (2,)}
     rotation: Float[Array, "*b 3 3"]
     translation: Float[Array, "*b 3"]
     focal: Float[Array, "*b 2"]
@@ -66,10 +112,6 @@ class PerspectiveCamera:
     def view(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v 3"]:
         """World points in view space."""
         return _rotate(self.rotation, points_world) + jnp.expand_dims(self.translation, -2)
-
-    def depth(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v"]:
-        """Distance of world points along the viewing axis, > 0 in front."""
-        return -self.view(points_world)[..., 2]
 
     def project(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v 4"]:
         """World points in clip space; w is the depth."""
@@ -98,7 +140,7 @@ class PerspectiveCamera:
 
 @pytree
 @dataclasses.dataclass(frozen=True)
-class OrthographicCamera:
+class OrthographicCamera(Camera):
     """Camera with parallel rays: `x_view = R x_world + t`, `x_ndc = scale_x x_view + principal_x`, y alike, w
     = 1.
 
@@ -111,6 +153,7 @@ class OrthographicCamera:
         far: depth that clip space maps to z = 1.
     """
 
+    SHAPES: ClassVar = {"rotation": (3, 3), "translation": (3,), "scale": (2,), "principal": (2,)}
     rotation: Float[Array, "*b 3 3"]
     translation: Float[Array, "*b 3"]
     scale: Float[Array, "*b 2"]
@@ -122,20 +165,12 @@ class OrthographicCamera:
         """World points in view space."""
         return _rotate(self.rotation, points_world) + jnp.expand_dims(self.translation, -2)
 
-    def depth(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v"]:
-        """Distance of world points along the viewing axis, > 0 in front."""
-        return -self.view(points_world)[..., 2]
-
     def project(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v 4"]:
         """World points in clip space with w = 1; z maps depth near..far linearly to -1..1."""
         view = self.view(points_world)
         xy = view[..., :2] * jnp.expand_dims(self.scale, -2) + jnp.expand_dims(self.principal, -2)
         z = (-2.0 * view[..., 2:] - (self.far + self.near)) / (self.far - self.near)
         return jnp.concatenate([xy, z, jnp.ones_like(z)], axis=-1)
-
-    def eye_vectors(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v 3"]:
-        """`to_viewer`: the eye is infinitely far away."""
-        return self.to_viewer(points_world)
 
     def to_viewer(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v 3"]:
         """The unit direction against the rays, the same for all points."""
@@ -144,7 +179,7 @@ class OrthographicCamera:
 
 @pytree
 @dataclasses.dataclass(frozen=True)
-class WeakPerspectiveCamera:
+class WeakPerspectiveCamera(Camera):
     """Scaled orthographic camera of CMR: `x_view = R(q) x_world - (0, 0, distance)`, `xy_ndc = scale xy_view +
     translation`, w = 1.
 
@@ -159,6 +194,7 @@ class WeakPerspectiveCamera:
     Source: Kanazawa et al., Learning Category-Specific Mesh Reconstruction from Image Collections, ECCV 2018.
     """
 
+    SHAPES: ClassVar = {"scale": (), "translation": (2,), "quaternion": (4,)}
     scale: Float[Array, "*b"]
     translation: Float[Array, "*b 2"]
     quaternion: Float[Array, "*b 4"]
@@ -184,39 +220,20 @@ class WeakPerspectiveCamera:
         """World points in view space, in world units."""
         return self.orthographic().view(points_world)
 
-    def depth(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v"]:
-        """Nominal distance along the viewing axis, in world units."""
-        return self.orthographic().depth(points_world)
-
     def project(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v 4"]:
         """World points in clip space with w = 1; z maps depth near..far linearly to -1..1."""
         return self.orthographic().project(points_world)
-
-    def eye_vectors(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v 3"]:
-        """`to_viewer`: the eye is infinitely far away."""
-        return self.to_viewer(points_world)
 
     def to_viewer(self, points_world: Float[Array, "*b v 3"]) -> Float[Array, "*b v 3"]:
         """The unit direction against the rays, the same for all points."""
         return self.orthographic().to_viewer(points_world)
 
 
-Camera: TypeAlias = PerspectiveCamera | OrthographicCamera | WeakPerspectiveCamera
-
-# Shapes of the fields of all cameras behind the leading axes.
-_SHAPES = {
-    PerspectiveCamera: {"rotation": (3, 3), "translation": (3,), "focal": (2,), "principal": (2,)},
-    OrthographicCamera: {"rotation": (3, 3), "translation": (3,), "scale": (2,), "principal": (2,)},
-    WeakPerspectiveCamera: {"scale": (), "translation": (2,), "quaternion": (4,)},
-}
-
-
 def check_camera(camera: Camera, batch: int) -> None:
     """Raises a ValueError when the fields of a camera are not one camera for each image of a batch."""
-    if type(camera) not in _SHAPES:
-        names = ", ".join(kind.__name__ for kind in _SHAPES)
-        raise ValueError(f"camera must be one of {names}, got {type(camera).__name__}")
-    for name, shape in _SHAPES[type(camera)].items():
+    if not isinstance(camera, Camera):
+        raise ValueError(f"camera must be a render.Camera, such as PerspectiveCamera; got {type(camera).__name__}")
+    for name, shape in camera.SHAPES.items():
         value = getattr(camera, name)
         check_floats(f"camera.{name}", value)
         if value.shape != (batch, *shape):

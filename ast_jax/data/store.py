@@ -4,7 +4,7 @@ Nothing is ever unpickled: the arrays are plain, the index is JSON.
 """
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -130,7 +130,7 @@ def load_arrays(
 
 
 @contextmanager
-def _named(root: str | Path, object_id: str) -> Iterator[None]:
+def _named(root: str | Path, object_id: str) -> Generator[None]:
     """Errors name the file and say what to do."""
     try:
         yield

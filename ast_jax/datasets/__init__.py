@@ -1,4 +1,4 @@
-"""Published data sets, one file each: ``read(options) -> Collection``. A new one gets a line in ``DATASETS``."""
+"""Published data sets, one file each: ``read(options) -> Collection``. A new one gets a line in ``NAMES``."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,19 +48,17 @@ def _reader(module: str) -> Reader:
     return lambda options: import_module(f"{__name__}.{module}").read(options)
 
 
-DATASETS: dict[str, Reader] = {
-    name: _reader(name)
-    for name in (
-        "coco",
-        "cub",
-        "cub_cmr",
-        "folder",
-        "pascal3d",
-        "shapenet_dvr",
-        "shapenet_nmr",
-        "shapenet_occnet",
-    )
-}
+NAMES = (
+    "coco",
+    "cub",
+    "cub_cmr",
+    "folder",
+    "pascal3d",
+    "shapenet_dvr",
+    "shapenet_nmr",
+    "shapenet_occnet",
+)
+DATASETS: dict[str, Reader] = {name: _reader(name) for name in NAMES}
 
 
 def read_dataset(name: str, options: ReadOptions) -> Collection:

@@ -11,7 +11,7 @@ from ast_jax.datasets import ReadOptions, read_dataset
 from ast_jax.datasets.check import check_download, prepared_collection, save_report
 from ast_jax.shapes.freeshapes import Options, list_objects
 from ast_jax.shapes.meshes import left_out, scan_folder
-from ast_jax.shapes.prepare import prepare_objects
+from ast_jax.shapes.prepare import PictureSettings, prepare_objects
 
 RENDERED = ("freeshapes", "meshes")
 _MAX_PROBLEMS = 50
@@ -68,14 +68,12 @@ def render(
     dataset: str,
     source: str | None,
     root: str,
+    pictures: PictureSettings,
     *,
     category: str,
-    image_size: int,
     split: Sequence[str],
-    liveries: int,
-    colour_grey: bool | None,
-    seed: int,
-    **settings,
+    freeshapes: Options,
+    on_error: str,
 ) -> dict:
     """Meshes in our format; as ``prepare_objects``, with a bar.
 
@@ -83,17 +81,16 @@ def render(
       dataset: one of ``RENDERED``.
       source: of the meshes; FreeShapes fetches its own where there is none.
       root: folder of the data set.
+      pictures: how they are made.
       category: of FreeShapes; of other meshes any name.
-      image_size: px; 0: 64.
       split: fractions of train, val and test.
-      liveries, colour_grey: of FreeShapes, see ``freeshapes.Options``.
-      seed: of all that is chosen by chance.
-      **settings: of ``prepare_objects``.
+      freeshapes: what is made of its meshes.
+      on_error: see ``prepare_objects``.
 
     Raises:
       ValueError: no source where one is needed; as ``prepare_objects``.
     """
-    category = category or "mesh"
+    category, notices = category or "mesh", []
     try:
         fractions = tuple(map(float, split))
     except ValueError as error:
@@ -101,11 +98,13 @@ def render(
     check_fractions(fractions)
     if dataset == "meshes":
         folder = read_options(source).source
-        objects, settings["notices"] = scan_folder(folder), left_out(folder)
+        objects, notices = scan_folder(folder), left_out(folder)
     else:
-        objects = list_objects(category, source, options=Options(liveries, colour_grey, seed))
-    settings |= {"image_size": image_size or 64, "split_fractions": fractions, "seed": seed}
-    return prepare_objects(objects, root, category=category, progress=True, **settings)
+        objects = list_objects(category, source, options=freeshapes)
+    return prepare_objects(
+        objects, root, pictures,
+        category=category, split_fractions=fractions, on_error=on_error, notices=notices, progress=True,
+    )  # fmt: skip
 
 
 def print_index(index: dict, root: str) -> None:

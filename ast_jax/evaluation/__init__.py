@@ -9,7 +9,7 @@ from ast_jax.evaluation.held_out import (
 from ast_jax.evaluation.keypoints import pck
 from ast_jax.evaluation.mask_iou import mask_iou
 from ast_jax.evaluation.psnr import psnr
-from ast_jax.evaluation.results import Evaluation, bootstrap_interval, format_table, summarize
+from ast_jax.evaluation.results import Evaluation, bootstrap_interval, summarize
 from ast_jax.evaluation.shape3d import (
     chamfer_l1,
     f_score,
@@ -19,6 +19,7 @@ from ast_jax.evaluation.shape3d import (
     voxel_iou,
 )
 from ast_jax.evaluation.ssim import ssim, ssim_uniform
+from ast_jax.evaluation.tables import format_table
 
 __all__ = [
     "Evaluation",

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ast_jax.evaluation.protocols import find_protocol
-from ast_jax.evaluation.results import format_latex_rows, format_table_rows
+from ast_jax.evaluation.tables import format_latex_rows, format_table_rows
 from ast_jax.files.writing import write_text
 
 FILES = ("metrics.json", "table.md", "table.tex")

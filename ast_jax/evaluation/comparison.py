@@ -7,7 +7,7 @@ import numpy as np
 
 from ast_jax.evaluation.average import read_result
 from ast_jax.evaluation.paired import PairedDifference, paired_difference
-from ast_jax.evaluation.results import COLUMNS
+from ast_jax.evaluation.tables import COLUMNS
 
 # What must be the same for differences to be of the same objects, measured in the same way.
 _SHARED = ("protocol", "split", "description", "data_hash")

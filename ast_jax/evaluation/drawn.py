@@ -8,8 +8,10 @@ from jaxtyping import Float
 
 from ast_jax.evaluation.features import load_extractor, set_distances
 from ast_jax.evaluation.lpips import load_lpips, lpips
+from ast_jax.evaluation.metric import Metric
 from ast_jax.evaluation.protocols import Protocol
-from ast_jax.evaluation.results import COLUMNS, Evaluation
+from ast_jax.evaluation.results import Evaluation
+from ast_jax.evaluation.tables import COLUMNS
 from ast_jax.pretrained.perceptual_network import NETWORKS
 from ast_jax.pretrained.perceptual_weights import find_perceptual_weights
 
@@ -24,15 +26,13 @@ def with_set_distance(protocol: Protocol, network: str, path: str | Path | None)
     """
     load_extractor(network, path)  # a missing file is said before the work, not after it
 
-    def finish(ids: tuple[str, ...], measured: dict) -> Evaluation:
+    def add(result: Evaluation, measured: dict) -> None:
         if "picture" not in measured:
             raise ValueError(f"features={network}: this protocol draws no pictures, or the model has no texture.")
-        result = _finish(protocol, ids, measured)
         result.totals.update(set_distances(*_flat_pictures(measured), network, path))
-        return result
 
-    names = tuple(name for name in COLUMNS if name in ("fid", "kid") or name.endswith(f"_{network}"))
-    return dataclasses.replace(protocol, finish=finish, columns=(*protocol.columns, *names))
+    names = [name for name in COLUMNS if name in ("fid", "kid") or name.endswith(f"_{network}")]
+    return _with(protocol, Metric({name: COLUMNS[name] for name in names}, finish=add))
 
 
 def with_lpips(protocol: Protocol, path: str | Path | None = None) -> Protocol:
@@ -49,18 +49,16 @@ def with_lpips(protocol: Protocol, path: str | Path | None = None) -> Protocol:
         return protocol
     network = load_lpips(_LPIPS_NETWORK, path)
 
-    def finish(ids: tuple[str, ...], measured: dict) -> Evaluation:
-        result = _finish(protocol, ids, measured)
+    def add(result: Evaluation, measured: dict) -> None:
         if "picture" in measured and measured["picture"].shape[-2] >= NETWORKS[_LPIPS_NETWORK].smallest:
             values = lpips(*_flat_pictures(measured), network)
-            result.metrics["lpips"] = values.reshape(len(ids), -1).mean(axis=1)
-        return result
+            result.metrics["lpips"] = values.reshape(len(result.object_ids), -1).mean(axis=1)
 
-    return dataclasses.replace(protocol, finish=finish, columns=(*protocol.columns, "lpips"))
+    return _with(protocol, Metric({"lpips": COLUMNS["lpips"]}, finish=add))
 
 
-def _finish(protocol: Protocol, ids: tuple[str, ...], measured: dict) -> Evaluation:
-    return protocol.finish(ids, measured) if protocol.finish else Evaluation(ids, dict(measured))
+def _with(protocol: Protocol, metric: Metric) -> Protocol:
+    return dataclasses.replace(protocol, metrics=(*protocol.metrics, metric))
 
 
 def _flat_pictures(measured: dict) -> list[Float[np.ndarray, "m h w 3"]]:

@@ -11,7 +11,8 @@ from ast_jax.data.pipeline import DataSource, evaluation_batch
 from ast_jax.evaluation.paired import paired_difference
 from ast_jax.evaluation.protocols.base import Item
 from ast_jax.evaluation.protocols.freeshapes import evenly_spaced_views, freeshapes
-from ast_jax.evaluation.results import COLUMNS, Evaluation
+from ast_jax.evaluation.results import Evaluation
+from ast_jax.evaluation.tables import COLUMNS
 from ast_jax.prediction import Prediction
 
 # Pictures, those of other objects in the same view, name of the evidence that is taken from these -> answers.

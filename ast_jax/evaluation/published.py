@@ -11,7 +11,7 @@ class PublishedRow:
 
     Args:
       method: its name, with what sets the row apart.
-      values: name of ``summary.COLUMNS`` -> value, in our units.
+      values: name of ``tables.COLUMNS`` -> value, in our units.
       source: where it was read.
       category: of the data set it was measured on, as `ast_jax.data` names it; empty: a mean over all classes.
     """

@@ -87,8 +87,7 @@ def evaluate(
     if any(chunk is None for chunk in chunks):
         return None
     measured = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
-    ids = tuple(source.ids)
-    return protocol.finish(ids, measured) if protocol.finish else Evaluation(ids, measured)
+    return protocol.conclude(tuple(source.ids), measured)
 
 
 def _measure(protocol: Protocol, predict: Predict, source: DataSource, indices: range, seed: int) -> list[dict]:
@@ -103,7 +102,7 @@ def _measure(protocol: Protocol, predict: Predict, source: DataSource, indices: 
     def one(k: int) -> dict:
         truth, predicted = source.truth(indices[k]), answers[ends[k] : ends[k + 1]]
         _check(protocol, source.ids[indices[k]], truth, predicted)
-        return protocol.measure(Item(source, indices[k], tuple(views[k]), predicted, truth))
+        return protocol.measure_all(Item(source, indices[k], tuple(views[k]), predicted, truth))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(one, range(len(indices))))

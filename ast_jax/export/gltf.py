@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import trimesh
+import trimesh.visual
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from trimesh.exchange.gltf import export_glb

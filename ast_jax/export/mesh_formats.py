@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 import trimesh
+import trimesh.exchange.ply
+import trimesh.exchange.stl
 
 from ast_jax.export.gltf import encode_textured_glb
 from ast_jax.export.textured_mesh import TexturedMesh, encode_png, smooth_normals, vertex_colours

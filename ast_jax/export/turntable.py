@@ -14,7 +14,7 @@ from PIL import Image
 from ast_jax.arrays import Array
 from ast_jax.compile_options import quick_jit
 from ast_jax.files.writing import write_bytes
-from render import Camera, FaceTexels, Mesh, VertexColours, orbit, render, vertex_normals
+from render import Camera, FaceTexels, Mesh, clay, orbit, render
 from render.texture import Texture
 
 Colour = tuple[float, float, float]
@@ -76,20 +76,10 @@ def draw_views(
 def _draw(mesh, camera, texture, image_size, supersample, background) -> jax.Array:
     height, width = image_size
     large = (height * supersample, width * supersample)
-    texture = _clay(mesh, camera) if texture is None else texture
+    texture = clay(mesh, camera) if texture is None else texture
     drawn = render(mesh, camera, large, blending="hard", texture=texture, background=background, sigma=_SHARP).rgb[0]
     mean = drawn.reshape(height, supersample, width, supersample, 3).mean((1, 3))
     return jnp.round(jnp.clip(mean, 0, 1) * 255).astype(jnp.uint8)
-
-
-def _clay(mesh: Mesh, camera: Camera) -> VertexColours:
-    """Grey, lit by a lamp at the camera: ``0.25 + 0.6 |n . d|``, d towards the eye; chosen by eye."""
-    normals = vertex_normals(mesh.vertices, mesh.faces)
-    eye = -jnp.einsum("bji,bj->bi", camera.rotation, camera.translation)
-    towards = eye[:, None] - mesh.vertices
-    towards = towards / jnp.linalg.norm(towards, axis=-1, keepdims=True)
-    light = 0.25 + 0.6 * jnp.abs(jnp.sum(normals * towards, -1, keepdims=True))
-    return VertexColours(jnp.broadcast_to(light, mesh.vertices.shape))
 
 
 def render_turntable(

@@ -4,7 +4,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ _ABANDONED_SECONDS = 24 * 3600  # chosen: no file takes a day to write; for thos
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path) -> Generator[Path]:
     """A path beside ``path`` to write to; it takes the place of ``path`` when the block ends without an error.
 
     What was written is on the disk before it is renamed, so that a power cut leaves the old file or the new one.

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from ast_jax.arrays import Array
 from ast_jax.losses.term import CAMERA, CANDIDATES, Seen, Term
-from render import OrthographicCamera, PerspectiveCamera
+from render import Camera, PerspectiveCamera
 
 # Below this error a root is a parabola: 1.1 degrees, and a third of a pixel in 64.
 _SMALL = 0.01
@@ -48,9 +48,7 @@ def camera_rotation_loss(rotation: Float[Array, "b 3 3"], target: Float[Array, "
     return (3.0 - jnp.sum(rotation * target, axis=(1, 2))) / 4.0
 
 
-def camera_place_loss(
-    camera: PerspectiveCamera, target: PerspectiveCamera | OrthographicCamera
-) -> Float[jax.Array, " b"]:
+def camera_place_loss(camera: PerspectiveCamera, target: Camera) -> Float[jax.Array, " b"]:
     """How far apart two cameras put the corners of a cube in the picture, their rotations left out.
 
     ``mean_p |x_p - x'_p|^2``, both seen with the rotation of ``target``: scale and place are learned whether or not
@@ -70,7 +68,7 @@ def camera_place_loss(
     return jnp.square(first - second).sum(-1).mean(-1)
 
 
-def camera_loss(camera: PerspectiveCamera, target: PerspectiveCamera | OrthographicCamera) -> Float[jax.Array, " b"]:
+def camera_loss(camera: PerspectiveCamera, target: Camera) -> Float[jax.Array, " b"]:
     """How wrong a camera is: about half the angle in radians and the distance of places in NDC, added.
 
     ``h(rotation) + h(place)`` of `camera_rotation_loss` and `camera_place_loss`, which are squares;

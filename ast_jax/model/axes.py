@@ -6,7 +6,7 @@ said by `placing` and `recomputing` around the call. Without them, as when a mod
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextvars import ContextVar
 from typing import Any
 
@@ -48,7 +48,7 @@ def axes_of_parameters(model: nnx.Module) -> dict:
 
 
 @contextlib.contextmanager
-def placing(place: Place, split: Callable | None = None) -> Iterator[None]:
+def placing(place: Place, split: Callable | None = None) -> Generator[None]:
     """While a function is traced in here, its activations are placed by ``place``.
 
     Args:
@@ -81,7 +81,7 @@ def constrain(x: Any, *axes: str) -> Any:
 
 
 @contextlib.contextmanager
-def recomputing(enabled: bool = True) -> Iterator[None]:
+def recomputing(enabled: bool = True) -> Generator[None]:
     """While a function is traced in here, of every block only what goes in is kept for the backward pass."""
     token = _recompute.set(enabled)
     try:

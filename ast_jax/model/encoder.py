@@ -9,39 +9,11 @@ from jaxtyping import Float
 
 from ast_jax.arrays import Array
 from ast_jax.model.axes import constrain, named
-from ast_jax.model.backbones.convnet import ConvNet
-from ast_jax.model.backbones.efficientnet import EfficientNetLite0, find_efficientnet_lite0, load_efficientnet_lite0
-from ast_jax.model.backbones.resnet import ARCHITECTURES, ResNet, load_torchvision_resnet
+from ast_jax.model.backbones import BACKBONES
 from ast_jax.model.layers import EMBEDDING_DEVIATION, linear, scaled_normal, sine_positions
 from ast_jax.near_match import choose
 
-BACKBONES = ("convnet", *ARCHITECTURES, "efficientnet_lite0")
 _SUMMARY_GRID = 4  # CMR (Kanazawa et al. 2018) also keeps a 4 x 4 layout in front of its linear layer
-
-
-def make_backbone(config, *, rngs: nnx.Rngs) -> ConvNet | ResNet | EfficientNetLite0:
-    """The convolutional network of that name, with its weights where asked for.
-
-    Args:
-      config: ``config.model.encoder``.
-    Raises:
-      ValueError: the name is unknown, or the weights do not exist or do not fit.
-    """
-    name = choose("config.model.encoder.name", config.name, BACKBONES)
-    if name == "convnet":
-        if config.weights != "none":
-            raise ValueError(f"encoder.weights={config.weights!r}: convnet has no pretrained weights; use 'none'")
-        return ConvNet(config.width, config.blocks, rngs=rngs)
-    if name in ARCHITECTURES:
-        network = ResNet(name, pretrained=config.weights != "none", rngs=rngs)
-        if config.weights != "none":
-            load_torchvision_resnet(network, config.weights)
-        return network
-    network = EfficientNetLite0(rngs=rngs)
-    if config.weights != "none":
-        path = find_efficientnet_lite0() if config.weights == "package" else config.weights
-        load_efficientnet_lite0(network, path)
-    return network
 
 
 class Encoding(NamedTuple):
@@ -59,10 +31,14 @@ class ImageEncoder(nnx.Module):
       config: ``config.model.encoder``; see `ast_jax.config.model.EncoderConfig`.
       dim: embedding size d.
       has_tokens: whether anything reads tokens; otherwise there are none.
+
+    Raises:
+      ValueError: an unknown backbone, or weights that do not exist or do not fit.
     """
 
     def __init__(self, config, dim: int, *, has_tokens: bool = True, rngs: nnx.Rngs):
-        self.backbone = make_backbone(config, rngs=rngs)
+        make = BACKBONES[choose("config.model.encoder.name", config.name, BACKBONES)]
+        self.backbone = make(config, rngs=rngs)
         self.input_size = config.input_size
         channels = self.backbone.channels
         levels = config.token_levels if has_tokens else ()

@@ -3,8 +3,10 @@
 import functools
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -18,6 +20,22 @@ _SINE_TEMPERATURE = 10000.0
 # Octaves of template positions: the highest has a period of 1/4, that of neighbours on icosphere level 2.
 NUM_FREQUENCIES = 4
 EMBEDDING_DEVIATION = 0.02  # as the embeddings of BERT and ViT; the template position dominates at first
+
+
+class Sizes(NamedTuple):
+    """What every branch is made for.
+
+    Args:
+      dim: embedding size d, also of the summary.
+      heads: of attention.
+      mlp_ratio: hidden size of the MLPs over d.
+      channels: of the encoder's maps, finest first.
+    """
+
+    dim: int
+    heads: int
+    mlp_ratio: int
+    channels: tuple[int, ...]
 
 
 def scaled_normal(gain: float) -> Callable:

@@ -11,15 +11,18 @@ from ml_collections import ConfigDict
 
 from ast_jax.arrays import Array
 from ast_jax.config import ModelConfig, check
-from ast_jax.model.camera import CameraBranch
+from ast_jax.model.cameras import CAMERAS
+from ast_jax.model.decoders import DECODERS
 from ast_jax.model.encoder import Encoding, ImageEncoder
 from ast_jax.model.keypoints import KeypointHead
+from ast_jax.model.layers import Sizes
 from ast_jax.model.shape import ShapeBranch
 from ast_jax.model.synthesis import NEEDS as SYNTHESIS_NEEDS
 from ast_jax.model.template import sphere
-from ast_jax.model.texture import make_texture
+from ast_jax.model.textures import make_texture
+from ast_jax.near_match import choose
 from ast_jax.prediction import Prediction
-from render import PerspectiveCamera
+from render import Camera
 
 
 class Model(nnx.Module):
@@ -37,18 +40,16 @@ class Model(nnx.Module):
 
     def __init__(self, config: ConfigDict, *, rngs: nnx.Rngs):
         check(config, ModelConfig, "config.model")
-        has_tokens = config.shape.kind != "mlp"
+        has_tokens = DECODERS[choose("config.model.shape.kind", config.shape.kind, DECODERS)] is not None
         if has_tokens and not config.encoder.token_levels:
             raise ValueError("config.model.encoder.token_levels is empty, but the Shape Transformer reads tokens")
         self.level, self.radius = config.shape.level, config.shape.radius
         self.encoder = ImageEncoder(config.encoder, config.dim, has_tokens=has_tokens, rngs=rngs)
-        dim, mlp_ratio, channels = config.dim, config.mlp_ratio, tuple(self.encoder.backbone.channels)
-        self.shape = ShapeBranch(config.shape, dim, config.heads, mlp_ratio, channels=channels, rngs=rngs)
-        self.camera = CameraBranch(config.camera, dim, rngs=rngs)
-        knows_camera = config.camera.kind == "candidates" or config.camera.predict
-        self.texture = make_texture(
-            config.texture, self.level, dim, mlp_ratio, channels=channels, knows_camera=knows_camera, rngs=rngs
-        )
+        sizes = Sizes(config.dim, config.heads, config.mlp_ratio, tuple(self.encoder.backbone.channels))
+        self.shape = ShapeBranch(config.shape, sizes, rngs=rngs)
+        make_camera = CAMERAS[choose("config.model.camera.kind", config.camera.kind, CAMERAS)]
+        self.camera = make_camera(config.camera, sizes, rngs=rngs)
+        self.texture = make_texture(config.texture, self.level, sizes, knows_camera=self.camera.sees, rngs=rngs)
         num_vertices = len(sphere(self.level).vertices)
         has_keypoints = config.num_keypoints > 0
         self.keypoints = KeypointHead(config.num_keypoints, num_vertices, rngs=rngs) if has_keypoints else None
@@ -68,7 +69,7 @@ class Model(nnx.Module):
         self,
         image: Float[Array, "b h w c"],
         *,
-        camera: PerspectiveCamera | None = None,
+        camera: Camera | None = None,
         synthesis: bool = True,
         return_attention: bool = False,
     ) -> Prediction:
@@ -89,7 +90,7 @@ class Model(nnx.Module):
         image: Float[Array, "b h w c"],
         encoding: Encoding,
         *,
-        camera: PerspectiveCamera | None = None,
+        camera: Camera | None = None,
         synthesis: bool = True,
         return_attention: bool = False,
     ) -> Prediction:

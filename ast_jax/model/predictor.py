@@ -26,7 +26,7 @@ def make_predictor(model: nnx.Module, *, takes_camera: bool = False) -> Predicto
     """
     graphdef, params = nnx.split(model)
     branch = getattr(model, "camera", None)
-    predicts_camera = branch is not None and (branch.regressor is not None or branch.candidates is not None)
+    predicts_camera = branch is not None and branch.sees
 
     def call(params, image, camera, is_known):
         model = nnx.merge(graphdef, params)
@@ -40,7 +40,7 @@ def make_predictor(model: nnx.Module, *, takes_camera: bool = False) -> Predicto
     compiled = quick_jit(call)
 
     def predict(image, camera=None):
-        sizes = {"rotation": (3, 3), "translation": (3,), "focal": (2,), "principal": (2,)}
+        sizes = PerspectiveCamera.SHAPES
         known = {name: np.zeros((len(image), *size), np.float32) for name, size in sizes.items()}
         if camera is not None:
             known = {name: getattr(camera, name) for name in sizes}

@@ -11,9 +11,9 @@ from jaxtyping import Float
 
 from ast_jax.arrays import Array
 from ast_jax.model.axes import constrain, named
-from ast_jax.model.decoder import QueryDecoder
+from ast_jax.model.decoders import DECODERS
 from ast_jax.model.encoder import Encoding, map_index
-from ast_jax.model.layers import Mlp, QueryEmbedding
+from ast_jax.model.layers import Mlp, QueryEmbedding, Sizes
 from ast_jax.model.synthesis import KINDS as SYNTHESES
 from ast_jax.model.synthesis import Evidence, ShapeSynthesis
 from ast_jax.model.template import check_levels, interpolation_matrix, sphere, vertex_half
@@ -28,7 +28,6 @@ _STEP_SCALE = 0.1
 
 _VERTEX_AXES = ("batch", "vertices", "coordinates")
 
-KINDS = ("transformer", "mlp")
 HEADS = ("shared", "per_query")
 
 
@@ -124,39 +123,39 @@ class ShapeBranch(nnx.Module):
 
     and from there by ``synthesis_steps`` steps of analysis by synthesis, see ``ast_jax.model.synthesis``.
 
-    Every term but the template starts at zero. ``kind="mlp"`` stops after the coarse term: the baseline of
-    CMR and DIB-R.
+    Every term but the template starts at zero. Without a decoder, ``kind="mlp"``, it stops after the coarse term: the
+    baseline of CMR and DIB-R.
 
     Args:
       config: ``config.model.shape``; see `ast_jax.config.model.ShapeConfig`.
-      dim, heads, mlp_ratio: of the decoder.
-      channels: of the encoder's maps, finest first.
+      sizes: of the network.
     """
 
-    def __init__(self, config, dim: int, heads: int, mlp_ratio: int, *, channels: tuple[int, ...], rngs: nnx.Rngs):
+    def __init__(self, config, sizes: Sizes, *, rngs: nnx.Rngs):
         check_levels(config.query_level, config.level, "shape")
-        is_transformer = choose("config.model.shape.kind", config.kind, KINDS) == "transformer"
+        make_decoder = DECODERS[choose("config.model.shape.kind", config.kind, DECODERS)]
+        dim, channels = sizes.dim, sizes.channels
         self.levels = (config.query_level, config.level, config.symmetric)
         self.radius = config.radius
         positions = self.layout.positions
         q = len(positions)
         zeros = nnx.initializers.zeros(rngs.params(), (q, 3))
         self.mean = nnx.Param(zeros, **named("queries", "coordinates")) if config.mean_shape else None
-        has_coarse = config.coarse or not is_transformer
-        sizes = (dim, mlp_ratio * dim, mlp_ratio * dim, 3 * q)
-        self.coarse = Mlp(sizes, zero_last=True, last_bias=False, rngs=rngs) if has_coarse else None
-        self.synthesis_level = map_index(config.synthesis_level, len(channels), "shape.synthesis_level")
+        has_coarse, hidden = config.coarse or make_decoder is None, sizes.mlp_ratio * dim
+        self.coarse = (
+            Mlp((dim, hidden, hidden, 3 * q), zero_last=True, last_bias=False, rngs=rngs) if has_coarse else None
+        )
         kind = choose("config.model.shape.synthesis", config.synthesis, SYNTHESES)
-        options = (config.synthesis_steps, config.synthesis_size, config.query_level, config.symmetric)
-        options = (kind, *options, channels[self.synthesis_level])
-        self.synthesis = None if kind == "none" else ShapeSynthesis(*options, rngs=rngs)
-        if not is_transformer:
+        self.synthesis = None
+        if kind != "none":
+            self.synthesis_level = map_index(config.synthesis_level, len(channels), "shape.synthesis_level")
+            options = (config.synthesis_steps, config.synthesis_size, config.query_level, config.symmetric)
+            self.synthesis = ShapeSynthesis(kind, *options, channels[self.synthesis_level], rngs=rngs)
+        if make_decoder is None:
             self.embedding = self.decoder = self.heads = None
             return
         self.embedding = QueryEmbedding(positions, dim, condition_on_global=config.condition_on_global, rngs=rngs)
-        self.decoder = QueryDecoder(
-            dim, heads, config.layers, mlp_ratio, self_attention=config.self_attention, rngs=rngs
-        )
+        self.decoder = make_decoder(config, sizes, rngs=rngs)
         count = config.layers if config.deep_supervision else 1
         self.heads = nnx.List([_make_head(config.head, q, dim, rngs=rngs) for _ in range(count)])
 

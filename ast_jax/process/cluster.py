@@ -9,7 +9,7 @@ import importlib.util
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 
 import jax
@@ -185,7 +185,7 @@ def _join(name: str, arguments: dict, timeout_seconds: int) -> None:
 
 
 @contextlib.contextmanager
-def _deadline(name: str, seconds: int) -> Iterator[None]:
+def _deadline(name: str, seconds: int) -> Generator[None]:
     """Ends the process with one line before jax's C++ aborts it with thirty."""
 
     def warn() -> None:

@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -70,7 +70,7 @@ class Owner:
 
 
 @contextmanager
-def owning(folder: str | Path, *, wait: bool = False) -> Iterator[None]:
+def owning(folder: str | Path, *, wait: bool = False) -> Generator[None]:
     """Be the one process at work in a folder; within the same process it may be entered again.
 
     Args:
@@ -230,7 +230,7 @@ def _replace(folder: Path, dead: Owner | None, owner: Owner) -> bool:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _alone(folder: Path) -> Generator[None]:
     """For the moment of taking over: two processes must not both find the same dead owner and the second remove the
     first. Where the file system has no locks that moment is short, and `check_owned` notices."""
     descriptor = os.open(folder, os.O_RDONLY)

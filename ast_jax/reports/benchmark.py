@@ -13,9 +13,10 @@ from ast_jax.evaluation.drawn import with_lpips, with_set_distance
 from ast_jax.evaluation.protocols import Protocol, find_protocol
 from ast_jax.evaluation.protocols.setting import check_pictures, is_input_masked, protocol_config, remarks
 from ast_jax.evaluation.published import rows_for
-from ast_jax.evaluation.results import Evaluation, format_latex, format_table, summarize
+from ast_jax.evaluation.results import Evaluation, summarize
 from ast_jax.evaluation.run import WHOLE, Share, evaluate
 from ast_jax.evaluation.stamp import hash_dataset, hash_files
+from ast_jax.evaluation.tables import format_latex, format_table
 from ast_jax.files.writing import write_text
 from ast_jax.model.predictor import make_predictor
 from ast_jax.training.checkpoint import find_run, latest_step, load_model

@@ -14,7 +14,8 @@ from ast_jax.data.pipeline import DataSource, evaluation_batch
 from ast_jax.datasets.sources import data_root
 from ast_jax.evaluation.evidence import measure_answers
 from ast_jax.evaluation.protocols.freeshapes import evenly_spaced_views
-from ast_jax.evaluation.results import format_table, summarize
+from ast_jax.evaluation.results import summarize
+from ast_jax.evaluation.tables import format_table
 from ast_jax.files.writing import write_text
 from ast_jax.losses import iou_loss, laplacian_loss, normal_consistency_loss
 from ast_jax.model.shape import QueryLayout, query_layout, spread

@@ -15,7 +15,7 @@ from ast_jax.evaluation.evidence import PredictWith, evaluate_probe, evidence_us
 from ast_jax.evaluation.results import summarize
 from ast_jax.files.writing import write_text
 from ast_jax.model import Model
-from ast_jax.model.texture import ProjectedTexture, TextureTransformer
+from ast_jax.model.textures import ProjectedTexture, TextureTransformer
 from ast_jax.training.checkpoint import find_run, load_model
 
 _NOTE = (

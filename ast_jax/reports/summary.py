@@ -18,9 +18,10 @@ from ast_jax.evaluation.held_out import (
     evenly_spaced_views,
 )
 from ast_jax.evaluation.protocols import PROTOCOLS, Protocol
-from ast_jax.evaluation.results import COLUMNS, Evaluation, format_table, summarize
+from ast_jax.evaluation.results import Evaluation, summarize
 from ast_jax.evaluation.retrieval import evaluate_retrieval
 from ast_jax.evaluation.run import evaluate
+from ast_jax.evaluation.tables import COLUMNS, format_table
 from ast_jax.files.writing import replacing, write_bytes, write_text
 from ast_jax.model import Model
 from ast_jax.model.predictor import make_predictor
@@ -84,7 +85,8 @@ def evaluate_run(model: Model, config: ConfigDict) -> dict[str, Evaluation]:
 
 def method_name(config: ConfigDict) -> str:
     """What a run is called in its tables."""
-    kind = {"transformer": "Shape Transformer", "mlp": "MLP on the global feature"}[config.model.shape.kind]
+    kind = config.model.shape.kind
+    kind = {"transformer": "Shape Transformer", "mlp": "MLP on the global feature"}.get(kind, kind)
     return kind + {"none": "", "fit": " + fit", "learned": " + learned steps"}[config.model.shape.synthesis]
 
 

@@ -4,7 +4,7 @@ import json
 import tempfile
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -50,21 +50,34 @@ ENCLOSED_CATEGORIES = ("car",)
 
 @dataclass(frozen=True)
 class PictureSettings:
-    """How the pictures are made; a folder holds objects of one setting only."""
+    """How the pictures are made; a folder holds objects of one setting only.
 
-    image_size: int
-    num_views: int
-    elevation_deg: float
-    distance: float
-    fov_deg: float
-    supersample: int
-    shading: float
-    seed: int
-    enclosed: bool
+    Args:
+      image_size: pixels per side.
+      num_views: cameras at equal steps of azimuth, the first one before the object.
+      elevation_deg, distance, fov_deg: of every camera; the object has a bounding sphere of radius 0.5.
+      supersample: samples per pixel side.
+      shading: 0 shows the bare texture, 1 is the strongest light and shade.
+      seed: of surface points, of random views and of the split.
+      enclosed: the objects are bodies such as cars: in the solid, glass counts as wall, and what is open below only
+        counts as filled. None: for the category car.
+      view_layout: ``ring``, or ``random``: azimuths and elevations (0 to 60 degrees) drawn by the seed, others for each
+        shape; for test sets with views that no ring contains.
+    """
+
+    image_size: int = 64
+    num_views: int = 24
+    elevation_deg: float = 30.0
+    distance: float = 2.732
+    fov_deg: float = 30.0
+    supersample: int = 4
+    shading: float = 0.3
+    seed: int = 0
+    enclosed: bool | None = None
     view_layout: str = "ring"
 
     def facts(self) -> dict:
-        """For JSON; the usual layout goes without saying, as it did before there was another."""
+        """For JSON; the layout only if it is not the usual one, for data sets are older than the others."""
         found = asdict(self)
         return {name: value for name, value in found.items() if (name, value) != ("view_layout", "ring")}
 
@@ -72,18 +85,9 @@ class PictureSettings:
 def prepare_objects(
     meshes: Iterable[SourceMesh | LazyMesh],
     root: str | Path,
+    pictures: PictureSettings = PictureSettings(),
     *,
     category: str,
-    image_size: int = 64,
-    num_views: int = 24,
-    elevation_deg: float = 30.0,
-    distance: float = 2.732,
-    fov_deg: float = 30.0,
-    supersample: int = 4,
-    shading: float = 0.3,
-    enclosed: bool | None = None,
-    view_layout: str = "ring",
-    seed: int = 0,
     split_fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
     keypoint_names: tuple[str, ...] = (),
     on_error: str = "skip",
@@ -98,19 +102,14 @@ def prepare_objects(
       meshes: with +Y up and the front towards +Z, in any scale; the objects of one ``group``, and shapes that
         are nearly the same, stay on one side of the split. A LazyMesh is read only if it is not there yet.
       root: folder of the data set.
-      image_size: pixels per side.
-      num_views: cameras at equal steps of azimuth, the first one before the object.
-      elevation_deg, distance, fov_deg: of every camera; the object has a bounding sphere of radius 0.5.
-      supersample: samples per pixel side.
-      shading: 0 shows the bare texture, 1 is the strongest light and shade.
-      enclosed: the objects are bodies such as cars: in the solid, glass counts as wall, and what is open
-        below only counts as filled. None: for the category car.
-      view_layout: ``ring``, or ``random``: azimuths and elevations (0 to 60 degrees) drawn by the seed, others for
-        each shape; for test sets with views that no ring contains.
+      pictures: how they are made.
+      category: what the objects are.
       split_fractions: train, val, test.
+      keypoint_names: of the key points that the meshes have.
       on_error: ``skip`` leaves a bad mesh out, whatever is wrong with it, and names it under ``skipped``; of two
         objects with one id the second one is left out. ``raise`` stops there.
       notices: what is to be told of the source as a whole; goes into the index before the notices of the meshes.
+      progress: show a bar.
 
     Returns:
       The index as written to ``dataset.json``.
@@ -122,12 +121,11 @@ def prepare_objects(
     """
     if on_error not in ("skip", "raise"):
         raise ValueError(f"on_error={on_error!r}: choose 'skip' or 'raise'.")
-    enclosed = category in ENCLOSED_CATEGORIES if enclosed is None else enclosed
-    settings = PictureSettings(
-        image_size, num_views, elevation_deg, distance, fov_deg, supersample, shading, seed, enclosed, view_layout
-    )
+    is_enclosed = category in ENCLOSED_CATEGORIES if pictures.enclosed is None else pictures.enclosed
+    settings = replace(pictures, enclosed=is_enclosed)
     _check_settings(settings)
-    check_memory(f"image_size={image_size}, num_views={num_views}, supersample={supersample}", _memory(settings))
+    sizes = (f"{name}={getattr(settings, name)}" for name in ("image_size", "num_views", "supersample"))
+    check_memory(", ".join(sizes), _memory(settings))
     check_fractions(split_fractions)
     root = Path(root)
     _check_writable(root)

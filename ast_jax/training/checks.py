@@ -11,13 +11,13 @@ from ast_jax.data.pipeline import DataSource
 from ast_jax.data.store import SPLITS
 from ast_jax.losses.perceptual import NETWORKS
 from ast_jax.losses.total import TERMS
-from ast_jax.model.camera import KINDS as CAMERAS
-from ast_jax.model.encoder import BACKBONES
+from ast_jax.model.backbones import BACKBONES
+from ast_jax.model.cameras import CAMERAS
+from ast_jax.model.decoders import DECODERS
 from ast_jax.model.shape import HEADS
-from ast_jax.model.shape import KINDS as SHAPES
 from ast_jax.model.synthesis import KINDS as SYNTHESES
 from ast_jax.model.synthesis import NEEDS as SYNTHESIS_NEEDS
-from ast_jax.model.texture import KINDS as TEXTURES
+from ast_jax.model.textures import TEXTURES
 from ast_jax.near_match import choose
 from ast_jax.training.optimizer import NAMES as OPTIMIZERS
 from ast_jax.training.optimizer import SCHEDULES
@@ -28,12 +28,12 @@ from render.blending import RULES
 
 # key -> the names that it can be: each is registered where it is implemented.
 NAMES = {
-    "model.encoder.name": BACKBONES,
-    "model.shape.kind": SHAPES,
+    "model.encoder.name": tuple(BACKBONES),
+    "model.shape.kind": tuple(DECODERS),
     "model.shape.head": HEADS,
     "model.shape.synthesis": SYNTHESES,
-    "model.texture.kind": TEXTURES,
-    "model.camera.kind": CAMERAS,
+    "model.texture.kind": tuple(TEXTURES),
+    "model.camera.kind": tuple(CAMERAS),
     "optimizer.name": OPTIMIZERS,
     "optimizer.schedule": tuple(SCHEDULES),
     "render.blending": tuple(RULES),

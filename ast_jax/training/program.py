@@ -14,6 +14,7 @@ from ast_jax.losses.perceptual import (
     find_perceptual_weights,
     load_perceptual,
 )
+from ast_jax.losses.term import CANDIDATES
 from ast_jax.training.checkpoint import init_params
 from ast_jax.training.compiled import CompiledFunction
 from ast_jax.training.memory import check_program
@@ -55,10 +56,14 @@ class Program:
         """Of all stages together."""
         return total_steps(self.stages)
 
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """Unknown cameras let pose and shape take turns, as AST and Unicorn do."""
+        return ("pose", "shape") if CANDIDATES.is_met(self.config.model) else ("shape",)
+
     def step(self, stage: Stage, number: int) -> CompiledFunction:
-        """The train step for a step number: unknown cameras let pose and shape take turns, as AST and Unicorn do."""
-        phases = ("pose", "shape") if self.config.model.camera.kind == "candidates" else ("shape",)
-        phase = phases[number % len(phases)]
+        """The train step for a step number."""
+        phase = self.phases[number % len(self.phases)]
         if (stage.name, phase) not in self.steps:
             jitted = make_train_step(
                 self.graphdef,

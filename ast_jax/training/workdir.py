@@ -1,7 +1,7 @@
 """The folder of a run: one process at a time, writable, with room for what will come."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
@@ -16,7 +16,7 @@ _BEST_AND_UNDER_WAY = 2  # checkpoints beside the newest that are kept
 
 
 @contextmanager
-def owning_run(workdir: str | Path) -> Iterator[None]:
+def owning_run(workdir: str | Path) -> Generator[None]:
     """Be the one run at work in a folder; of many processes the first one owns it for all.
 
     Raises:

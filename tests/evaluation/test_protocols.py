@@ -15,10 +15,11 @@ from ast_jax.evaluation.point_iou import points_inside
 from ast_jax.evaluation.protocols import PROTOCOLS, freeshapes, shapenet
 from ast_jax.evaluation.protocols.cub import refine
 from ast_jax.evaluation.protocols.cub_umr import snap_to_mask
-from ast_jax.evaluation.results import Evaluation, format_latex, format_table, summarize
+from ast_jax.evaluation.results import Evaluation, summarize
 from ast_jax.evaluation.run import CHUNK, Share, evaluate
 from ast_jax.evaluation.shape3d import sample_surface_with_normals
 from ast_jax.evaluation.ssim import ssim_uniform
+from ast_jax.evaluation.tables import format_latex, format_table
 from ast_jax.prediction import Prediction
 from render import FaceTexels, Mesh, OrthographicCamera, icosphere, rasterize, render
 

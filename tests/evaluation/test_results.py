@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 
-from ast_jax.evaluation.results import Evaluation, bootstrap_interval, format_table, summarize
+from ast_jax.evaluation.results import Evaluation, bootstrap_interval, summarize
+from ast_jax.evaluation.tables import format_table
 
 
 def test_interval_agrees_with_the_normal_one_for_many_objects():

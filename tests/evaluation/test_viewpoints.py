@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from ast_jax.evaluation.protocols.viewpoints import COLUMNS, add_viewpoints
+from ast_jax.evaluation.metrics.viewpoints import METRIC, add_viewpoints
 from ast_jax.evaluation.results import Evaluation
 
 
@@ -17,12 +17,11 @@ def _about_y(degrees):
 
 def test_a_turn_of_the_object_space_is_an_error_until_it_is_aligned():
     azimuths = np.array([[0.0, 40.0], [-100.0, 170.0], [20.0, 65.0]])
-    result = add_viewpoints(
-        Evaluation(("a", "b", "c"), {}), {"rotation": _about_y(azimuths + 30), "true_rotation": _about_y(azimuths)}
-    )
+    result = Evaluation(("a", "b", "c"), {})
+    add_viewpoints(result, {"rotation": _about_y(azimuths + 30), "true_rotation": _about_y(azimuths)})
     np.testing.assert_allclose(result.metrics["camera_error_deg"], 30.0)
     np.testing.assert_allclose(result.metrics["camera_error_aligned_deg"], 0.0, atol=1e-5)
-    assert set(result.metrics) | set(result.totals) == set(COLUMNS)
+    assert set(result.metrics) | set(result.totals) == set(METRIC.headings)
     # All azimuths move by 30 degrees, on the circle; elevations stay.
     np.testing.assert_allclose(result.totals["azimuth_distance_deg"], 30.0, atol=1e-6)
     np.testing.assert_allclose(result.totals["elevation_distance_deg"], 0.0, atol=1e-6)
@@ -33,5 +32,6 @@ def test_a_turn_of_the_object_space_is_an_error_until_it_is_aligned():
 
 
 def test_nothing_without_cameras():
-    result = add_viewpoints(Evaluation(("a",), {}), {})
+    result = Evaluation(("a",), {})
+    add_viewpoints(result, {})
     assert not result.metrics and not result.totals and not result.details

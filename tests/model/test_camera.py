@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from ast_jax.model.camera import CandidateCameras, most_probable, rotation_from_angles
+from ast_jax.model.cameras.candidates import CandidateCameras, most_probable
+from ast_jax.model.cameras.geometry import rotation_from_angles
 from ast_jax.model.keypoints import KeypointHead
 from render import orbit
 from render.camera import rotation_from_6d

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from ast_jax.model.decoder import QueryDecoder
+from ast_jax.model.decoders.transformer import QueryDecoder
 from ast_jax.model.layers import Attention, fourier, sine_positions
 
 

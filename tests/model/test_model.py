@@ -16,7 +16,7 @@ from ast_jax.model import Model
 from ast_jax.model.projection import View, look
 from ast_jax.model.shape import query_layout, spread
 from ast_jax.model.template import sphere
-from ast_jax.model.texture import mirror_texels
+from ast_jax.model.textures.layout import mirror_texels
 from ast_jax.prediction import Prediction
 from render import FaceTexels, Mesh, orbit, render
 

@@ -1,5 +1,6 @@
 """Rendered data sets: colours, masks, key points, resuming, splits."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -13,11 +14,18 @@ from ast_jax.data.store import load_index, load_object
 from ast_jax.datasets.jobs import print_index
 from ast_jax.shapes.meshes import LazyMesh
 from ast_jax.shapes.normalise import keep_faces
-from ast_jax.shapes.prepare import prepare_objects
+from ast_jax.shapes.prepare import PictureSettings, prepare_objects
 from ast_jax.shapes.source_mesh import Material, SourceMesh
 
 RED, GREEN, BLUE, WHITE = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]], np.float32)
+PICTURES = {field.name for field in dataclasses.fields(PictureSettings)}
 SMALL = {"category": "box", "image_size": 16, "num_views": 4, "supersample": 2, "elevation_deg": 0.0}
+
+
+def prepare(meshes, root, **settings):
+    """`prepare_objects` with all settings by name."""
+    pictures = PictureSettings(**{name: settings.pop(name) for name in PICTURES & set(settings)})
+    return prepare_objects(meshes, root, pictures, **settings)
 
 
 def box(name: str, size=(1.0, 1.0, 1.0), **fields) -> SourceMesh:
@@ -42,7 +50,7 @@ def root(tmp_path_factory):
         box("three", (3.0, 0.2, 0.2), group="pair", keypoints=corners * [3, 0.2, 0.2]),
         box("four", (1.0, 1.0, 4.0), keypoints=corners * [1, 1, 4]),
     ]
-    prepare_objects(meshes, root, keypoint_names=("front", "back"), shading=0.0, **SMALL)
+    prepare(meshes, root, keypoint_names=("front", "back"), shading=0.0, **SMALL)
     return root
 
 
@@ -111,7 +119,7 @@ def test_same_bytes_again_and_nothing_rendered_twice(tmp_path):
         return LazyMesh(name, lambda: asked.append(name) or box(name, (1.0, 2.0, 3.0)))
 
     for folder in ("first", "second"):
-        prepare_objects([lazy("a"), lazy("b")], tmp_path / folder, **SMALL)
+        prepare([lazy("a"), lazy("b")], tmp_path / folder, **SMALL)
     files = sorted(p.relative_to(tmp_path / "first") for p in (tmp_path / "first").rglob("*") if p.is_file())
     assert len(files) == 6
     for file in files:
@@ -120,10 +128,10 @@ def test_same_bytes_again_and_nothing_rendered_twice(tmp_path):
     (tmp_path / "first/objects/b.npz").unlink()
     with open(tmp_path / "first/manifest.jsonl", "a") as file:
         file.write('{"object_id": "c')  # a crash in the middle of a line
-    index = prepare_objects([lazy("a"), lazy("b"), lazy("c")], tmp_path / "first", **SMALL)
+    index = prepare([lazy("a"), lazy("b"), lazy("c")], tmp_path / "first", **SMALL)
     assert asked == ["b", "c"] and len(sum(index["splits"].values(), [])) == 3
     with pytest.raises(ValueError, match="image_size=16"):
-        prepare_objects([lazy("a")], tmp_path / "first", **{**SMALL, "image_size": 32})
+        prepare([lazy("a")], tmp_path / "first", **{**SMALL, "image_size": 32})
 
 
 def test_bad_meshes_are_skipped_and_named_or_raised(tmp_path):
@@ -132,13 +140,13 @@ def test_bad_meshes_are_skipped_and_named_or_raised(tmp_path):
         corner_colours=None, materials=(Material(opacity=0.2),), face_material=np.zeros(12, np.int32)
     )
     nan = box("nan").replace(vertices=np.full((8, 3), np.nan))
-    index = prepare_objects([flat, box("good"), glass, nan], tmp_path / "a", **SMALL)
+    index = prepare([flat, box("good"), glass, nan], tmp_path / "a", **SMALL)
     assert [message.split(":")[0] for message in index["skipped"]] == ["flat", "glass", "nan"]
     assert index["splits"]["train"] == ["good"]
     with pytest.raises(ValueError, match="flat"):
-        prepare_objects([flat], tmp_path / "b", on_error="raise", **SMALL)
+        prepare([flat], tmp_path / "b", on_error="raise", **SMALL)
     with pytest.raises(ValueError, match="no object"):
-        prepare_objects([flat], tmp_path / "c", **SMALL)
+        prepare([flat], tmp_path / "c", **SMALL)
 
 
 def test_one_bad_object_stops_no_other_whatever_it_raises(tmp_path):
@@ -154,7 +162,7 @@ def test_one_bad_object_stops_no_other_whatever_it_raises(tmp_path):
     huge = box("huge").replace(vertices=np.full((8, 3), 1e300))
     odd = failing("name", ValueError("a\udcff.obj is not there"))
     meshes = [*bad, beyond, huge, odd, box("good"), box("good", (1.0, 2.0, 3.0))]
-    index = prepare_objects(meshes, tmp_path / "a", **SMALL)
+    index = prepare(meshes, tmp_path / "a", **SMALL)
     assert sum(index["splits"].values(), []) == ["good"]
     named = [line.split(":")[0] for line in index["skipped"]]
     assert named == [*(f"bad{k}" for k in range(6)), "beyond", "huge", "name", "good"]
@@ -162,14 +170,14 @@ def test_one_bad_object_stops_no_other_whatever_it_raises(tmp_path):
     assert load_index(tmp_path / "a")["skipped"] == index["skipped"]
     for item in (*bad, beyond):
         with pytest.raises(ValueError, match=item.object_id):
-            prepare_objects([item], tmp_path / "b", on_error="raise", **SMALL)
+            prepare([item], tmp_path / "b", on_error="raise", **SMALL)
 
 
 def test_notices_reach_the_index_and_are_printed_also_on_the_next_run(tmp_path, capsys):
     mesh = box("a").replace(notices=("texture 'x.png' is missing",))
     glass = box("b").replace(materials=(Material(), Material(opacity=0.1)), face_material=np.arange(12) // 10)
     for _ in range(2):
-        index = prepare_objects([mesh, glass], tmp_path, notices=["2 .fbx files are left out"], **SMALL)
+        index = prepare([mesh, glass], tmp_path, notices=["2 .fbx files are left out"], **SMALL)
         assert index["notices"] == [
             "2 .fbx files are left out",
             "a: texture 'x.png' is missing",
@@ -187,22 +195,22 @@ def test_what_a_crash_cut_short_is_made_again(tmp_path):
     def lazy(name: str) -> LazyMesh:
         return LazyMesh(name, lambda: asked.append(name) or box(name))
 
-    prepare_objects([lazy("a"), lazy("b")], tmp_path, **SMALL)
+    prepare([lazy("a"), lazy("b")], tmp_path, **SMALL)
     whole = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     asked.clear()
     path = tmp_path / "objects/a.npz"
     path.write_bytes(path.read_bytes()[:-100])
     manifest = tmp_path / "manifest.jsonl"
     manifest.write_bytes(manifest.read_bytes()[:-10])
-    prepare_objects([lazy("a"), lazy("b")], tmp_path, **SMALL)
+    prepare([lazy("a"), lazy("b")], tmp_path, **SMALL)
     assert asked == ["a", "b"]
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == whole
     # While it is being made: the line that comes after the one cut short is not lost.
     manifest.write_bytes(manifest.read_bytes()[:-10])
     with pytest.raises(KeyboardInterrupt):
-        prepare_objects([lazy("a"), lazy("c"), LazyMesh("d", _interrupted)], tmp_path, **SMALL)
+        prepare([lazy("a"), lazy("c"), LazyMesh("d", _interrupted)], tmp_path, **SMALL)
     asked.clear()
-    prepare_objects([lazy("a"), lazy("c")], tmp_path, **SMALL)
+    prepare([lazy("a"), lazy("c")], tmp_path, **SMALL)
     assert asked == []
 
 
@@ -216,7 +224,7 @@ def test_what_can_be_known_is_said_before_the_work(tmp_path):
 
     for fractions in ((0.5, 0.1, 0.1), (0.7, 0.2, 0.2), (np.nan, 0.5, 0.5), (1.2, -0.1, -0.1)):
         with pytest.raises(ValueError, match="split_fractions"):
-            prepare_objects([LazyMesh("a", never)], tmp_path / "new", split_fractions=fractions, **SMALL)
+            prepare([LazyMesh("a", never)], tmp_path / "new", split_fractions=fractions, **SMALL)
     # 24 pictures of 400,000 samples a side are 154 TB at 40 bytes a sample.
     for options, says in (
         ({"image_size": 100_000}, "image_size=100000"),
@@ -224,11 +232,11 @@ def test_what_can_be_known_is_said_before_the_work(tmp_path):
         ({"seed": -1}, "seed"),
     ):
         with pytest.raises(ValueError, match=says):
-            prepare_objects([LazyMesh("a", never)], tmp_path / "new", **{**SMALL, **options})
+            prepare([LazyMesh("a", never)], tmp_path / "new", **{**SMALL, **options})
     assert not (tmp_path / "new").exists()
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="cannot be written to"):
-        prepare_objects([LazyMesh("a", never)], tmp_path / "file", **SMALL)
+        prepare([LazyMesh("a", never)], tmp_path / "file", **SMALL)
 
 
 def test_glass_and_a_missing_floor_do_not_empty_a_car(tmp_path):
@@ -238,7 +246,7 @@ def test_glass_and_a_missing_floor_do_not_empty_a_car(tmp_path):
     mesh = mesh.replace(materials=(Material(), Material(opacity=0.1)), face_material=glass)
     floorless = keep_faces(mesh, normals[:, 1] >= 0)
     for category, filled in (("car", True), ("box", False)):
-        prepare_objects([floorless], tmp_path / category, **{**SMALL, "category": category})
+        prepare([floorless], tmp_path / category, **{**SMALL, "category": category})
         record = load_object(tmp_path / category, "van")
         assert len(record.faces) == 8 and record.occupancy[16, 16, 16] == filled
 
@@ -249,7 +257,7 @@ def test_glass_and_a_missing_floor_do_not_empty_a_car(tmp_path):
 )
 def test_settings_out_of_range(tmp_path, name, value):
     with pytest.raises(ValueError, match=name):
-        prepare_objects([box("a")], tmp_path, **{**SMALL, name: value})
+        prepare([box("a")], tmp_path, **{**SMALL, name: value})
 
 
 def test_mirrored_and_nearly_equal_shapes_form_one_cluster():
@@ -286,7 +294,7 @@ def test_the_same_input_gives_the_same_bytes_whatever_the_layout(tmp_path):
     for attempt in ("first", "second"):
         for layout in ("ring", "random"):
             folder = tmp_path / attempt / layout
-            prepare_objects([box("one"), box("two", (1.0, 3.0, 1.0))], folder, view_layout=layout, seed=5, **SMALL)
+            prepare([box("one"), box("two", (1.0, 3.0, 1.0))], folder, view_layout=layout, seed=5, **SMALL)
             found = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
             files.setdefault(layout, []).append(found)
     for first, second in files.values():
@@ -297,8 +305,8 @@ def test_the_same_input_gives_the_same_bytes_whatever_the_layout(tmp_path):
 def test_random_views_see_the_object_from_where_they_say(tmp_path):
     meshes = [box("one"), box("two", (1.0, 3.0, 1.0))]
     settings = {**SMALL, "num_views": 12}
-    prepare_objects(meshes, tmp_path / "a", view_layout="random", **settings)
-    prepare_objects(meshes, tmp_path / "b", view_layout="random", **settings, seed=1)
+    prepare(meshes, tmp_path / "a", view_layout="random", **settings)
+    prepare(meshes, tmp_path / "b", view_layout="random", **settings, seed=1)
     one, two, other = (load_object(tmp_path / r, name) for r, name in (("a", "one"), ("a", "two"), ("b", "one")))
     assert not np.allclose(one.rotation, two.rotation) and not np.allclose(one.rotation, other.rotation)
     eyes = -np.einsum("nji,nj->ni", one.rotation, one.translation)
@@ -316,4 +324,4 @@ def test_random_views_see_the_object_from_where_they_say(tmp_path):
             (1 - (rows.max() + 1) / 8, 1 - rows.min() / 8), (hull.min(0)[1], hull.max(0)[1]), atol=0.13
         )
     with pytest.raises(ValueError, match="choose 'ring' or 'random'"):
-        prepare_objects(meshes, tmp_path / "c", view_layout="spiral", **SMALL)
+        prepare(meshes, tmp_path / "c", view_layout="spiral", **SMALL)

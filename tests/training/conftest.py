@@ -5,7 +5,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from ast_jax.config import base_config
-from ast_jax.shapes.prepare import prepare_objects
+from ast_jax.shapes.prepare import PictureSettings, prepare_objects
 from ast_jax.shapes.source_mesh import Material, SourceMesh
 from render import icosphere
 
@@ -27,8 +27,8 @@ def _ellipsoid(index: int) -> SourceMesh:
 def data_root(tmp_path_factory):
     root = tmp_path_factory.mktemp("ellipsoids")
     objects = [_ellipsoid(i) for i in range(8)]
-    options = dict(image_size=32, num_views=4, category="ellipsoid", seed=0, supersample=1)
-    prepare_objects(objects, root, split_fractions=(0.5, 0.25, 0.25), **options)
+    pictures = PictureSettings(image_size=32, num_views=4, supersample=1)
+    prepare_objects(objects, root, pictures, category="ellipsoid", split_fractions=(0.5, 0.25, 0.25))
     return root
 
 

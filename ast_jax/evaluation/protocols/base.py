@@ -1,38 +1,13 @@
 """What a protocol is: which views of an object are shown, what is measured of each object, and what papers report."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from ast_jax.data.pipeline import DataSource, evaluation_batch
-from ast_jax.data.store import ObjectRecord
+from ast_jax.evaluation.metric import Item, Metric
 from ast_jax.evaluation.published import PublishedRow
 from ast_jax.evaluation.results import Evaluation
-from ast_jax.prediction import Prediction
-
-
-@dataclass(frozen=True)
-class Item:
-    """One object, and what was predicted of it.
-
-    Args:
-      source: the split.
-      index: of the object in ``source.ids``; seeds what is random.
-      views: those that the method saw, one answer each.
-      predicted: the answers.
-      truth: all that is stored of the object.
-    """
-
-    source: DataSource
-    index: int
-    views: tuple[int, ...]
-    predicted: Prediction
-    truth: ObjectRecord
-
-    def batch(self, views: tuple[int, ...] | None = None):
-        """Pictures, masks, cameras and key points of views, of those that the method saw if none are named."""
-        return evaluation_batch(self.source, self.index, list(views or self.views))
 
 
 @dataclass(frozen=True)
@@ -43,8 +18,9 @@ class Protocol:
       description: one line: data, views, what is special.
       choose_views: number of views and a random generator of the object -> views that the method sees.
       measure: object -> name -> a number, or an array that ``finish`` needs.
-      columns: names of ``summary.COLUMNS`` that make its table, in their order.
+      own_columns: names of ``tables.COLUMNS`` that make its table, in their order.
       finish: object ids and everything measured, ``[n, ...]`` each -> the evaluation; None: means over objects.
+      metrics: measured beside these.
       published: rows of the literature that may stand beside ours.
       input_crop: what the model sees, see ``DataSource``; None: as in training.
       needs: fields of ``ObjectRecord`` without which nothing can be measured.
@@ -59,8 +35,9 @@ class Protocol:
     description: str
     choose_views: Callable[[int, np.random.Generator], list[int]]
     measure: Callable[[Item], dict]
-    columns: tuple[str, ...]
+    own_columns: tuple[str, ...]
     finish: Callable[[tuple[str, ...], dict[str, np.ndarray]], Evaluation] | None = None
+    metrics: tuple[Metric, ...] = ()
     published: tuple[PublishedRow, ...] = ()
     input_crop: str | None = None
     needs: tuple[str, ...] = ()
@@ -69,7 +46,33 @@ class Protocol:
     stored_points: int = 0
     variant: str = ""
     photographs: bool = False
-    note: str = field(default="")
+    note: str = ""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Of its table, those of the metrics last."""
+        return (*self.own_columns, *(name for metric in self.metrics for name in metric.headings))
+
+    def measure_all(self, item: Item) -> dict:
+        """Everything of one object."""
+        row = dict(self.measure(item))
+        for metric in self.metrics:
+            row |= metric.measure(item)
+        return row
+
+    def conclude(self, ids: tuple[str, ...], measured: dict[str, np.ndarray]) -> Evaluation:
+        """The evaluation.
+
+        Args:
+          ids: of the objects.
+          measured: everything that ``measure_all`` gave, ``[n, ...]`` each.
+        """
+        others = {name for metric in self.metrics for name in (*metric.headings, *metric.arrays)}
+        own = {name: values for name, values in measured.items() if name not in others}
+        result = self.finish(ids, own) if self.finish else Evaluation(ids, own)
+        for metric in self.metrics:
+            metric.add_to(result, measured)
+        return result
 
 
 def all_views(num_views: int, rng: np.random.Generator) -> list[int]:

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from ast_jax.evaluation.keypoints import POOLED_THRESHOLDS, transfer_pairs, visible_vertices
 from ast_jax.evaluation.mask_iou import mask_iou
-from ast_jax.evaluation.protocols import viewpoints
+from ast_jax.evaluation.metrics import METRICS
 from ast_jax.evaluation.protocols.base import Item, Protocol, first_view
 from ast_jax.evaluation.protocols.pictures import (
     DRAWN_SIZE,
@@ -22,7 +22,6 @@ from ast_jax.evaluation.protocols.pictures import (
     silhouette,
     transfer_errors,
 )
-from ast_jax.evaluation.protocols.viewpoints import add_viewpoints, measure_rotations
 from ast_jax.evaluation.psnr import psnr
 from ast_jax.evaluation.published import CUB_MASKS
 from ast_jax.evaluation.results import Evaluation
@@ -60,7 +59,7 @@ def _measure(item: Item, least_vertices: int = 0) -> dict:
         "points_ndc": np.asarray(project(points[None], camera))[0],
         "visible": visible_vertices(face_id, fine_faces, len(points))[0],
         "keypoints": batch.keypoints_ndc[0, 0],
-    } | measure_rotations(item)
+    }
     if item.predicted.texture is not None:
         drawn = np.asarray(_draw(vertices, item.predicted.faces, camera, item.predicted.texture, size))
         target = over_black(batch.target_images[:, 0], mask, item.source.config["background"])
@@ -92,7 +91,6 @@ def _compare(drawn: np.ndarray, target: np.ndarray) -> dict:
 def _finish(ids: tuple[str, ...], measured: dict) -> Evaluation:
     """Key points from one picture to another, both ways, over the published list of pairs."""
     result = Evaluation(ids, {n: measured[n] for n in ("mask_iou", "mask_iou_soft", "psnr", "ssim") if n in measured})
-    add_viewpoints(result, measured)
     keypoints, points = measured["keypoints"], measured["points_ndc"]
     if not keypoints.shape[1]:
         return result
@@ -114,7 +112,8 @@ AST = Protocol(
     choose_views=first_view,
     measure=_measure,
     finish=_finish,
-    columns=("mask_iou", "mask_iou_soft", "pck_05", "pck_10", "pck_15", "psnr", "ssim", *viewpoints.COLUMNS),
+    own_columns=("mask_iou", "mask_iou_soft", "pck_05", "pck_10", "pck_15", "psnr", "ssim"),
+    metrics=METRICS,
     published=CUB_MASKS,
     input_crop="frame",
     render_size=64,
@@ -130,7 +129,8 @@ UNICORN = Protocol(
     choose_views=first_view,
     measure=partial(_measure, least_vertices=_UNICORN_VERTICES),
     finish=_finish,
-    columns=("mask_iou", "mask_iou_soft", "pck_05", "pck_10", "pck_15", *viewpoints.COLUMNS),
+    own_columns=("mask_iou", "mask_iou_soft", "pck_05", "pck_10", "pck_15"),
+    metrics=METRICS,
     published=CUB_MASKS,
     input_crop="frame",
     render_size=64,

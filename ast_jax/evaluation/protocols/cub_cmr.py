@@ -4,10 +4,9 @@ import numpy as np
 
 from ast_jax.evaluation.keypoints import THRESHOLDS
 from ast_jax.evaluation.mask_iou import mask_iou
-from ast_jax.evaluation.protocols import viewpoints
+from ast_jax.evaluation.metrics import METRICS
 from ast_jax.evaluation.protocols.base import Item, Protocol, first_view
 from ast_jax.evaluation.protocols.pictures import BOX_SCALE, camera_of, face_ids, halved, project
-from ast_jax.evaluation.protocols.viewpoints import add_viewpoints, measure_rotations
 from ast_jax.evaluation.published import CUB_CMR, CUB_MASKS
 from ast_jax.evaluation.results import Evaluation
 
@@ -24,7 +23,7 @@ def _measure(item: Item) -> dict:
         found = np.asarray(project(np.asarray(item.predicted.keypoints_world), camera))[0]
         row["error"] = 0.5 * np.linalg.norm(found - target[:, :2], axis=-1) / _box_share(item)
         row["seen"] = target[:, 2]
-    return row | measure_rotations(item)
+    return row
 
 
 def _box_share(item: Item) -> float:
@@ -35,7 +34,7 @@ def _box_share(item: Item) -> float:
 
 
 def _finish(ids: tuple[str, ...], measured: dict) -> Evaluation:
-    result = add_viewpoints(Evaluation(ids, {"mask_iou_soft": measured["mask_iou_soft"]}), measured)
+    result = Evaluation(ids, {"mask_iou_soft": measured["mask_iou_soft"]})
     if "error" in measured:
         for threshold in THRESHOLDS:
             name = f"pck_{round(100 * threshold):02d}"
@@ -49,7 +48,8 @@ CMR = Protocol(
     choose_views=first_view,
     measure=_measure,
     finish=_finish,
-    columns=("mask_iou_soft", "pck_10", "pck_15", *viewpoints.COLUMNS),
+    own_columns=("mask_iou_soft", "pck_10", "pck_15"),
+    metrics=METRICS,
     published=CUB_CMR + CUB_MASKS[1:],
     input_crop="frame",
     render_size=256,

@@ -8,11 +8,10 @@ from jaxtyping import Bool, Float
 
 from ast_jax.evaluation.keypoints import THRESHOLDS, umr_pairs
 from ast_jax.evaluation.mask_iou import mask_iou
+from ast_jax.evaluation.metrics import METRICS
 from ast_jax.evaluation.nearest import plain_tree
-from ast_jax.evaluation.protocols import viewpoints
 from ast_jax.evaluation.protocols.base import Item, Protocol, first_view
 from ast_jax.evaluation.protocols.pictures import BOX_SCALE, camera_of, halved, project, seen_in_both, transfer_errors
-from ast_jax.evaluation.protocols.viewpoints import add_viewpoints, measure_rotations
 from ast_jax.evaluation.published import CUB_MASKS
 from ast_jax.evaluation.results import Evaluation
 from render import soft_coverage
@@ -41,7 +40,7 @@ def _measure(item: Item) -> dict:
         "points_ndc": points,
         "snapped_ndc": snap_to_mask(points, alpha[0] > 0),
         "keypoints": batch.keypoints_ndc[0, 0],
-    } | measure_rotations(item)
+    }
 
 
 def snap_to_mask(points_ndc: Float[np.ndarray, "v 2"], mask: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "v 2"]:
@@ -61,7 +60,7 @@ def snap_to_mask(points_ndc: Float[np.ndarray, "v 2"], mask: Bool[np.ndarray, "h
 
 def _finish(ids: tuple[str, ...], measured: dict) -> Evaluation:
     """Key points from one picture to another, both ways, over the published list of pairs."""
-    result = add_viewpoints(Evaluation(ids, {"mask_iou_soft": measured["mask_iou_soft"]}), measured)
+    result = Evaluation(ids, {"mask_iou_soft": measured["mask_iou_soft"]})
     keypoints = measured["keypoints"]
     if not keypoints.shape[1]:
         return result
@@ -82,7 +81,8 @@ UMR = Protocol(
     choose_views=first_view,
     measure=_measure,
     finish=_finish,
-    columns=("mask_iou_soft", "pck_10", "pck_15", *viewpoints.COLUMNS),
+    own_columns=("mask_iou_soft", "pck_10", "pck_15"),
+    metrics=METRICS,
     published=CUB_MASKS,
     input_crop="frame",
     render_size=256,

@@ -10,11 +10,10 @@ from jaxtyping import Bool, Float
 from ast_jax.arrays import Array
 from ast_jax.evaluation.hidden import half_ious
 from ast_jax.evaluation.mask_iou import mask_iou
-from ast_jax.evaluation.protocols import viewpoints
+from ast_jax.evaluation.metrics import METRICS
 from ast_jax.evaluation.protocols.base import Item, Protocol
 from ast_jax.evaluation.protocols.pictures import to_bytes
 from ast_jax.evaluation.protocols.surfaces import SURFACE_COLUMNS, compare_surfaces
-from ast_jax.evaluation.protocols.viewpoints import add_viewpoints, measure_rotations
 from ast_jax.evaluation.psnr import psnr
 from ast_jax.evaluation.results import Evaluation
 from ast_jax.evaluation.shape3d import mesh_occupancy, voxel_iou
@@ -36,7 +35,6 @@ COLUMNS = (
     "psnr_unseen",
     "psnr_overlap",
     "ssim_unseen",
-    *viewpoints.COLUMNS,
 )
 # Pictures of each object, evenly spaced over its inputs, that SSIM, LPIPS and distances of sets are taken of:
 # all pairs of an input and another view would be thousands per object.
@@ -56,7 +54,8 @@ def freeshapes(num_views: int = DEFAULT_NUM_VIEWS, num_points: int = NUM_POINTS,
         choose_views=lambda count, rng: evenly_spaced_views(count, num_views or count),
         measure=partial(_measure, num_points=num_points, resolution=resolution),
         finish=_finish,
-        columns=COLUMNS,
+        own_columns=COLUMNS,
+        metrics=METRICS,
         needs=("occupancy", "surface_points"),
     )
 
@@ -73,7 +72,7 @@ def evenly_spaced_views(num_views: int, count: int) -> list[int]:
 
 
 def _measure(item: Item, num_points: int, resolution: int) -> dict:
-    """Means over the input views of one object, some pictures, and the cameras where they are known."""
+    """Means over the input views of one object, and some pictures."""
     vertices = np.asarray(item.predicted.vertices, np.float32)
     everything = item.batch(tuple(range(len(item.truth.images))))
     cameras = [jax.tree.map(lambda x, view=view: x[view, 0], everything.camera) for view in item.views]
@@ -83,7 +82,7 @@ def _measure(item: Item, num_points: int, resolution: int) -> dict:
         Mesh(vertices, item.predicted.faces), item.predicted.texture, everything, item.views, background
     )
     means = {name: _known_mean(values) for name, values in (row | compared).items()}
-    return means | pictures | measure_rotations(item)
+    return means | pictures
 
 
 def _known_mean(values) -> float:
@@ -95,10 +94,9 @@ def _known_mean(values) -> float:
 
 def _finish(ids: tuple[str, ...], measured: dict) -> Evaluation:
     """Means over objects; SSIM of the pictures, where they are large enough."""
-    arrays = ("picture", "target", "rotation", "true_rotation")
-    metrics = {name: values for name, values in measured.items() if name not in arrays}
+    metrics = {name: values for name, values in measured.items() if name not in ("picture", "target")}
     weights = {name: (~np.isnan(values)).astype(float) for name, values in metrics.items() if np.isnan(values).any()}
-    result = add_viewpoints(Evaluation(ids, metrics, weights), measured)
+    result = Evaluation(ids, metrics, weights)
     if "picture" not in measured:
         return result
     drawn, true = (measured[name].astype(np.float32) / 255 for name in ("picture", "target"))

@@ -39,7 +39,7 @@ def compare_surfaces(
         that it does not see, if the truth has normals.
 
     Returns:
-      values under the names of ``summary.COLUMNS``.
+      values under the names of ``tables.COLUMNS``.
     """
     points, normals = sample_surface_with_normals(vertices, faces, num_points, seed)
     target, known = truth.surface_points.astype(np.float64), truth.surface_normals is not None

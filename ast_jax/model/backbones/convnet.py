@@ -148,3 +148,14 @@ class ConvNet(nnx.Module):
                 x = run_block(block, x)
             features.append(x)
         return tuple(features)
+
+
+def make(config, *, rngs: nnx.Rngs) -> ConvNet:
+    """The network of ``config.model.encoder``.
+
+    Raises:
+      ValueError: weights are asked for.
+    """
+    if config.weights != "none":
+        raise ValueError(f"encoder.weights={config.weights!r}: convnet has no pretrained weights; use 'none'")
+    return ConvNet(config.width, config.blocks, rngs=rngs)

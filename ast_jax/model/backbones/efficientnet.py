@@ -151,3 +151,16 @@ def load_efficientnet_lite0(network: EfficientNetLite0, path: str | Path) -> tup
     if reader.left_over():
         raise ValueError(f"{path} has tensors without a place here: {', '.join(reader.left_over()[:5])}")
     return classifier
+
+
+def make(config, *, rngs: nnx.Rngs) -> EfficientNetLite0:
+    """The network of ``config.model.encoder``, with its weights where asked for.
+
+    Raises:
+      ValueError: as `find_efficientnet_lite0` and `load_efficientnet_lite0`.
+    """
+    network = EfficientNetLite0(rngs=rngs)
+    if config.weights != "none":
+        path = find_efficientnet_lite0() if config.weights == "package" else config.weights
+        load_efficientnet_lite0(network, path)
+    return network

@@ -128,3 +128,15 @@ def load_torchvision_resnet(network: ResNet, path: str | Path) -> None:
     unexpected = [name for name in reader.left_over() if not name.startswith("fc.")]
     if unexpected:
         raise ValueError(f"{path} has tensors that {network.name} does not: {', '.join(unexpected[:5])}")
+
+
+def make(config, *, rngs: nnx.Rngs) -> ResNet:
+    """The network of ``config.model.encoder``, with its weights where asked for.
+
+    Raises:
+      ValueError: as `load_torchvision_resnet`.
+    """
+    network = ResNet(config.name, pretrained=config.weights != "none", rngs=rngs)
+    if config.weights != "none":
+        load_torchvision_resnet(network, config.weights)
+    return network

@@ -9,7 +9,7 @@ from ast_jax.data.store import load_index
 from ast_jax.process.ownership import owning
 from ast_jax.shapes.birds.body import KEYPOINT_NAMES, draw_shape, make_bird
 from ast_jax.shapes.birds.plumage import draw_plumage
-from ast_jax.shapes.prepare import prepare_objects
+from ast_jax.shapes.prepare import PictureSettings, prepare_objects
 from ast_jax.shapes.source_mesh import SourceMesh
 
 __all__ = ["KEYPOINT_NAMES", "ensure_dataset", "make_objects"]
@@ -84,12 +84,12 @@ def ensure_dataset(
             prepare_objects(
                 make_objects(num_objects, seed),
                 root,
+                PictureSettings(**settings),
                 category="bird",
                 keypoint_names=KEYPOINT_NAMES,
                 split_fractions=SPLIT_FRACTIONS,
                 on_error="raise",
                 progress=progress,
-                **settings,
             )
     index = load_index(root)
     found = {"view_layout": "ring", **index, "num_objects": sum(len(ids) for ids in index["splits"].values())}

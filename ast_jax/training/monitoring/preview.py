@@ -17,18 +17,10 @@ from ast_jax.arrays import Array
 from ast_jax.batch import Batch
 from ast_jax.compile_options import quick_options
 from ast_jax.prediction import Prediction
-from render import (
-    Camera,
-    Mesh,
-    VertexColours,
-    render,
-    vertex_normals,
-)
+from render import Camera, Mesh, clay, render
 
 PANELS = ("input", "target", "rendering", "mask", "target mask", "view at +60 deg", "view at +120 deg")
 _TURNS_RAD = (0.0, np.pi / 3, 2 * np.pi / 3)  # of the camera about +Y: its own view, and two new ones
-# Without a texture the surface is grey, lit from the camera: ambient and diffuse light, chosen by eye.
-_AMBIENT, _DIFFUSE = 0.25, 0.6
 
 
 class Drawn(NamedTuple):
@@ -128,20 +120,13 @@ def _render_turned(
         mesh,
         cameras,
         size,
-        texture=jax.tree.map(repeated, prediction.texture) if has_texture else _clay(mesh, cameras),
+        texture=jax.tree.map(repeated, prediction.texture) if has_texture else clay(mesh, cameras),
         blending=config.render.blending if has_texture else "hard",
         background=tuple(config.data.background),
         sigma=config.render.sigma,
         gamma=config.render.gamma,
     )
     return result.rgb, result.alpha
-
-
-def _clay(mesh: Mesh, cameras: Camera) -> VertexColours:
-    """Grey, lit from the camera: ``ambient + diffuse |n . d|``, d towards it; folded surfaces are lit from inside."""
-    normals, towards = vertex_normals(mesh.vertices, mesh.faces), cameras.to_viewer(mesh.vertices)
-    light = _AMBIENT + _DIFFUSE * jnp.abs(jnp.sum(normals * towards, axis=-1, keepdims=True))
-    return VertexColours(jnp.broadcast_to(light, mesh.vertices.shape))
 
 
 def _to_bytes(values: Float[Array, "..."]) -> UInt8[Array, "..."]:

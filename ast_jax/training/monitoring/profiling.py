@@ -1,7 +1,7 @@
 """A trace of a few steps, for TensorBoard's profiler, XProf or Perfetto."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class ProfileWindow:
         self._end()
 
     @contextmanager
-    def step(self, step: int, results: Any = None) -> Iterator[None]:
+    def step(self, step: int, results: Any = None) -> Generator[None]:
         """One step of the run; starts or ends the trace where the window does.
 
         Args:

@@ -7,7 +7,7 @@ import statistics
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 
 import jax
@@ -38,7 +38,7 @@ class Meter:
         self._start, self._steps, self._waited = self._clock(), 0, 0.0
 
     @contextmanager
-    def waiting(self) -> Iterator[None]:
+    def waiting(self) -> Generator[None]:
         """Around what fetches a batch."""
         since = self._clock()
         try:

@@ -133,12 +133,9 @@ class Watch:
             logging.info("%s", step.stats.describe())
             self._writer.write(done, {"compile_seconds": step.stats.seconds})
         if len(times) == _TIMED_STEPS + 1:
-            self._say_utilisation(done, step, (times[-1] - times[0]) / self._turns(times))
-
-    def _turns(self, times: list[float]) -> int:
-        # Where pose and shape take turns, two steps lie between two runs of one of them.
-        phases = 2 if self._program.config.model.camera.kind == "candidates" else 1
-        return phases * (len(times) - 1)
+            # Where pose and shape take turns, two steps lie between two runs of one of them.
+            steps = len(self._program.phases) * (len(times) - 1)
+            self._say_utilisation(done, step, (times[-1] - times[0]) / steps)
 
     def _say_utilisation(self, done: int, step: CompiledFunction, seconds: float) -> None:
         if step.stats.flops is None:

@@ -11,7 +11,7 @@ from flax import nnx
 
 from ast_jax.batch import Batch
 from ast_jax.config import base_config
-from ast_jax.model.camera import most_probable
+from ast_jax.model.cameras.candidates import most_probable
 from ast_jax.prediction import Prediction
 from ast_jax.training.monitoring.preview import PANELS, make_preview, preview_strips, turn_camera
 from ast_jax.training.state import make_model

@@ -9,10 +9,9 @@ from ast_jax.evaluation.camera_error import (
     rotation_errors_deg,
     viewpoint_angles_deg,
 )
-from ast_jax.evaluation.protocols.base import Item
+from ast_jax.evaluation.metric import Item, Metric
 from ast_jax.evaluation.results import Evaluation
 
-COLUMNS = ("camera_error_deg", "camera_error_aligned_deg", "azimuth_distance_deg", "elevation_distance_deg")
 _BIN_DEG = 15
 _LIMITS_DEG = {"azimuth": (-180.0, 180.0), "elevation": (-90.0, 90.0)}
 
@@ -35,7 +34,7 @@ def measure_rotations(item: Item) -> dict[str, np.ndarray]:
     }
 
 
-def add_viewpoints(result: Evaluation, measured: dict[str, np.ndarray]) -> Evaluation:
+def add_viewpoints(result: Evaluation, measured: dict[str, np.ndarray]) -> None:
     """Camera errors per object, distances of the distributions of azimuth and elevation, and their histograms.
 
     Args:
@@ -44,13 +43,10 @@ def add_viewpoints(result: Evaluation, measured: dict[str, np.ndarray]) -> Evalu
         mover's), and ``viewpoints`` among its details.
       measured: with what `measure_rotations` gave, ``[n, views, 3, 3]``; otherwise nothing is added.
 
-    Returns:
-      the result.
-
     Source: Goel et al., U-CMR, ECCV 2020: errors and distributions of viewpoints.
     """
     if "rotation" not in measured:
-        return result
+        return
     shape = measured["rotation"].shape[:2]
     rotation, target = (measured[name].reshape(-1, 3, 3) for name in ("rotation", "true_rotation"))
     for name, aligned in (("camera_error_deg", False), ("camera_error_aligned_deg", True)):
@@ -61,7 +57,6 @@ def add_viewpoints(result: Evaluation, measured: dict[str, np.ndarray]) -> Evalu
     for name, predicted, true in pairs:
         result.totals[f"{name}_distance_deg"] = float(distances[name](predicted, true))
         result.details["viewpoints"][name] = _histogram(name, predicted, true)
-    return result
 
 
 def _histogram(name: str, predicted: np.ndarray, true: np.ndarray) -> dict:
@@ -76,3 +71,16 @@ def _histogram(name: str, predicted: np.ndarray, true: np.ndarray) -> dict:
         # One count more in every bin: a divergence is infinite where only one of the two has any.
         "divergence_nats": angle_divergence(predicted, true, (low, high), num_bins=len(edges) - 1, pseudo_count=1.0),
     }
+
+
+METRIC = Metric(
+    headings={
+        "camera_error_deg": ("camera error, deg ↓", 1),
+        "camera_error_aligned_deg": ("camera error, own axes, deg ↓", 1),
+        "azimuth_distance_deg": ("azimuths, deg apart ↓", 1),
+        "elevation_distance_deg": ("elevations, deg apart ↓", 1),
+    },
+    measure=measure_rotations,
+    finish=add_viewpoints,
+    arrays=("rotation", "true_rotation"),
+)

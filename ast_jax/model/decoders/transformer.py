@@ -1,15 +1,15 @@
-"""The transformer decoder of both shape and texture: learned queries that read image tokens."""
+"""The decoder of the Shape Transformer: learned queries that read image tokens."""
 
 from flax import nnx
 from jaxtyping import Float
 
 from ast_jax.arrays import Array
 from ast_jax.model.axes import constrain, run_block
-from ast_jax.model.layers import Attention, Mlp
+from ast_jax.model.layers import Attention, Mlp, Sizes
 
 
 class DecoderLayer(nnx.Module):
-    """Pre-norm: queries talk to each other, read the image, then think for themselves."""
+    """Pre-norm: self-attention of the queries, cross-attention to the tokens, and an MLP on each query."""
 
     def __init__(self, dim: int, heads: int, mlp_ratio: int, *, self_attention: bool, rngs: nnx.Rngs):
         self.self_norm = nnx.LayerNorm(dim, rngs=rngs) if self_attention else None
@@ -79,3 +79,9 @@ class QueryDecoder(nnx.Module):
             outputs.append(queries)
             weights.append(layer_weights)
         return tuple(outputs), tuple(weights) if return_weights else None
+
+
+def make(config, sizes: Sizes, *, rngs: nnx.Rngs) -> QueryDecoder:
+    """The decoder of ``config.model.shape``."""
+    sizes_of_layers = (sizes.dim, sizes.heads, config.layers, sizes.mlp_ratio)
+    return QueryDecoder(*sizes_of_layers, self_attention=config.self_attention, rngs=rngs)
