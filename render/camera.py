@@ -17,6 +17,9 @@ from jaxtyping import Float
 from render.arrays import Array, check_floats, check_trailing, to_float
 from render.pytree import pytree
 
+# Where the cameras of the NMR renderings of ShapeNet stand (Kato et al., CVPR 2018), and those of AST: world units from
+# the origin.
+NMR_DISTANCE = 2.732
 # World coordinates are cut off here: products with those of a camera stay finite, and so do zeros times them, which are
 # its gradients. Nothing this far away is drawn, see `render.screen`.
 _FARTHEST = 1e36

@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from render.arrays import Array
-from render.camera import PerspectiveCamera, orbit
+from render.camera import NMR_DISTANCE, PerspectiveCamera, orbit
 from render.coverage import soft_coverage
 from render.cow import cow
 from render.interpolate import interpolate
@@ -44,7 +44,7 @@ _SIGMAS = (1e-3, 3e-5)
 _BENDING = 0.006
 # Radius of the sphere: small, so that limbs grow out; those that shrink on the object tend to turn inside out.
 _START = 0.15
-_DISTANCE, _FOV_Y_RAD = 2.732, 0.45
+_FOV_Y_RAD = 0.45
 
 
 class Fit(NamedTuple):
@@ -212,7 +212,7 @@ def ring(count: int, shift_rad: float = 0.0) -> PerspectiveCamera:
     """Cameras all around, in turn from below, from the side and from above."""
     index = jnp.arange(count)
     elevation = jnp.deg2rad(jnp.array([-25.0, 10.0, 45.0]))[index % 3]
-    return orbit(_DISTANCE, elevation, index * (2.0 * jnp.pi / count) + shift_rad, _FOV_Y_RAD)
+    return orbit(NMR_DISTANCE, elevation, index * (2.0 * jnp.pi / count) + shift_rad, _FOV_Y_RAD)
 
 
 def read_mesh(path: str) -> tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"]]:
@@ -238,7 +238,7 @@ def film(target: tuple, fit: Fit, size: int = 150) -> list[UInt8[np.ndarray, "h 
     vertices, faces, colours = target
     shapes = np.concatenate([fit.history, np.repeat(fit.history[-1:], max(len(fit.history) // 4, 1), axis=0)])
     azimuth = 0.6 + jnp.arange(len(shapes)) * (2.0 * jnp.pi / len(shapes))
-    cameras = orbit(_DISTANCE, 0.3, azimuth, 0.40)
+    cameras = orbit(NMR_DISTANCE, 0.3, azimuth, 0.40)
     left = draw(np.broadcast_to(vertices, (len(shapes), *vertices.shape)), faces, cameras, size, colours)
     right = draw(shapes, fit.faces, cameras, size)
     font, frames = ImageFont.load_default(12), []

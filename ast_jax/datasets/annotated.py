@@ -13,10 +13,8 @@ from ast_jax.data.frames import FRAMINGS, square_camera, square_keypoints
 from ast_jax.data.images import read_image
 from ast_jax.data.record_check import check_rotation
 from ast_jax.data.store import ObjectRecord
+from ast_jax.datasets.cutout import placeholder_camera
 from render import from_cmr
-
-# Where no camera is known the format still wants numbers: NMR's and Unicorn's distance and field of view (30 deg).
-NO_CAMERA_DISTANCE, NO_CAMERA_FOCAL = 2.732, 3.732
 
 
 @dataclass(frozen=True)
@@ -93,9 +91,7 @@ def read_annotation(annotation: Annotation, variant: str, image_size: int) -> Ob
 
 def _stored_camera(camera: PhotoCamera | None, square: Box) -> dict[str, np.ndarray]:
     if camera is None:
-        distance, focal = np.float32([[0, 0, -NO_CAMERA_DISTANCE]]), np.full((1, 2), NO_CAMERA_FOCAL, np.float32)
-        rotation, principal = np.eye(3, dtype=np.float32)[None], np.zeros((1, 2), np.float32)
-        return {"rotation": rotation, "translation": distance, "focal": focal, "principal": principal}
+        return placeholder_camera(1)
     quaternion = Rotation.from_matrix(camera.rotation).as_quat(scalar_first=True)
     numbers = np.array([[*square_camera(camera.scale, camera.shift, square), *quaternion]], np.float32)
     same = from_cmr(numbers).orthographic()

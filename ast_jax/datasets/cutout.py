@@ -10,10 +10,10 @@ from jaxtyping import Float, UInt8
 from ast_jax.data.crop import Box, area_downsample, check_box, crop_camera, crop_keypoints, crop_rgba, premultiply
 from ast_jax.data.store import ObjectRecord
 from render import PerspectiveCamera
+from render.camera import NMR_DISTANCE
 
-# Stands in where no camera is known: before the front, as the first view of NMR's pictures. Nothing reads it but
-# code that needs finite numbers.
-PLACEHOLDER_DISTANCE, PLACEHOLDER_FOCAL = 2.732, 3.732
+# Of a field of view of 30 degrees.
+_PLACEHOLDER_FOCAL = 3.732
 
 
 @dataclass(frozen=True)
@@ -129,10 +129,13 @@ def _camera_of(cutout: Cutout) -> dict[str, np.ndarray]:
 
 
 def placeholder_camera(count: int) -> dict[str, np.ndarray]:
-    """Fields of a record whose cameras are not known."""
+    """Fields of a record whose cameras are not known: before the front, as the first view of NMR's pictures.
+
+    Nothing reads them but code that needs finite numbers.
+    """
     return {
         "rotation": np.repeat(np.eye(3, dtype=np.float32)[None], count, 0),
-        "translation": np.repeat(np.float32([[0, 0, -PLACEHOLDER_DISTANCE]]), count, 0),
-        "focal": np.full((count, 2), PLACEHOLDER_FOCAL, np.float32),
+        "translation": np.repeat(np.float32([[0, 0, -NMR_DISTANCE]]), count, 0),
+        "focal": np.full((count, 2), _PLACEHOLDER_FOCAL, np.float32),
         "principal": np.zeros((count, 2), np.float32),
     }

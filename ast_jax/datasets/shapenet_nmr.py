@@ -22,10 +22,11 @@ from ast_jax.datasets.shapenet import camera_fields, category_name, choose_class
 from ast_jax.files.archives import source_folder
 from ast_jax.files.npz import NpzRows
 from render import PerspectiveCamera, from_softras
+from render.camera import NMR_DISTANCE
 
 NUM_VIEWS = 24
 AZIMUTH_STEP_DEG = -15.0
-DISTANCE, ELEVATION_DEG, VIEWING_ANGLE_DEG = 2.732, 30.0, 15.0
+ELEVATION_DEG, VIEWING_ANGLE_DEG = 30.0, 15.0
 # Their evaluation shrinks meshes by 31/32 before it voxelises [-0.5, 0.5]^3, so the grid covers a cube of this side.
 # Nearest-neighbour resampling to a grid over the unit cube changes no index: floor(31 x + 16) = floor(32 x + 16)
 # at the centres x of 32 voxels.
@@ -76,7 +77,7 @@ def nmr_cameras() -> PerspectiveCamera:
     Source: Kato et al., Neural 3D Mesh Renderer, CVPR 2018, and its code.
     """
     azimuth_deg = np.arange(NUM_VIEWS, dtype=np.float32) * AZIMUTH_STEP_DEG
-    return from_softras(DISTANCE, ELEVATION_DEG, azimuth_deg, VIEWING_ANGLE_DEG)
+    return from_softras(NMR_DISTANCE, ELEVATION_DEG, azimuth_deg, VIEWING_ANGLE_DEG)
 
 
 def occupancy_from_nmr(voxels: np.ndarray) -> Bool[np.ndarray, "r r r"]:

@@ -15,12 +15,12 @@ from ast_jax.arrays import Array
 from ast_jax.compile_options import quick_jit
 from ast_jax.files.writing import write_bytes
 from render import Camera, FaceTexels, Mesh, clay, orbit, render
+from render.camera import NMR_DISTANCE
 from render.texture import Texture
 
 Colour = tuple[float, float, float]
 
-# The cameras of the NMR renderings of ShapeNet (Kato et al., CVPR 2018), which the data sets here use too.
-DISTANCE = 2.732
+# With the distance, the cameras of the NMR renderings of ShapeNet, which the data sets here use, too.
 ELEVATION_RAD = math.radians(30.0)
 FOV_Y_RAD = math.radians(30.0)
 # Softness of the outline in squared NDC: far below one pixel even at 2048 px, so that edges are sharp before
@@ -90,10 +90,6 @@ def render_turntable(
     num_frames: int = 36,
     image_size: tuple[int, int] = (256, 256),
     elevation_rad: float = ELEVATION_RAD,
-    distance: float = DISTANCE,
-    fov_y_rad: float = FOV_Y_RAD,
-    background: Colour = (1.0, 1.0, 1.0),
-    supersample: int = 2,
 ) -> UInt8[np.ndarray, "n h w 3"]:
     """The object on a turntable: a full turn of the camera about +Y that starts in front (+Z).
 
@@ -104,26 +100,14 @@ def render_turntable(
       num_frames: pictures of the turn, >= 1.
       image_size: height and width, px.
       elevation_rad: of the camera above the xz plane.
-      distance: of the camera from the origin, world units.
-      fov_y_rad: vertical field of view.
-      background: RGB in [0, 1].
-      supersample: see :func:`draw_views`.
 
     Returns:
       frames, row 0 at the top.
     """
     azimuth = np.arange(num_frames) * (2 * np.pi / num_frames)
     aspect = image_size[1] / image_size[0]
-    cameras = orbit(distance, elevation_rad, azimuth, fov_y_rad, aspect=aspect)
-    return draw_views(
-        vertices,
-        faces,
-        cameras,
-        texture=texture,
-        image_size=image_size,
-        background=background,
-        supersample=supersample,
-    )
+    cameras = orbit(NMR_DISTANCE, elevation_rad, azimuth, FOV_Y_RAD, aspect=aspect)
+    return draw_views(vertices, faces, cameras, texture=texture, image_size=image_size)
 
 
 def encode_gif(frames: UInt8[np.ndarray, "n h w 3"], seconds: float = 3.0) -> bytes:

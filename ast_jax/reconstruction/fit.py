@@ -14,14 +14,14 @@ from ast_jax.compile_options import quick_jit
 from ast_jax.data.crop import area_downsample
 from ast_jax.losses import iou_loss, l1_loss, normal_consistency_loss
 from render import Mesh, PerspectiveCamera, UVImage, orbit, rasterize, render, soft_coverage, unique_edges
-from render.camera import quaternion_to_rotation
+from render.camera import NMR_DISTANCE, quaternion_to_rotation
 from render.texture import Texture
 
 # Where the search for a camera starts: all around the object, from below the horizon to steeply above. The
 # distance and the field of view are those of the training views; a crop of a photograph fixes neither.
 _AZIMUTHS_RAD = np.arange(24) * (2 * np.pi / 24)
 _ELEVATIONS_RAD = np.radians([-30.0, -15.0, 0.0, 15.0, 30.0, 45.0, 60.0])
-_DISTANCE, _FOV_Y_RAD = 2.732, np.pi / 6
+_FOV_Y_RAD = np.pi / 6
 # The best start of each sector is refined: silhouettes from opposite sides are mirror images, so that one
 # best start overall can be the back of the object. Only the colours tell.
 _SECTORS = 8
@@ -61,7 +61,7 @@ class Refinement:
 def camera_grid() -> PerspectiveCamera:
     """The starts of the search, ``[k]`` cameras, elevations within azimuths."""
     azimuth, elevation = np.meshgrid(_AZIMUTHS_RAD, _ELEVATIONS_RAD, indexing="ij")
-    return orbit(_DISTANCE, elevation.ravel(), azimuth.ravel(), _FOV_Y_RAD)
+    return orbit(NMR_DISTANCE, elevation.ravel(), azimuth.ravel(), _FOV_Y_RAD)
 
 
 def align_to_mask(
@@ -185,24 +185,6 @@ def improve_camera(
     """
     mesh = Mesh(jnp.asarray(vertices, jnp.float32)[None], np.asarray(faces, np.int32))
     return _descend(mesh, align_to_mask(camera, vertices, mask), jnp.asarray(mask, jnp.float32), steps)
-
-
-def mask_overlap(
-    vertices: Float[Array, "v 3"],
-    faces: Int[np.ndarray, "f 3"],
-    camera: PerspectiveCamera,
-    mask: Float[Array, "h w"],
-) -> float:
-    """Intersection over union of the hard silhouette with the mask, pixel by pixel.
-
-    Args:
-      vertices: world space.
-      faces: counter-clockwise from outside.
-      camera: leading axis 1.
-      mask: coverage in [0, 1]; more than one half counts as object.
-    """
-    mesh = Mesh(jnp.asarray(vertices, jnp.float32)[None], np.asarray(faces, np.int32))
-    return float(_hard_iou(mesh, camera, jnp.asarray(mask, jnp.float32))[0])
 
 
 @quick_jit

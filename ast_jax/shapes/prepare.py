@@ -37,6 +37,7 @@ from ast_jax.shapes.views import (
     ring_of_cameras,
     sample_views,
 )
+from render.camera import NMR_DISTANCE
 
 NUM_SURFACE_POINTS = 10_000
 OCCUPANCY_SIDE = 32
@@ -68,7 +69,7 @@ class PictureSettings:
     image_size: int = 64
     num_views: int = 24
     elevation_deg: float = 30.0
-    distance: float = 2.732
+    distance: float = NMR_DISTANCE
     fov_deg: float = 30.0
     supersample: int = 4
     shading: float = 0.3

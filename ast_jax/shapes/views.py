@@ -12,6 +12,7 @@ from PIL import Image
 from ast_jax.shapes.source_mesh import Material, SourceMesh, Wrap, wrap_texels
 from ast_jax.shapes.srgb import linear_from_srgb, multiply_in_light, srgb_from_linear
 from render import PerspectiveCamera, orbit, rasterize
+from render.camera import NMR_DISTANCE
 
 # Views per call of the rasterizer: bounds the memory, and one compilation serves any number of views.
 VIEWS_PER_CALL = 8
@@ -48,7 +49,7 @@ class Samples:
 
 
 def ring_of_cameras(
-    num_views: int, elevation_deg: float = 30.0, distance: float = 2.732, fov_deg: float = 30.0
+    num_views: int, elevation_deg: float = 30.0, distance: float = NMR_DISTANCE, fov_deg: float = 30.0
 ) -> PerspectiveCamera:
     """Cameras that look at the origin at equal steps of azimuth; the first one stands before the front.
 
@@ -59,7 +60,7 @@ def ring_of_cameras(
 
 
 def random_cameras(
-    num_views: int, rng: np.random.Generator, distance: float = 2.732, fov_deg: float = 30.0
+    num_views: int, rng: np.random.Generator, distance: float = NMR_DISTANCE, fov_deg: float = 30.0
 ) -> PerspectiveCamera:
     """Cameras that look at the origin from random sides: azimuth uniform, elevation uniform in 0 to 60 degrees.
 

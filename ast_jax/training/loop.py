@@ -20,8 +20,8 @@ from ast_jax.process.watchdog import Diverged
 from ast_jax.training.checkpoint import Checkpoints
 from ast_jax.training.checks import check_config, check_data
 from ast_jax.training.memory import check_batches
+from ast_jax.training.monitoring.monitor import Monitor
 from ast_jax.training.monitoring.profiling import ProfileWindow
-from ast_jax.training.monitoring.watch import Watch
 from ast_jax.training.program import Program, make_program
 from ast_jax.training.run_config import save_config
 from ast_jax.training.sharding import Layout, local_rows, make_layout
@@ -87,14 +87,14 @@ def _train(
         start_step=int(state.step),
         rows=local_rows(layout.by_batch, config.batch_size),
     )
-    watch = Watch(workdir, program, source=source, state=state)
+    monitor = Monitor(workdir, program, source=source, state=state)
     with StopRequest() as stop:  # to the end of the last save: a signal must not cut it short
         try:
-            state = _run(state, batches, program, validation, checkpoints, watch, stop, profile)
+            state = _run(state, batches, program, validation, checkpoints, monitor, stop, profile)
         finally:
             profile.close()
             checkpoints.wait()
-            watch.close()
+            monitor.close()
     return int(state.step)
 
 
@@ -114,7 +114,7 @@ def _run(
     program: Program,
     validation: Validation,
     checkpoints: Checkpoints,
-    watch: Watch,
+    monitor: Monitor,
     stop: StopRequest,
     profile: ProfileWindow,
 ) -> TrainState:
@@ -124,23 +124,23 @@ def _run(
             stage = stage_at(program.stages, number)
             score = None
             if number > start and config.eval_every > 0 and number % config.eval_every == 0:
-                score = _validate(number, state, stage, program, validation, watch)
+                score = _validate(number, state, stage, program, validation, monitor)
             asked = stop.agreed(number)
             if asked or (number > start and number % config.checkpoint_every == 0):
                 _save(checkpoints, state, score)
             if asked:
                 raise Preempted(f"asked to stop, saved step {number}; the same command goes on from there.")
-            with watch.waiting():
+            with monitor.waiting():
                 local = next(batches)
                 batch = place_batch(local, program.layout.by_batch)
             step = program.step(stage, number)
             with profile.step(number, state):
                 state, metrics = step(state, batch, program.perceptual[stage.name])
-            watch.stepped(number + 1, stage, step, metrics, local.index)
-        watch.finish()
+            monitor.stepped(number + 1, stage, step, metrics, local.index)
+        monitor.finish()
         score = None
         if last > start:
-            score = _validate(last, state, stage_at(program.stages, last - 1), program, validation, watch)
+            score = _validate(last, state, stage_at(program.stages, last - 1), program, validation, monitor)
         _save(checkpoints, state, score)
     except Diverged:
         _save(checkpoints, state)
@@ -155,13 +155,13 @@ def _save(checkpoints: Checkpoints, state: TrainState, score: float | None = Non
 
 
 def _validate(
-    number: int, state: TrainState, stage: Stage, program: Program, validation: Validation, watch: Watch
+    number: int, state: TrainState, stage: Stage, program: Program, validation: Validation, monitor: Monitor
 ) -> float | None:
     """Losses on the validation split, and pictures of it; gives the one that decides which checkpoint is best."""
     metrics = validation(state, stage, program.perceptual[stage.name])
     if not metrics:
         return None
-    watch.validated(number, metrics, state, validation.batches[0])
+    monitor.validated(number, metrics, state, validation.batches[0])
     key = f"validation/{program.config.best_metric}"
     if key not in metrics:
         known = ", ".join(name.removeprefix("validation/") for name in metrics)

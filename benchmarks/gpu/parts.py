@@ -33,6 +33,7 @@ _STEP = ("--config=configs/cub.py:ast", "--stage=joint", "--phase=shape", "--con
 _TINY_STEP = (
     "--config=configs/quickstart.py:tiny,shape=mlp",
     "--config.optimizer.name=adamw",  # less to compile
+    "--config.stages=(('shape', 4),)",  # as many as of the quickstart below, which finds the program in the cache
     "--stage=shape",
     "--noast_size",
     "--repeats=1",

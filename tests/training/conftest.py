@@ -1,5 +1,7 @@
 """A data set of eight coloured ellipsoids, rendered with the library's own rasterizer, and a config that fits it."""
 
+import json
+
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -7,6 +9,7 @@ from ml_collections import ConfigDict
 from ast_jax.config import base_config
 from ast_jax.shapes.prepare import PictureSettings, prepare_objects
 from ast_jax.shapes.source_mesh import Material, SourceMesh
+from ast_jax.training.program import Program
 from render import icosphere
 
 
@@ -30,6 +33,33 @@ def data_root(tmp_path_factory):
     pictures = PictureSettings(image_size=32, num_views=4, supersample=1)
     prepare_objects(objects, root, pictures, category="ellipsoid", split_fractions=(0.5, 0.25, 0.25))
     return root
+
+
+# Keys of a config that its step does not depend on.
+_BESIDE = ("log_every", "checkpoint_every", "keep_checkpoints", "eval_every", "evaluation", "init_from", "seed")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _steps_are_compiled_once():
+    """The runs of a file share their compiled steps: tracing one takes seconds, and tests start dozens of runs."""
+    made, step_of = {}, Program.step
+
+    def step(program: Program, stage, number: int):
+        phase = program.phases[number % len(program.phases)]
+        config = json.loads(program.config.to_json_best_effort())
+        for key in _BESIDE:
+            config.pop(key, None)
+        config["data"].pop("root")
+        devices = [device.id for device in program.layout.mesh.devices.flat]
+        key = json.dumps([config, repr(stage), phase, program.num_steps, devices], sort_keys=True)
+        if key in made and made[key].stats is not None:
+            program.steps[stage.name, phase] = made[key]
+        made[key] = step_of(program, stage, number)
+        return made[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Program, "step", step)
+        yield
 
 
 @pytest.fixture

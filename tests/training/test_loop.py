@@ -84,7 +84,7 @@ def test_the_best_on_the_validation_split_is_kept_beside_the_newest(four_steps, 
     config = four_steps
     scores = iter([0.5, 0.2, 0.4, 0.3])
     monkeypatch.setattr(loop.Validation, "__call__", lambda *_: {"validation/loss/iou": next(scores)})
-    monkeypatch.setattr(loop.Watch, "validated", lambda *_: None)
+    monkeypatch.setattr(loop.Monitor, "validated", lambda *_: None)
     config.eval_every, config.checkpoint_every, config.keep_checkpoints = 1, 1, 1
     train(config, tmp_path, **one)
     kept = sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir())
@@ -183,7 +183,7 @@ def test_a_config_that_was_cut_short_says_what_to_do(config, one, tmp_path):
 def test_a_run_that_lost_its_folder_writes_nothing_more(config, one, tmp_path, monkeypatch):
     config.stages, config.model.texture.kind = (("shape", 2),), "none"
     config.stage.shape.losses = {"iou": 1.0}
-    monkeypatch.setattr(loop.Watch, "finish", lambda self: (tmp_path / "owner.json").unlink())
+    monkeypatch.setattr(loop.Monitor, "finish", lambda self: (tmp_path / "owner.json").unlink())
     with pytest.raises(RuntimeError, match="was taken over by somebody"):
         train(config, tmp_path, **one)
     assert not list((tmp_path / "checkpoints").iterdir())

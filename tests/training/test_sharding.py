@@ -18,7 +18,8 @@ from benchmarks.collectives import count_by_kind, find_collectives
 from render import icosphere, orbit
 
 GOLDEN = Path(__file__).with_name("golden_shardings.json")
-MESHES = ((8, 1), (4, 2), (1, 8))
+# The third says of the axis "model" what the second one says.
+MESHES = ((8, 1), (4, 2), pytest.param((1, 8), marks=pytest.mark.slow))
 
 
 @pytest.fixture
@@ -31,9 +32,9 @@ def wide(config):
     return config
 
 
-def _program(config, sizes: tuple[int, int]):
+def _program(config, sizes: tuple[int, int], *, abstract: bool = False):
     config.mesh = (("data", sizes[0]), ("model", sizes[1]))
-    return make_program(config, make_layout(config, jax.devices()[: sizes[0] * sizes[1]]))
+    return make_program(config, make_layout(config, jax.devices()[: sizes[0] * sizes[1]]), abstract=abstract)
 
 
 def _batches(config):
@@ -41,28 +42,28 @@ def _batches(config):
     return make_batches(source, config.data, batch_size=config.batch_size, seed=0)
 
 
-def _losses(config, sizes: tuple[int, int], count: int = 5) -> tuple[list[float], object, object]:
-    program, batches = _program(config, sizes), _batches(config)
-    state, losses = program.first_state, []
-    for number in range(count):
-        batch = jax.device_put(next(batches), program.layout.by_batch)
-        state, metrics = program.step(program.stages[0], number)(state, batch, None)
-        losses.append(float(metrics["loss"]))
-    return losses, state, program
+_made = {}  # several tests look at the same steps, each of which takes half a minute to compile
 
 
-@pytest.fixture(scope="module")
-def losses_of_one():
-    return {}
+def _steps(config, sizes: tuple[int, int]) -> tuple[list[float], object, object]:
+    """Losses of five steps without texture, the state after them, and the program."""
+    # The whole model on many devices: test_eight_devices_give_the_loss_of_one.
+    config.model.texture.kind = "none"
+    if sizes not in _made:
+        program, batches, losses = _program(config, sizes), _batches(config), []
+        state = program.first_state
+        for number in range(5):
+            batch = jax.device_put(next(batches), program.layout.by_batch)
+            state, metrics = program.step(program.stages[0], number)(state, batch, None)
+            losses.append(float(metrics["loss"]))
+        _made[sizes] = losses, state, program
+    return _made[sizes]
 
 
 @pytest.mark.parametrize("sizes", MESHES)
-def test_every_mesh_gives_the_losses_of_one_device(wide, sizes, losses_of_one):
-    wide.model.texture.kind = "none"  # the whole model on many devices: test_eight_devices_give_the_loss_of_one
-    if not losses_of_one:
-        losses_of_one["shape"] = _losses(wide, (1, 1))[0]
-    losses, state, program = _losses(wide, sizes)
-    np.testing.assert_allclose(losses, losses_of_one["shape"], rtol=1e-5)
+def test_every_mesh_gives_the_losses_of_one_device(wide, sizes):
+    losses, state, program = _steps(wide, sizes)
+    np.testing.assert_allclose(losses, _steps(wide, (1, 1))[0], rtol=1e-5)
     # Nothing of the state has moved on the devices: moments and averages lie where their parameters do.
     for leaf, sharding in zip(jax.tree.leaves(state), jax.tree.leaves(program.shardings), strict=True):
         assert leaf.sharding.is_equivalent_to(sharding, leaf.ndim)
@@ -76,7 +77,7 @@ def _rest(program):
 @pytest.mark.parametrize("fully_sharded", [False, True])
 def test_moments_and_averages_lie_where_their_parameters_do(wide, name, fully_sharded):
     wide.optimizer.name, wide.sharding.fully_sharded = name, fully_sharded
-    program = _program(wide, (4, 2))
+    program = _program(wide, (4, 2), abstract=True)
     state = program.first_state
     by_shape: dict[tuple, set[str]] = {}
     for leaf, sharding in zip(jax.tree.leaves(state.params), jax.tree.leaves(program.shardings.params), strict=True):
@@ -95,7 +96,7 @@ def test_moments_and_averages_lie_where_their_parameters_do(wide, name, fully_sh
 
 def _describe(config, sizes) -> dict:
     """Specs of parameters, optimizer state and activations, as text."""
-    program = _program(config, sizes)
+    program = _program(config, sizes, abstract=True)
     batch = jax.device_put(next(_batches(config)), program.layout.by_batch)
     program.step(program.stages[1], 0).jitted.lower(program.first_state, batch, None)
 
@@ -130,11 +131,8 @@ def test_shardings_are_those_written_down(wide):
 @pytest.mark.parametrize("sizes", [(8, 1), (4, 2)])
 def test_collectives_of_a_step(wide, sizes):
     """Data parallelism only sums gradients; heads and MLPs over the model axis gather what they share."""
-    wide.model.texture.kind = "none"
-    program = _program(wide, sizes)
-    batch = jax.device_put(next(_batches(wide)), program.layout.by_batch)
+    _, _, program = _steps(wide, sizes)
     step = program.step(program.stages[0], 0)
-    step.compile(program.first_state, batch, None)
     count = count_by_kind(find_collectives(step.executable.as_text(), 8))
     assert count["all-reduce"] > 0
     if sizes == (8, 1):

@@ -26,6 +26,12 @@ _made = {}  # several tests compare with the same steps, which take half a minut
 
 def _steps(config, stage: int, *, devices: int = 1, turns: int = 3):
     """Parameters before and after, and the metrics of each step."""
+    states, metrics = _states(config, stage, devices, turns)
+    return states[0].params, states[-1].params, metrics
+
+
+def _states(config, stage: int, devices: int, turns: int):
+    """The state before the first step and after each, and the metrics of each step."""
     key = config.to_json(), stage, devices, turns
     if key not in _made:
         _made[key] = _make_steps(config, stage, devices, turns)
@@ -37,12 +43,13 @@ def _make_steps(config, stage: int, devices: int, turns: int):
     source = DataSource(config.data.root, "train", config.data)
     batches = make_batches(source, config.data, batch_size=config.batch_size, seed=0)
     state = program.first_state
-    before, metrics = jax.device_get(state.params), []
+    states, metrics = [jax.device_get(state)], []
     for turn in range(turns):
         batch = jax.device_put(next(batches), program.layout.by_batch)
         state, values = program.step(program.stages[stage], turn)(state, batch, None)
+        states.append(jax.device_get(state))
         metrics.append(jax.device_get(values))
-    return before, jax.device_get(state.params), metrics
+    return states, metrics
 
 
 def _still(before, after, group: str) -> list[str]:
@@ -131,16 +138,11 @@ def test_bfloat16_computes_most_products_and_keeps_what_must_be_exact(simple):
 
 
 def test_the_average_follows_the_weights_as_its_formula_says(simple):
-    program = make_program(simple, make_layout(simple, jax.devices()[:1]))
-    batches = make_batches(DataSource(simple.data.root, "train", simple.data), simple.data, batch_size=8, seed=0)
-    state = program.first_state
-    for number in range(3):
-        old = jax.device_get(state.average)
-        batch = jax.device_put(next(batches), program.layout.by_batch)
-        state, _ = program.step(program.stages[0], number)(state, batch, None)
+    states, _ = _states(simple, 0, 1, 3)
+    for number, (old, new) in enumerate(zip(states, states[1:])):
         decay = min(0.15, (1 + number) / (10 + number))
-        for before, new, found in zip(*map(jax.tree.leaves, (old, state.params, state.average))):
-            np.testing.assert_allclose(found, decay * before + (1 - decay) * new, atol=1e-6)
+        for before, weights, found in zip(*map(jax.tree.leaves, (old.average, new.params, new.average))):
+            np.testing.assert_allclose(found, decay * before + (1 - decay) * weights, atol=1e-6)
 
 
 def test_an_unknown_loss_is_named(config):

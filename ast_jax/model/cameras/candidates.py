@@ -8,9 +8,10 @@ from jaxtyping import Float
 
 from ast_jax.arrays import Array
 from ast_jax.model.cameras.answer import CameraOutput
-from ast_jax.model.cameras.geometry import DISTANCE, rotation_from_angles
+from ast_jax.model.cameras.geometry import rotation_from_angles
 from ast_jax.model.layers import Mlp, Sizes
 from render import PerspectiveCamera
+from render.camera import NMR_DISTANCE
 
 # All from the released AST code (src/model/ast.py and configs/cub.yml), in our view space (camera looks down -z).
 _FIELD_OF_VIEW_RAD = np.deg2rad(30.0)
@@ -60,7 +61,7 @@ class CandidateCameras(nnx.Module):
         elevation = np.float32(np.deg2rad((low + high) / 2))
         rotation = rotation_from_angles(azimuth[None] + offsets[..., 0], elevation + offsets[..., 1], offsets[..., 2])
         shift = jnp.tanh(self.translation(summary).reshape(b, k, 3)) * _TRANSLATION_RANGE
-        middle = np.array([0, 0, -DISTANCE], np.float32)
+        middle = np.array([0, 0, -NMR_DISTANCE], np.float32)
         return _camera(rotation, middle[None, None] + shift), self.logits(summary)
 
 

@@ -1,12 +1,9 @@
-"""Rotations of cameras that look at the object, and where they stand."""
+"""Rotations of cameras that look at the object."""
 
 import jax.numpy as jnp
 from jaxtyping import Float
 
 from ast_jax.arrays import Array
-
-# From the released AST code (src/model/ast.py), in our view space (camera looks down -z).
-DISTANCE = 2.732
 
 
 def rotation_from_angles(

@@ -7,14 +7,13 @@ from jaxtyping import Float
 
 from ast_jax.arrays import Array
 from ast_jax.model.cameras.answer import CameraOutput
-from ast_jax.model.cameras.geometry import DISTANCE
 from ast_jax.model.layers import Mlp, Sizes
 from render import PerspectiveCamera
-from render.camera import rotation_from_6d
+from render.camera import NMR_DISTANCE, rotation_from_6d
 
 _DEFAULT_ROTATION = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 # An object of radius 0.4 at that distance then fills a crop with a margin of a tenth, as `ast_jax.data.crop` cuts it.
-_FIRST_FOCAL = DISTANCE / 0.4 / 1.2
+_FIRST_FOCAL = NMR_DISTANCE / 0.4 / 1.2
 
 
 class CameraRegressor(nnx.Module):
@@ -33,7 +32,7 @@ class CameraRegressor(nnx.Module):
     def __call__(self, summary: Float[Array, "b d"]) -> PerspectiveCamera:
         values = self.mlp(summary)
         rotation = rotation_from_6d(values[:, :6] + np.array(_DEFAULT_ROTATION, np.float32)[None])
-        translation = jnp.broadcast_to(jnp.array([0, 0, -DISTANCE], values.dtype), (len(values), 3))
+        translation = jnp.broadcast_to(jnp.array([0, 0, -NMR_DISTANCE], values.dtype), (len(values), 3))
         focal = _FIRST_FOCAL * jnp.exp(values[:, 6:7]) * jnp.ones((1, 2), values.dtype)
         return PerspectiveCamera(rotation, translation, focal, values[:, 7:])
 

@@ -31,7 +31,7 @@ PARAMETERS_FILE = "parameters.md"
 _TIMED_STEPS = 5
 
 
-class Watch:
+class Monitor:
     """Takes part in every turn of the loop; only the first process shows and writes anything.
 
     Args:
