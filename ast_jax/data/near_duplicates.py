@@ -31,19 +31,38 @@ def cluster_shapes(
     Returns:
       The cluster number of each shape, counted from 0.
     """
-    founders: list[np.ndarray] = []
     labels = np.zeros(len(fingerprints), np.int64)
+    founders = np.zeros((0, 0), np.uint64)  # a row of bits each
+    sizes = np.array([np.count_nonzero(grid) for grid in fingerprints])
+    founded: list[int] = []
     for k, grid in enumerate(fingerprints):
-        scores = [max(_iou(grid, founder), _iou(grid[::-1], founder)) for founder in founders]
-        hits = np.flatnonzero(np.array(scores) >= threshold)
-        labels[k] = hits[0] if len(hits) else len(founders)
+        bits, mirrored = _bits(grid), _bits(grid[::-1])
+        if len(founded) == len(founders):
+            founders = np.concatenate(
+                [founders.reshape(-1, len(bits)), np.zeros((len(founders) + 64, len(bits)), np.uint64)]
+            )
+        theirs = sizes[founded]
+        # An IoU is at most the smaller size over the larger one.
+        near = np.flatnonzero(np.minimum(theirs, sizes[k]) >= threshold * np.maximum(theirs, sizes[k]))
+        ious = np.maximum(*(_ious(side, sizes[k], founders[near], theirs[near]) for side in (bits, mirrored)))
+        hits = near[ious >= threshold]
+        labels[k] = hits[0] if len(hits) else len(founded)
         if not len(hits):
-            founders.append(grid)
+            founders[len(founded)] = bits
+            founded.append(k)
     return labels
 
 
-def _iou(a: np.ndarray, b: np.ndarray) -> float:
-    return np.count_nonzero(a & b) / max(np.count_nonzero(a | b), 1)
+def _bits(grid) -> np.ndarray:
+    """64 voxels a number."""
+    packed = np.packbits(grid)
+    return np.pad(packed, (0, -len(packed) % 8)).view(np.uint64)
+
+
+def _ious(bits, size, founders, sizes) -> np.ndarray:
+    """Of one grid with each of many, all as bits."""
+    both = np.bitwise_count(founders & bits).sum(1, dtype=np.int64)
+    return both / np.maximum(size + sizes - both, 1)
 
 
 def join_labels(*labellings: Sequence | np.ndarray) -> Int[np.ndarray, " n"]:

@@ -275,6 +275,23 @@ def test_mirrored_and_nearly_equal_shapes_form_one_cluster():
     assert len(set(joined[:4])) == 1 and joined[4] != joined[0]
 
 
+def test_clusters_are_those_of_every_pair_compared_by_itself():
+    def alike(a, b):
+        return max((side & b).sum() / max((side | b).sum(), 1) for side in (a, a[::-1])) >= 0.75
+
+    rng = np.random.default_rng(0)
+    kinds = rng.random((12, 9, 9, 9)) < rng.uniform(0.05, 0.3, (12, 1, 1, 1))
+    grids = [kinds[rng.integers(12)] ^ (rng.random((9, 9, 9)) < rng.choice([0, 0.01, 0.05])) for _ in range(150)]
+    grids = [grid[:: rng.choice([-1, 1])] for grid in grids] + 2 * [np.zeros((9, 9, 9), bool)]
+    founders, expected = [], []
+    for grid in grids:
+        first = next((label for label, founder in enumerate(founders) if alike(grid, founder)), len(founders))
+        founders += [grid] * (first == len(founders))
+        expected.append(first)
+    assert 12 < len(founders) < 100
+    np.testing.assert_array_equal(cluster_shapes(grids), expected)
+
+
 def test_splits_hold_groups_together_and_meet_the_quota():
     rng = np.random.default_rng(0)
     groups = list(rng.integers(0, 40, 200)) + ["large"] * 60
