@@ -30,6 +30,7 @@ class Prediction:
       camera_logits: of the candidates' probabilities.
       input_camera: of the picture that the method saw, leading axis [b]: regressed, or the most probable candidate;
         None where cameras are given and none is regressed.
+      intermediate_cameras: leading axes [b, k], those before, if it was found in steps, for deep supervision.
       keypoints_world: key points on the mesh; None without them.
       mean_vertices: the shape that the method deforms for each picture, the same for all; None without one.
       attention: {"shape": per layer [b, n, q, l], "texture": the same}; None unless asked for.
@@ -45,6 +46,7 @@ class Prediction:
     camera: Camera | None = None
     camera_logits: Float[Array, "b k"] | None = None
     input_camera: Camera | None = None
+    intermediate_cameras: Camera | None = None
     keypoints_world: Float[Array, "b p 3"] | None = None
     mean_vertices: Float[Array, "b v 3"] | None = None
     attention: dict[str, tuple[Float[Array, "b n q l"], ...] | None] | None = None

@@ -35,7 +35,9 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.batch_size = 16
     # The texture starts when the rate has nearly decayed; this brings it back to its peak for the texture alone.
     config.optimizer.group_scale.texture = 8.0
-    losses = dict(iou=1.0, intermediate_iou=0.0, keypoint=5.0, camera=1.0, laplacian=0.02, normal=0.01)
+    losses = dict(
+        iou=1.0, intermediate_iou=0.0, intermediate_camera=0.0, keypoint=5.0, camera=1.0, laplacian=0.02, normal=0.01
+    )
     config.stage.coarse.losses, config.stage.shape.losses = ConfigDict(losses), ConfigDict(losses)
     config.stage.joint.losses = ConfigDict(losses | dict(l1=1.0))
     # The colour of the nearest face trains the texture several times faster than the softmax over all faces does.

@@ -90,3 +90,4 @@ def use_learned_steps(config: ConfigDict) -> None:
     config.data.input_crop = "frame"
     for stage in (config.stage.shape, config.stage.joint):
         stage.losses.intermediate_iou = 0.5
+        stage.losses.intermediate_camera = 1.0

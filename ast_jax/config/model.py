@@ -45,6 +45,7 @@ class ShapeConfig:
         "none", "steps of analysis by synthesis after that: none, unlearned ones (fit), or learned ones"
     )
     synthesis_steps: int = key(4, "how many of these steps", at_least=1)
+    synthesis_camera: bool = key(True, "learned steps also move the camera of the picture, if it is regressed")
     synthesis_level: int = key(2, "the encoder's map that learned steps read, 0: finest")
     synthesis_size: int = key(32, "sides of the silhouettes that these steps draw, px", at_least=1)
 

@@ -93,7 +93,19 @@ def _uniform_pose(seen: Seen) -> Float[jax.Array, ""]:
     return uniform_pose_loss(jax.nn.softmax(seen.prediction.camera_logits))
 
 
+def intermediate_camera_loss(seen: Seen) -> Float[jax.Array, " b"]:
+    """Mean of `camera_loss` over the cameras of earlier steps, the regressed one among them; 0 without such steps."""
+    cameras, target = seen.prediction.intermediate_cameras, seen.batch.input_camera
+    if cameras is None:
+        return jnp.zeros(len(target.rotation))
+    b, k = cameras.rotation.shape[:2]
+    flat = jax.tree.map(lambda x: x.reshape(b * k, *x.shape[2:]), cameras)
+    repeated = jax.tree.map(lambda x: jnp.repeat(x, k, axis=0), target)
+    return camera_loss(flat, repeated).reshape(b, k).mean(1)
+
+
 TERMS = (
     Term("camera", lambda seen: camera_loss(seen.prediction.input_camera, seen.batch.input_camera), CAMERA),
+    Term("intermediate_camera", intermediate_camera_loss, CAMERA),
     Term("uniform_pose", _uniform_pose, CANDIDATES, phases=("pose",)),
 )

@@ -107,8 +107,11 @@ class Model(nnx.Module):
         synthesis = synthesis and self.shape.synthesis is not None
         if synthesis and (coverage is None or seen is None):
             raise ValueError(f"config.model.shape.synthesis: {SYNTHESIS_NEEDS}")
-        evidence = dict(coverage=coverage, camera=seen) if synthesis else {}
+        # Steps move a camera that is regressed; that of candidates is the world's own, and a given one is true.
+        holds_camera = camera is not None or self.camera.regressor is None
+        evidence = dict(coverage=coverage, camera=seen, holds_camera=holds_camera) if synthesis else {}
         shape = self.shape(encoding, **evidence, return_attention=return_attention)
+        earlier, seen = _camera_steps(seen, shape.cameras)
         attention, texture = {"shape": shape.attention}, None
         if self.texture is not None:
             painted = self.texture(image, encoding, shape.vertices, seen, return_attention=return_attention)
@@ -122,7 +125,16 @@ class Model(nnx.Module):
             camera=predicted.candidates,
             camera_logits=predicted.logits,
             input_camera=seen,
+            intermediate_cameras=earlier,
             keypoints_world=None if self.keypoints is None else self.keypoints(shape.vertices),
             mean_vertices=None if mean is None else jax.numpy.broadcast_to(mean, shape.vertices.shape),
             attention=attention if return_attention else None,
         )
+
+
+def _camera_steps(first: PerspectiveCamera | None, cameras: PerspectiveCamera | None):
+    """The cameras [b, k] before the last step, the first of them regressed, and the last [b]."""
+    if cameras is None:
+        return None, first
+    every = jax.tree.map(lambda one, more: jax.numpy.concatenate([one[:, None], more], axis=1), first, cameras)
+    return jax.tree.map(lambda x: x[:, :-1], every), jax.tree.map(lambda x: x[:, -1], every)

@@ -109,10 +109,12 @@ def _make_head(kind: str, queries: int, dim: int, *, rngs: nnx.Rngs) -> nnx.Modu
 
 
 class ShapeOutput(NamedTuple):
-    """Vertices, those after every earlier step, and per layer the attention [b, n, q, l] if asked for."""
+    """Vertices, those after every earlier step, per layer the attention [b, n, q, l] if asked for, and the cameras
+    [b, k] after each step of synthesis, None where they stay."""
 
     vertices: Float[Array, "b v 3"]
     intermediate: tuple[Float[Array, "b v 3"], ...]
+    cameras: PerspectiveCamera | None
     attention: tuple[Float[Array, "b n q l"], ...] | None
 
 
@@ -150,7 +152,8 @@ class ShapeBranch(nnx.Module):
         if kind != "none":
             self.synthesis_level = map_index(config.synthesis_level, len(channels), "shape.synthesis_level")
             options = (config.synthesis_steps, config.synthesis_size, config.query_level, config.symmetric)
-            self.synthesis = ShapeSynthesis(kind, *options, channels[self.synthesis_level], rngs=rngs)
+            options = (kind, *options, channels[self.synthesis_level])
+            self.synthesis = ShapeSynthesis(*options, moves_camera=config.synthesis_camera, rngs=rngs)
         if make_decoder is None:
             self.embedding = self.decoder = self.heads = None
             return
@@ -170,6 +173,7 @@ class ShapeBranch(nnx.Module):
         coverage: Float[Array, "b h w"] | None = None,
         camera: PerspectiveCamera | None = None,
         *,
+        holds_camera: bool = False,
         return_attention: bool = False,
     ) -> ShapeOutput:
         """Predict the vertices.
@@ -178,6 +182,7 @@ class ShapeBranch(nnx.Module):
           encoding: of the picture.
           coverage: of the object in the picture, which steps of synthesis compare with; None: none are taken.
           camera: the predicted one of the picture, for them.
+          holds_camera: whether it is known, so that no step moves it.
           return_attention: also give the attention of every decoder layer.
         """
         tokens, summary = encoding.tokens, encoding.summary
@@ -185,7 +190,7 @@ class ShapeBranch(nnx.Module):
         displacement = jnp.zeros((b, q, 3), summary.dtype)
         if self.mean is not None:
             displacement = displacement + self.mean[...][None]
-        steps, attention = [], None
+        steps, attention, cameras = [], None, None
         if self.coarse is not None:
             displacement = displacement + _STEP_SCALE * self.coarse(summary).reshape(b, q, 3)
             steps.append(displacement)
@@ -196,9 +201,12 @@ class ShapeBranch(nnx.Module):
                 steps.append(displacement)
         if self.synthesis is not None and coverage is not None:
             evidence = Evidence(coverage, camera, encoding.features[self.synthesis_level])
-            steps.append(self.synthesis(steps[-1].astype(jnp.float32), self._query_points, evidence))
+            displacement, cameras = self.synthesis(
+                steps[-1].astype(jnp.float32), self._query_points, evidence, holds_camera=holds_camera
+            )
+            steps.append(displacement)
         vertices = [self._vertices(step) for step in steps]
-        return ShapeOutput(vertices[-1], tuple(vertices[:-1]), attention)
+        return ShapeOutput(vertices[-1], tuple(vertices[:-1]), cameras, attention)
 
     def mean_vertices(self) -> Float[Array, "1 v 3"] | None:
         """Template + mean shape: what every picture's shape starts from; None without a learned mean."""

@@ -1,4 +1,4 @@
-"""Analysis by synthesis inside the network: draw the mesh, compare it with the picture, move it, and again.
+"""Analysis by synthesis inside the network: draw the mesh, compare it with the picture, move both, and again.
 
 What a step is told, places and gradients, is an input to it as the picture is: nothing is differentiated twice.
 """
@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 
 from ast_jax.arrays import Array
 from ast_jax.model.axes import each_share
+from ast_jax.model.cameras.geometry import NUM_MOTIONS, moved_camera
 from ast_jax.model.gather import PictureReader
 from ast_jax.model.layers import NUM_FREQUENCIES, Mlp, QueryEmbedding, fourier, linear
 from ast_jax.model.template import sphere, vertex_half
@@ -51,7 +52,7 @@ class Evidence(NamedTuple):
 
     Args:
       coverage: of the object in the picture, in [0, 1].
-      camera: of the picture, leading axis [b].
+      camera: of the picture, leading axis [b]; where the steps move it, the first one.
       features: a map of the encoder.
     """
 
@@ -65,10 +66,12 @@ class Synthesis(NamedTuple):
 
     Args:
       gradient: of the mismatch by the vertices.
+      camera_gradient: by a motion of the camera, see `ast_jax.model.cameras.geometry.moved_camera`; None where it stands still.
       mismatch: ``1 - IoU`` of drawn and seen silhouette, in [0, 1].
     """
 
     gradient: Float[Array, "b v 3"]
+    camera_gradient: Float[Array, "b 6"] | None
     mismatch: Float[Array, " b"]
 
 
@@ -77,6 +80,8 @@ def synthesize(
     faces: Int[np.ndarray, "f 3"],
     evidence: Evidence,
     sigma: float | Float[Array, ""],
+    *,
+    moves_camera: bool = False,
 ) -> Synthesis:
     """Draw the mesh with the camera, and compare its silhouette with the picture's.
 
@@ -85,17 +90,23 @@ def synthesize(
       faces: counter-clockwise from outside.
       evidence: coverage and camera.
       sigma: softness, squared NDC.
+      moves_camera: whether the gradient by the camera is asked for, too; it has to be one of perspective.
     """
 
-    def mismatch(vertices, camera, coverage):
+    def mismatch(vertices, motion, camera, coverage):
+        camera = camera if motion is None else moved_camera(camera, motion)
         alpha = soft_coverage(camera.project(vertices), faces, coverage.shape[1:], sigma)
         both = (alpha * coverage).sum((1, 2))
         loss = 1 - both / jnp.maximum((alpha + coverage).sum((1, 2)) - both, _TINY)
         return loss.sum(), loss
 
-    compare = each_share(jax.grad(mismatch, has_aux=True))
+    def compare(vertices, camera, coverage):
+        motion = jnp.zeros((len(vertices), NUM_MOTIONS), vertices.dtype) if moves_camera else None
+        slopes, value = jax.grad(mismatch, argnums=(0, 1), has_aux=True)(vertices, motion, camera, coverage)
+        return (*slopes, value)
+
     scene = jax.lax.stop_gradient((vertices, evidence.camera, evidence.coverage))
-    return Synthesis(*jax.lax.stop_gradient(compare(*scene)))
+    return Synthesis(*jax.lax.stop_gradient(each_share(compare)(*scene)))
 
 
 def _unit(vectors: Float[Array, "k b q 3"]) -> Float[Array, "k b q 3"]:
@@ -124,10 +135,28 @@ class Observation(NamedTuple):
     Args:
       places: NDC.
       vectors: numbers that describe place, depth, normal and gradients.
+      camera_slope: gradient of the mismatch by a motion of the camera, or None.
     """
 
     places: Float[Array, "b q 2"]
     vectors: Float[Array, "b q c"]
+    camera_slope: Float[Array, "b 6"] | None
+
+
+class CameraUpdate(nnx.Module):
+    """What all queries together say of the camera: each speaks for itself, the mean of them is decoded.
+
+    Args:
+      dim: of the queries.
+    """
+
+    def __init__(self, dim: int, *, rngs: nnx.Rngs):
+        self.speak = linear(dim, 2 * dim, rngs=rngs)
+        self.decode = Mlp((2 * dim + NUM_MOTIONS, 2 * dim, NUM_MOTIONS), zero_last=True, rngs=rngs)
+
+    def __call__(self, queries: Float[Array, "b q d"], slope: Float[Array, "b 6"]) -> Float[Array, "b 6"]:
+        """A motion of the camera, from the queries and from the gradient of the mismatch by such a motion."""
+        return _LEARNED_RATE * self.decode(jnp.concatenate([nnx.gelu(self.speak(queries)).mean(1), slope], axis=-1))
 
 
 class UpdateNetwork(nnx.Module):
@@ -137,9 +166,10 @@ class UpdateNetwork(nnx.Module):
       level: icosphere level of the queries.
       dim: embedding size.
       channels: of the map that is read.
+      moves_camera: whether all of them move the camera, too.
     """
 
-    def __init__(self, level: int, dim: int, channels: int, *, rngs: nnx.Rngs):
+    def __init__(self, level: int, dim: int, channels: int, moves_camera: bool, *, rngs: nnx.Rngs):
         self.level = level
         self.embedding = QueryEmbedding(sphere(level).vertices, dim, condition_on_global=False, rngs=rngs)
         self.observe = linear(_NUM_OBSERVED, dim, rngs=rngs)
@@ -149,6 +179,7 @@ class UpdateNetwork(nnx.Module):
         self.exchange = Mlp((3 * dim, dim, dim), rngs=rngs)
         self.head_norm = nnx.LayerNorm(dim, rngs=rngs)
         self.head = Mlp((dim, dim, 5), zero_last=True, rngs=rngs)
+        self.camera = CameraUpdate(dim, rngs=rngs) if moves_camera else None
 
     def start(self, count: int) -> Float[Array, "b q d"]:
         """The queries before the first step."""
@@ -157,15 +188,17 @@ class UpdateNetwork(nnx.Module):
 
     def __call__(
         self, queries: Float[Array, "b q d"], seen: Observation, features: Float[Array, "b i j c"]
-    ) -> tuple[Float[Array, "b q d"], Float[Array, "b q 5"]]:
-        """The queries after this step, and for each a move in the view's frame, a gain and a confidence."""
+    ) -> tuple[Float[Array, "b q d"], Float[Array, "b q 5"], Float[Array, "b 6"] | None]:
+        """The queries after this step; for each a move in the view's frame, a gain, a confidence; the camera's motion."""
         queries = queries + self.observe(seen.vectors)
         queries = queries + self.reader(self.reader_norm(queries), features, seen.places)
         normed = self.norm(queries)
         near = jnp.einsum("pq,bqd->bpd", jnp.asarray(smoothing_matrices(self.level)[0]), normed)
         whole = jnp.broadcast_to(normed.mean(1, keepdims=True), normed.shape)
         queries = queries + self.exchange(jnp.concatenate([normed, near, whole], axis=-1))
-        return queries, self.head(self.head_norm(queries))
+        normed = self.head_norm(queries)
+        motion = None if self.camera is None or seen.camera_slope is None else self.camera(normed, seen.camera_slope)
+        return queries, self.head(normed), motion
 
 
 class ShapeSynthesis(nnx.Module):
@@ -173,7 +206,8 @@ class ShapeSynthesis(nnx.Module):
 
     Every step draws the mesh and moves its queries against the smoothed gradient of the mismatch; learned, a network
     says for each query how far, and what to add to it: in the frame of the view, for that is what evidence speaks of.
-    A symmetric shape fuses what a query and its mirror image say, by their confidence.
+    A symmetric shape fuses what a query and its mirror image say, by their confidence. All queries together say how the
+    camera moves: what is seen through a camera that is six degrees off is evidence for the wrong shape.
 
     Args:
       kind: "fit", without weights, or "learned".
@@ -182,43 +216,77 @@ class ShapeSynthesis(nnx.Module):
       level: icosphere level of the queries, which is what is drawn.
       symmetric: whether the shape is.
       channels: of the map that is read.
+      moves_camera: whether learned steps move the camera.
     """
 
-    def __init__(self, kind: str, steps: int, size: int, level: int, symmetric: bool, channels: int, *, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        kind: str,
+        steps: int,
+        size: int,
+        level: int,
+        symmetric: bool,
+        channels: int,
+        *,
+        moves_camera: bool = False,
+        rngs: nnx.Rngs,
+    ):
         self.steps, self.size, self.level, self.symmetric = steps, size, level, symmetric
-        self.network = UpdateNetwork(level, _DIM, channels, rngs=rngs) if kind == "learned" else None
+        is_learned = kind == "learned"
+        self.network = UpdateNetwork(level, _DIM, channels, moves_camera, rngs=rngs) if is_learned else None
 
     def __call__(
-        self, displacement: Float[Array, "b m 3"], to_sphere: Callable, evidence: Evidence
-    ) -> Float[Array, "b m 3"]:
-        """The displacements after the last step.
+        self,
+        displacement: Float[Array, "b m 3"],
+        to_sphere: Callable,
+        evidence: Evidence,
+        *,
+        holds_camera: bool = False,
+    ) -> tuple[Float[Array, "b m 3"], PerspectiveCamera | None]:
+        """The displacements after the last step, and the cameras after each.
 
         Args:
           displacement: of the queries; of those with x >= 0 if symmetric.
           to_sphere: displacements to vertices of the queries' sphere, ``[b, q, 3]``.
           evidence: of the picture.
+          holds_camera: whether the camera is known, and stays.
+
+        Returns:
+          displacements as given; cameras with leading axes ``[b, k]``, None where they stay.
         """
-        still, faces = jax.lax.stop_gradient, sphere(self.level).faces
         evidence = evidence._replace(coverage=_at_most(evidence.coverage, self.size))
+        moves_camera = self.network is not None and self.network.camera is not None and not holds_camera
 
         def step(carry, schedule):
-            displacement, queries = carry
+            displacement, queries, camera = carry
             rate, sigma = schedule
-            points = still(to_sphere(displacement))
-            seen, downhill = self._observe(points, synthesize(points, faces, evidence, sigma), evidence.camera, rate)
-            confidence = jnp.ones((*downhill.shape[:2], 1), downhill.dtype)
-            if self.network is not None:
-                queries, answer = self.network(queries, seen, evidence.features)
-                moved = _LEARNED_RATE * jnp.einsum("bji,bqj->bqi", still(evidence.camera.rotation), answer[..., :3])
-                downhill = 2 * jax.nn.sigmoid(answer[..., 3:4]) * downhill + moved
-                confidence = jax.nn.sigmoid(answer[..., 4:])
-            displacement = displacement + self._fused(downhill, confidence)
-            return (displacement, queries), None
+            camera = jax.lax.stop_gradient(camera)
+            points = jax.lax.stop_gradient(to_sphere(displacement))
+            now = evidence._replace(camera=camera)
+            drawn = synthesize(points, sphere(self.level).faces, now, sigma, moves_camera=moves_camera)
+            seen, downhill = self._observe(points, drawn, camera, rate)
+            queries, change, motion = self._change(queries, seen, downhill, now)
+            if motion is not None:
+                camera = moved_camera(camera, motion)
+            return (displacement + change, queries, camera), camera if moves_camera else None
 
         rates, sigmas = (np.geomspace(*ends, self.steps, dtype=np.float32) for ends in (_RATES, _SIGMAS))
         queries = None if self.network is None else self.network.start(len(displacement))
         schedule = jnp.asarray(rates), jnp.asarray(sigmas)
-        return jax.lax.scan(step, (displacement, queries), schedule)[0][0]
+        first = (displacement, queries, jax.tree.map(jnp.asarray, evidence.camera))
+        (displacement, _, _), cameras = jax.lax.scan(step, first, schedule)
+        return displacement, jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), cameras)
+
+    def _change(self, queries, seen: Observation, downhill, evidence: Evidence):
+        """The queries after a step, the change of the displacements, and the motion of the camera."""
+        confidence, motion = jnp.ones((*downhill.shape[:2], 1), downhill.dtype), None
+        if self.network is not None:
+            queries, answer, motion = self.network(queries, seen, evidence.features)
+            to_world = jax.lax.stop_gradient(evidence.camera.rotation)
+            moved = _LEARNED_RATE * jnp.einsum("bji,bqj->bqi", to_world, answer[..., :3])
+            downhill = 2 * jax.nn.sigmoid(answer[..., 3:4]) * downhill + moved
+            confidence = jax.nn.sigmoid(answer[..., 4:])
+        return queries, self._fused(downhill, confidence), motion
 
     def _observe(self, points, drawn: Synthesis, camera: PerspectiveCamera, rate) -> tuple[Observation, Array]:
         """What each query sees, and the unlearned step: ``rate`` for the query that moves most."""
@@ -236,7 +304,7 @@ class ShapeSynthesis(nnx.Module):
         whole = jnp.stack([drawn.mismatch, jnp.broadcast_to(rate / _RATES[0], drawn.mismatch.shape)], axis=-1)
         whole = jnp.broadcast_to(whole[:, None], (*points.shape[:2], 2))
         vectors = jnp.concatenate([fourier(position, NUM_FREQUENCIES), directions, whole], axis=-1)
-        return Observation(places, vectors), -rate * slopes[2]
+        return Observation(places, vectors, drawn.camera_gradient), -rate * slopes[2]
 
     def _mirrored(self, vectors):
         return vectors[:, sphere(self.level).mirror_vertex] * np.array([[[-1, 1, 1]]], np.float32)

@@ -73,13 +73,13 @@ def test_gradient_is_the_slope_of_the_mismatch():
 
 
 def test_unlearned_steps_find_the_silhouette():
-    after = [to_sphere(make("fit", steps)(START, to_sphere, EVIDENCE)) for steps in (1, 8)]
+    after = [to_sphere(make("fit", steps)(START, to_sphere, EVIDENCE)[0]) for steps in (1, 8)]
     assert (overlaps(to_sphere(START)) < 0.8).all()
     assert (overlaps(after[-1]) > 0.93).all() and (overlaps(after[-1]) > overlaps(after[0])).all()
 
 
 def test_learned_steps_start_as_the_unlearned_ones():
-    fit, learned = (make(kind, 3)(START, to_sphere, EVIDENCE) for kind in ("fit", "learned"))
+    fit, learned = (make(kind, 3)(START, to_sphere, EVIDENCE)[0] for kind in ("fit", "learned"))
     np.testing.assert_allclose(learned, fit, atol=1e-6)
 
 
@@ -93,7 +93,7 @@ def trained() -> ShapeSynthesis:
 
 def test_gradient_passes_to_where_the_steps_began_and_not_to_the_evidence():
     def total(displacement, evidence):
-        return (make("fit", 2)(displacement, to_sphere, evidence) * direction).sum()
+        return (make("fit", 2)(displacement, to_sphere, evidence)[0] * direction).sum()
 
     direction = np.random.default_rng(2).normal(size=START.shape).astype(np.float32)
     by_start, by_evidence = jax.grad(total, argnums=(0, 1))(START, EVIDENCE)
@@ -102,10 +102,10 @@ def test_gradient_passes_to_where_the_steps_began_and_not_to_the_evidence():
 
 
 def test_every_kind_of_evidence_moves_the_queries():
-    whole = trained()(START, to_sphere, EVIDENCE)
+    whole = trained()(START, to_sphere, EVIDENCE)[0]
     swap = functools.partial(jax.tree.map, lambda x: x[::-1])
     for name in Evidence._fields:
-        other = trained()(START, to_sphere, EVIDENCE._replace(**{name: swap(getattr(EVIDENCE, name))}))
+        other = trained()(START, to_sphere, EVIDENCE._replace(**{name: swap(getattr(EVIDENCE, name))}))[0]
         assert np.abs(np.asarray(other - whole)).max() > 1e-3, name
 
 

@@ -1,9 +1,15 @@
-"""Rotations of cameras that look at the object."""
+"""Rotations of cameras that look at the object, and motions of cameras."""
+
+import dataclasses
 
 import jax.numpy as jnp
 from jaxtyping import Float
 
 from ast_jax.arrays import Array
+from render import PerspectiveCamera
+
+NUM_MOTIONS = 6
+_TINY = 1e-12
 
 
 def rotation_from_angles(
@@ -26,3 +32,30 @@ def rotation_from_angles(
 
 def _matrix(*rows):
     return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def moved_camera(camera: PerspectiveCamera, motion: Float[Array, "*b 6"]) -> PerspectiveCamera:
+    """The camera with the object turned in view, larger, and elsewhere in the picture.
+
+    ``rotation' = exp([w]x) rotation``, ``focal' = e^s focal``, ``principal' = principal + p``; ``motion = (w, s, p)``.
+
+    Args:
+      camera: of the picture.
+      motion: about the axes of the view, rad; logarithm of a scale; NDC.
+
+    Source: Rodrigues' formula for the rotation.
+    """
+    turn, scale, shift = motion[..., :3], motion[..., 3:4], motion[..., 4:]
+    square = jnp.square(turn).sum(-1)[..., None, None] + _TINY
+    angle, (x, y, z) = jnp.sqrt(square), jnp.moveaxis(turn, -1, 0)
+    zero = jnp.zeros_like(x)
+    cross = _matrix((zero, -z, y), (z, zero, -x), (-y, x, zero))
+    twice = jnp.matmul(cross, cross, precision="highest")
+    eye = jnp.broadcast_to(jnp.eye(3, dtype=cross.dtype), cross.shape)
+    rotation = eye + jnp.sin(angle) / angle * cross + (1 - jnp.cos(angle)) / square * twice
+    return dataclasses.replace(
+        camera,
+        rotation=jnp.matmul(rotation, camera.rotation, precision="highest"),
+        focal=camera.focal * jnp.exp(scale),
+        principal=camera.principal + shift,
+    )
