@@ -189,7 +189,7 @@ class UpdateNetwork(nnx.Module):
     def __call__(
         self, queries: Float[Array, "b q d"], seen: Observation, features: Float[Array, "b i j c"]
     ) -> tuple[Float[Array, "b q d"], Float[Array, "b q 5"], Float[Array, "b 6"] | None]:
-        """The queries after this step; for each a move in the view's frame, a gain, a confidence; the camera's motion."""
+        """The queries after this step; for each a move in the view's frame, a gain and a confidence; a motion."""
         queries = queries + self.observe(seen.vectors)
         queries = queries + self.reader(self.reader_norm(queries), features, seen.places)
         normed = self.norm(queries)
