@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from ast_jax.data.pipeline import DataSource, evaluation_batch
+from ast_jax.evaluation.camera_error import rotation_errors_deg
 from ast_jax.evaluation.paired import paired_difference
 from ast_jax.evaluation.protocols.base import Item
 from ast_jax.evaluation.protocols.freeshapes import evenly_spaced_views, freeshapes
@@ -19,7 +20,7 @@ from ast_jax.prediction import Prediction
 PredictWith = Callable[[np.ndarray, np.ndarray, str], Prediction]
 
 NOTHING = "nothing"
-METRICS = ("iou_3d", "iou_front", "iou_hidden", "mask_iou_seen", "psnr_overlap")
+METRICS = ("iou_3d", "iou_front", "iou_hidden", "mask_iou_seen", "psnr_overlap", "camera_error_deg")
 _BATCH = 16  # pictures
 _NUM_POINTS = 1000  # surface scores are not asked for; the protocol samples them all the same
 
@@ -80,7 +81,10 @@ def measure_answers(answers: Prediction, source: DataSource, views: list[list[in
 
     def one(k: int) -> dict:
         ours = answers[k * each : (k + 1) * each]
-        return protocol.measure(Item(source, k, tuple(views[k]), ours, source.truth(k)))
+        row = protocol.measure(Item(source, k, tuple(views[k]), ours, source.truth(k)))
+        if "rotation" in row:
+            row["camera_error_deg"] = rotation_errors_deg(row["rotation"], row["true_rotation"]).mean()
+        return row
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         rows = list(pool.map(one, range(len(source.ids))))

@@ -1,13 +1,20 @@
 """Camera terms at hand-made values."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from ast_jax.losses.camera import camera_loss, camera_place_loss, camera_rotation_loss, uniform_pose_loss
+from ast_jax.losses.camera import (
+    camera_loss,
+    camera_place_loss,
+    camera_rotation_loss,
+    intermediate_camera_loss,
+    uniform_pose_loss,
+)
 from render import orbit
 
 
@@ -58,3 +65,18 @@ def test_camera_loss_is_smooth_at_the_minimum():
     true = orbit(3.0, np.array([0.3]), np.array([1.0]), np.radians(30.0))
     gradient = jax.grad(lambda camera: camera_loss(camera, true).sum())(true)
     assert all(np.abs(leaf).max() < 50 and np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
+def test_cameras_before_the_last_count_by_their_mean():
+    true = orbit(3.0, np.array([0.0, 0.2]), np.array([0.0, 1.0]), np.radians(30.0))
+    steps = [
+        orbit(3.0, np.array([0.0, 0.2]), np.array([0.0, 1.0]) + angle, np.radians(30.0)) for angle in (0.4, 0.1, 0.0)
+    ]
+    stacked = jax.tree.map(lambda *x: jnp.stack(x, axis=1), *steps)
+    seen = SimpleNamespace(
+        prediction=SimpleNamespace(intermediate_cameras=stacked), batch=SimpleNamespace(input_camera=true)
+    )
+    expected = np.mean([camera_loss(camera, true) for camera in steps], axis=0)
+    np.testing.assert_allclose(intermediate_camera_loss(seen), expected, rtol=1e-5)
+    seen.prediction.intermediate_cameras = None
+    np.testing.assert_array_equal(intermediate_camera_loss(seen), [0, 0])

@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from scipy.spatial.transform import Rotation
 
 from ast_jax.model.cameras.candidates import CandidateCameras, most_probable
-from ast_jax.model.cameras.geometry import rotation_from_angles
+from ast_jax.model.cameras.geometry import moved_camera, rotation_from_angles
 from ast_jax.model.keypoints import KeypointHead
 from render import orbit
 from render.camera import rotation_from_6d
@@ -72,3 +73,24 @@ def test_key_points_are_weighted_vertices():
     np.testing.assert_allclose(head(vertices), mean, atol=1e-6)
     head.logits[...] = jnp.zeros((2, 5)).at[0, 3].set(2.0).at[1, 1].set(2.0)
     np.testing.assert_allclose(head(vertices), vertices[:, jnp.array([3, 1])], atol=1e-6)
+
+
+def test_a_moved_camera_is_turned_by_the_rotation_vector_and_scaled_and_shifted():
+    camera = orbit(jnp.full(3, 2.0), jnp.linspace(-0.5, 0.5, 3), jnp.arange(3.0), jnp.full(3, 0.5))
+    motion = np.random.default_rng(0).normal(size=(3, 6)).astype(np.float32)
+    moved = moved_camera(camera, jnp.asarray(motion))
+    turned = Rotation.from_rotvec(motion[:, :3]).as_matrix() @ np.asarray(camera.rotation, np.float64)
+    np.testing.assert_allclose(moved.rotation, turned, atol=1e-5)
+    np.testing.assert_allclose(moved.focal, np.asarray(camera.focal) * np.exp(motion[:, 3:4]), rtol=1e-5)
+    np.testing.assert_allclose(moved.principal, motion[:, 4:], atol=1e-6)
+    np.testing.assert_array_equal(moved.translation, camera.translation)
+
+
+def test_no_motion_changes_nothing_and_has_the_derivative_of_small_ones():
+    camera = orbit(jnp.full(1, 2.0), jnp.full(1, 0.3), jnp.full(1, 0.7), jnp.full(1, 0.5))
+    still = moved_camera(camera, jnp.zeros((1, 6)))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-7), still, camera)
+    slopes = jax.jacfwd(lambda motion: moved_camera(camera, motion).rotation)(jnp.zeros((1, 6)))[0, :, :, 0]
+    for axis in range(3):
+        small = Rotation.from_rotvec(1e-4 * np.eye(3)[axis]).as_matrix() @ np.asarray(camera.rotation[0], np.float64)
+        np.testing.assert_allclose(slopes[..., axis], (small - np.asarray(camera.rotation[0])) / 1e-4, atol=2e-3)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from ast_jax.model.cameras.geometry import moved_camera
 from ast_jax.model.shape import query_layout, spread
 from ast_jax.model.synthesis import Evidence, ShapeSynthesis, smoothing_matrices, synthesize
 from ast_jax.model.template import sphere
@@ -40,7 +41,7 @@ def to_sphere(displacement):
 
 
 def make(kind: str, steps: int = 6) -> ShapeSynthesis:
-    return ShapeSynthesis(kind, steps, SIZE, LEVEL, True, FEATURES.shape[-1], rngs=nnx.Rngs(0))
+    return ShapeSynthesis(kind, steps, SIZE, LEVEL, True, FEATURES.shape[-1], moves_camera=True, rngs=nnx.Rngs(0))
 
 
 START = jnp.zeros((2, len(LAYOUT.positions), 3))
@@ -107,6 +108,40 @@ def test_every_kind_of_evidence_moves_the_queries():
     for name in Evidence._fields:
         other = trained()(START, to_sphere, EVIDENCE._replace(**{name: swap(getattr(EVIDENCE, name))}))[0]
         assert np.abs(np.asarray(other - whole)).max() > 1e-3, name
+
+
+def test_gradient_by_the_camera_is_the_slope_along_its_motions():
+    vertices = np.repeat(0.3 * BALL.vertices[None], 2, 0).astype(np.float32)
+    found = synthesize(vertices, BALL.faces, EVIDENCE, 1e-3, moves_camera=True).camera_gradient
+    for axis in range(6):
+        motion = jnp.broadcast_to(1e-2 * jnp.eye(6)[axis], (2, 6))
+        sides = [moved_camera(CAMERAS, sign * motion) for sign in (1, -1)]
+        values = [synthesize(vertices, BALL.faces, EVIDENCE._replace(camera=c), 1e-3).mismatch for c in sides]
+        slope = (np.asarray(values[0], np.float64) - np.asarray(values[1], np.float64)) / 2e-2
+        np.testing.assert_allclose(found[:, axis], slope, atol=0.02 * np.abs(np.asarray(found)).max())
+
+
+def test_cameras_stay_at_first_and_where_they_are_held():
+    cameras = make("learned", 3)(START, to_sphere, EVIDENCE)[1]
+    assert cameras.rotation.shape == (2, 3, 3, 3)
+    jax.tree.map(lambda now, first: np.testing.assert_allclose(now[:, -1], first, atol=1e-6), cameras, CAMERAS)
+    assert trained()(START, to_sphere, EVIDENCE, holds_camera=True)[1] is None
+    assert make("fit", 2)(START, to_sphere, EVIDENCE)[1] is None
+
+
+def test_learned_steps_move_the_camera_each_by_a_motion_of_its_own():
+    """What the last camera is asked to do reaches the network, and not the cameras before."""
+
+    def turn(network, camera):
+        steps = nnx.merge(graph, network)
+        return steps(START, to_sphere, EVIDENCE._replace(camera=camera))[1].rotation[:, -1, 0, 1].sum()
+
+    graph, network = nnx.split(trained())
+    cameras = trained()(START, to_sphere, EVIDENCE)[1]
+    assert np.abs(np.asarray(cameras.rotation[:, 1] - cameras.rotation[:, 0])).max() > 1e-3
+    by_network, by_camera = jax.grad(turn, argnums=(0, 1))(network, CAMERAS)
+    assert np.abs(np.asarray(by_network["network"]["camera"]["decode"]["layers"][1]["kernel"][...])).max() > 0
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(by_camera))
 
 
 @pytest.mark.parametrize("index", range(3))
