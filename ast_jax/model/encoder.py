@@ -17,11 +17,15 @@ _SUMMARY_GRID = 4  # CMR (Kanazawa et al. 2018) also keeps a 4 x 4 layout in fro
 
 
 class Encoding(NamedTuple):
-    """What the branches read: tokens, a summary of the whole picture, and the backbone's maps, finest first."""
+    """What the branches read: tokens, a summary of the whole picture, and the backbone's maps, finest first.
+
+    ``mirrored`` is the summary of the mirror image, where it was asked for.
+    """
 
     tokens: Float[Array, "b l d"]
     summary: Float[Array, "b d"]
     features: tuple[Float[Array, "b _ _ _"], ...]
+    mirrored: Float[Array, "b d"] | None = None
 
 
 class ImageEncoder(nnx.Module):

@@ -6,7 +6,7 @@ Its keys are defined in ``ast_jax/config/model.py``; docs/config.md lists them w
 import jax
 import numpy as np
 from flax import nnx
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from ml_collections import ConfigDict
 
 from ast_jax.arrays import Array
@@ -71,6 +71,7 @@ class Model(nnx.Module):
         *,
         camera: Camera | None = None,
         synthesis: bool = True,
+        both_ways: bool = True,
         return_attention: bool = False,
     ) -> Prediction:
         """Reconstruct.
@@ -79,11 +80,25 @@ class Model(nnx.Module):
           image: RGB in [0, 1], cropped to the object; a fourth channel is its coverage.
           camera: of the picture, where it is known; None: the predicted one.
           synthesis: whether the steps of analysis by synthesis are taken, if the model has any.
+          both_ways: see `encode`.
           return_attention: also return the cross-attention of both decoders; costs nothing otherwise.
         """
         image = jax.numpy.asarray(image)
-        encoding = self.encoder(image[..., :3])
+        encoding = self.encode(image, both_ways=both_ways)
         return self.answer(image, encoding, camera=camera, synthesis=synthesis, return_attention=return_attention)
+
+    def encode(self, image: Float[Array, "b h w c"], *, both_ways: bool = True) -> Encoding:
+        """What the encoder makes of the picture.
+
+        Args:
+          image: as for a call of the model.
+          both_ways: encode its mirror image, too, if shapes are symmetric: it shows the same shape, and the coarse
+            shape is then the mean of what both say. Training sees enough mirror images without.
+        """
+        encoding = self.encoder(image[..., :3])
+        if not both_ways or not self.is_symmetric or self.shape.coarse is None:
+            return encoding
+        return encoding._replace(mirrored=self.encoder(image[..., ::-1, :3]).summary)
 
     def answer(
         self,
@@ -91,6 +106,7 @@ class Model(nnx.Module):
         encoding: Encoding,
         *,
         camera: Camera | None = None,
+        camera_is_known: bool | Bool[Array, ""] = True,
         synthesis: bool = True,
         return_attention: bool = False,
     ) -> Prediction:
@@ -99,6 +115,7 @@ class Model(nnx.Module):
         Args:
           image: whose colours are gathered.
           encoding: what the encoder made of the picture.
+          camera_is_known: whether a camera that comes along is a true one, which no step may move.
           camera, synthesis, return_attention: as for a call of the model.
         """
         predicted = self.camera(encoding.summary)
@@ -107,8 +124,8 @@ class Model(nnx.Module):
         synthesis = synthesis and self.shape.synthesis is not None
         if synthesis and (coverage is None or seen is None):
             raise ValueError(f"config.model.shape.synthesis: {SYNTHESIS_NEEDS}")
-        # Steps move a camera that is regressed; that of candidates is the world's own, and a given one is true.
-        holds_camera = camera is not None or self.camera.regressor is None
+        # Steps move a camera that is regressed; that of candidates is the world's own.
+        holds_camera = True if predicted.candidates is not None else False if camera is None else camera_is_known
         evidence = dict(coverage=coverage, camera=seen, holds_camera=holds_camera) if synthesis else {}
         shape = self.shape(encoding, **evidence, return_attention=return_attention)
         earlier, seen = _camera_steps(seen, shape.cameras)
@@ -132,7 +149,7 @@ class Model(nnx.Module):
         )
 
 
-def _camera_steps(first: PerspectiveCamera | None, cameras: PerspectiveCamera | None):
+def _camera_steps(first: Camera | None, cameras: Camera | None) -> tuple[Camera | None, Camera | None]:
     """The cameras [b, k] before the last step, the first of them regressed, and the last [b]."""
     if cameras is None:
         return None, first

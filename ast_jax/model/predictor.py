@@ -32,10 +32,11 @@ def make_predictor(model: nnx.Module, *, takes_camera: bool = False) -> Predicto
         model = nnx.merge(graphdef, params)
         if not (takes_camera and predicts_camera):
             return model(image)
-        encoding = model.encoder(image[..., :3])  # ty: ignore[missing-attribute]
+        encoding = model.encode(image)  # ty: ignore[missing-attribute]
         own = model.camera(encoding.summary).seen  # ty: ignore[missing-attribute]
         given = {name: jnp.where(is_known, value, getattr(own, name)) for name, value in camera.items()}
-        return model.answer(image, encoding, camera=replace(own, **given))  # ty: ignore[missing-attribute]
+        camera = replace(own, **given)
+        return model.answer(image, encoding, camera=camera, camera_is_known=is_known)  # ty: ignore[missing-attribute]
 
     compiled = quick_jit(call)
 

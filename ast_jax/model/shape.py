@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from ast_jax.arrays import Array
 from ast_jax.model.axes import constrain, named
@@ -173,7 +173,7 @@ class ShapeBranch(nnx.Module):
         coverage: Float[Array, "b h w"] | None = None,
         camera: PerspectiveCamera | None = None,
         *,
-        holds_camera: bool = False,
+        holds_camera: bool | Bool[Array, ""] = False,
         return_attention: bool = False,
     ) -> ShapeOutput:
         """Predict the vertices.
@@ -192,7 +192,9 @@ class ShapeBranch(nnx.Module):
             displacement = displacement + self.mean[...][None]
         steps, attention, cameras = [], None, None
         if self.coarse is not None:
-            displacement = displacement + _STEP_SCALE * self.coarse(summary).reshape(b, q, 3)
+            summaries = [summary] if encoding.mirrored is None else [summary, encoding.mirrored]
+            coarse = sum(self.coarse(each) for each in summaries) / len(summaries)
+            displacement = displacement + _STEP_SCALE * coarse.reshape(b, q, 3)
             steps.append(displacement)
         if self.decoder is not None:
             outputs, attention = self.decoder(self.embedding(summary), tokens, return_weights=return_attention)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from ast_jax.arrays import Array
 from ast_jax.model.axes import each_share
@@ -66,7 +66,7 @@ class Synthesis(NamedTuple):
 
     Args:
       gradient: of the mismatch by the vertices.
-      camera_gradient: by a motion of the camera, see `ast_jax.model.cameras.geometry.moved_camera`; None where it stands still.
+      camera_gradient: by a motion of the camera (`ast_jax.model.cameras.geometry.moved_camera`); None where it stays.
       mismatch: ``1 - IoU`` of drawn and seen silhouette, in [0, 1].
     """
 
@@ -241,7 +241,7 @@ class ShapeSynthesis(nnx.Module):
         to_sphere: Callable,
         evidence: Evidence,
         *,
-        holds_camera: bool = False,
+        holds_camera: bool | Bool[Array, ""] = False,
     ) -> tuple[Float[Array, "b m 3"], PerspectiveCamera | None]:
         """The displacements after the last step, and the cameras after each.
 
@@ -249,13 +249,13 @@ class ShapeSynthesis(nnx.Module):
           displacement: of the queries; of those with x >= 0 if symmetric.
           to_sphere: displacements to vertices of the queries' sphere, ``[b, q, 3]``.
           evidence: of the picture.
-          holds_camera: whether the camera is known, and stays.
+          holds_camera: whether the camera is known, and stays; an array where one program serves both.
 
         Returns:
-          displacements as given; cameras with leading axes ``[b, k]``, None where they stay.
+          displacements as given; cameras with leading axes ``[b, k]``, None where no step can move them.
         """
         evidence = evidence._replace(coverage=_at_most(evidence.coverage, self.size))
-        moves_camera = self.network is not None and self.network.camera is not None and not holds_camera
+        moves_camera = self.network is not None and self.network.camera is not None and holds_camera is not True
 
         def step(carry, schedule):
             displacement, queries, camera = carry
@@ -267,7 +267,7 @@ class ShapeSynthesis(nnx.Module):
             seen, downhill = self._observe(points, drawn, camera, rate)
             queries, change, motion = self._change(queries, seen, downhill, now)
             if motion is not None:
-                camera = moved_camera(camera, motion)
+                camera = moved_camera(camera, jnp.where(holds_camera, 0.0, motion))
             return (displacement + change, queries, camera), camera if moves_camera else None
 
         rates, sigmas = (np.geomspace(*ends, self.steps, dtype=np.float32) for ends in (_RATES, _SIGMAS))

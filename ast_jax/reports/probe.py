@@ -86,9 +86,10 @@ def make_probe(model: Model) -> PredictWith:
     @functools.partial(jax.jit, static_argnames="exchanged", compiler_options=quick_options())
     def predict(params, image, other, exchanged):
         merged = nnx.merge(graphdef, params)
-        encoding, shown = merged.encoder(image[..., :3]), image
+        encoding, shown = merged.encode(image), image
         if exchanged in encoding._fields:
-            encoding = encoding._replace(**{exchanged: getattr(merged.encoder(other[..., :3]), exchanged)})
+            theirs, names = merged.encode(other), ("summary", "mirrored") if exchanged == "summary" else (exchanged,)
+            encoding = encoding._replace(**{name: getattr(theirs, name) for name in names})
         if exchanged in CHANNELS:
             channels = CHANNELS[exchanged]
             shown = image.at[..., channels].set(other[..., channels])

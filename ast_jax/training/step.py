@@ -93,7 +93,7 @@ def make_loss(
     def predict(params: dict, image):
         model = nnx.merge(graphdef, cast_parameters(params, config.precision))
         with placing(layout.place, layout.split), recomputing(config.recompute):
-            prediction = model(image, synthesis=stage.synthesis)
+            prediction = model(image, synthesis=stage.synthesis, both_ways=False)
         return jax.tree.map(lambda x: x.astype(jnp.float32), prediction)
 
     shape = config.model.shape

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from ast_jax.config import base_config
 from ast_jax.model import Model
+from ast_jax.model.predictor import make_predictor
 from ast_jax.model.projection import View, look
 from ast_jax.model.shape import query_layout, spread
 from ast_jax.model.template import sphere
@@ -50,6 +51,7 @@ def tiny_config(**overrides) -> ConfigDict:
 
 IMAGES = np.random.default_rng(0).uniform(size=(2, 32, 32, 4)).astype(np.float32)
 IMAGES[:, :8, :, 3] = IMAGES[:, :, 24:, 3] = 0
+CAMERA = orbit(2.7, np.array([0.2, -0.1]), np.array([0.7, 4.0]), np.radians(25.0))
 # The object is all of the picture.
 CUT_OUT = np.concatenate([IMAGES[..., :3], np.ones_like(IMAGES[..., :1])], axis=-1)
 
@@ -193,10 +195,44 @@ def test_a_known_camera_takes_the_place_of_the_predicted_one():
     own = trial.prediction.input_camera
     call = jax.jit(lambda params, camera: _predict(graph, params, IMAGES, camera=camera))
     same, turned = call(params, own), call(params, replace(own, rotation=jnp.roll(own.rotation, 1, axis=0)))
-    np.testing.assert_allclose(same.vertices, trial.prediction.vertices, atol=1e-5)
     np.testing.assert_array_equal(turned.input_camera.rotation, jnp.roll(own.rotation, 1, axis=0))
+    assert turned.intermediate_cameras is None
     np.testing.assert_allclose(turned.intermediate_vertices[-1], trial.prediction.intermediate_vertices[-1], atol=1e-6)
     assert np.abs(turned.vertices - same.vertices).max() > 1e-4
+
+
+def test_steps_move_a_camera_that_is_regressed():
+    prediction = _try("synthesis").prediction
+    steps = prediction.intermediate_cameras.rotation
+    assert steps.shape == (2, 2, 3, 3)  # regressed, after the first of two steps; the last is the answer
+    for before, after in ((steps[:, 0], steps[:, 1]), (steps[:, 1], prediction.input_camera.rotation)):
+        assert np.abs(np.asarray(after - before)).max() > 1e-4
+        np.testing.assert_allclose(after @ jnp.swapaxes(after, 1, 2), np.broadcast_to(np.eye(3), (2, 3, 3)), atol=1e-5)
+
+
+def test_one_program_serves_known_and_unknown_cameras():
+    trial = _try("synthesis")
+    predict = make_predictor(trial.model, takes_camera=True)
+    for name, answer, expected in (
+        ("unknown", predict(IMAGES), trial.prediction),
+        ("known", predict(IMAGES, CAMERA), trial.model(IMAGES, camera=CAMERA)),
+    ):
+        np.testing.assert_allclose(answer.vertices, expected.vertices, atol=2e-5, err_msg=name)
+        np.testing.assert_allclose(answer.input_camera.rotation, expected.input_camera.rotation, atol=2e-5)
+
+
+@pytest.mark.parametrize("variant", ["symmetric", "synthesis"])
+def test_a_mirror_image_shows_the_same_symmetric_shape(variant):
+    model = _try(variant).model
+    both, one = (
+        [nnx.jit(lambda m, x, b=b: m.encode(x, both_ways=b))(model, x) for x in (IMAGES, IMAGES[:, :, ::-1])]
+        for b in (True, False)
+    )
+    np.testing.assert_allclose(both[0].mirrored, both[1].summary, atol=1e-6)
+    coarse = [model.shape(encoding._replace(tokens=both[0].tokens)).intermediate for encoding in both]
+    coarse = [model.shape(encoding).vertices if not steps else steps[0] for encoding, steps in zip(both, coarse)]
+    np.testing.assert_allclose(coarse[0], coarse[1], atol=1e-6)
+    assert one[0].mirrored is None
 
 
 def test_jit_changes_nothing():
