@@ -8,10 +8,13 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float
 
+from ast_jax.arrays import Array
 from ast_jax.compile_options import quick_jit
 from ast_jax.prediction import Prediction
 from render import PerspectiveCamera
 
+# Arrays of a camera, without their leading axis.
+CAMERA_SIZES = {"rotation": (3, 3), "translation": (3,), "focal": (2,), "principal": (2,)}
 # Pictures as `Batch.image` has them, and their cameras where they are known.
 Predictor = Callable[[Float[np.ndarray, "b h w c"], PerspectiveCamera | None], Prediction]
 
@@ -25,25 +28,41 @@ def make_predictor(model: nnx.Module, *, takes_camera: bool = False) -> Predicto
         do not, for compiling it takes far longer than running it. A model that predicts no camera ignores them.
     """
     graphdef, params = nnx.split(model)
-    branch = getattr(model, "camera", None)
-    predicts_camera = branch is not None and (branch.regressor is not None or branch.candidates is not None)
+    reads_camera = takes_camera and predicts_camera(model)
 
     def call(params, image, camera, is_known):
         model = nnx.merge(graphdef, params)
-        if not (takes_camera and predicts_camera):
-            return model(image)
-        encoding = model.encoder(image[..., :3])  # ty: ignore[missing-attribute]
-        own = model.camera(encoding.summary).seen  # ty: ignore[missing-attribute]
-        given = {name: jnp.where(is_known, value, getattr(own, name)) for name, value in camera.items()}
-        return model.answer(image, encoding, camera=replace(own, **given))  # ty: ignore[missing-attribute]
+        return answer_with_camera(model, image, camera, is_known) if reads_camera else model(image)
 
     compiled = quick_jit(call)
 
     def predict(image, camera=None):
-        sizes = {"rotation": (3, 3), "translation": (3,), "focal": (2,), "principal": (2,)}
-        known = {name: np.zeros((len(image), *size), np.float32) for name, size in sizes.items()}
+        known = {name: np.zeros((len(image), *size), np.float32) for name, size in CAMERA_SIZES.items()}
         if camera is not None:
-            known = {name: getattr(camera, name) for name in sizes}
+            known = {name: getattr(camera, name) for name in known}
         return compiled(params, jnp.asarray(image, jnp.float32), known, camera is not None)
 
     return predict
+
+
+def predicts_camera(model: nnx.Module) -> bool:
+    """Whether a model says where a picture was taken from."""
+    branch = getattr(model, "camera", None)
+    return branch is not None and (branch.regressor is not None or branch.candidates is not None)
+
+
+def answer_with_camera(
+    model: nnx.Module, image: Float[Array, "b h w c"], camera: dict[str, Array], is_known: bool | Array
+) -> Prediction:
+    """The prediction for pictures whose camera may be known.
+
+    Args:
+      model: one that predicts cameras.
+      image: as `Batch.image`.
+      camera: the arrays of ``CAMERA_SIZES``.
+      is_known: False: the model's own camera stands in for them.
+    """
+    encoding = model.encoder(image[..., :3])  # ty: ignore[missing-attribute]
+    own = model.camera(encoding.summary).seen  # ty: ignore[missing-attribute]
+    given = {name: jnp.where(is_known, value, getattr(own, name)) for name, value in camera.items()}
+    return model.answer(image, encoding, camera=replace(own, **given))  # ty: ignore[missing-attribute]
