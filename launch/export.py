@@ -14,7 +14,7 @@ from ast_jax.process import runtime
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", "bird", "The model: one that comes with us, or the folder of a training run (its --workdir)."
 )
-_FORMAT = flags.DEFINE_enum("format", "onnx", ["onnx", "stablehlo"], "What to write.")
+_FORMAT = flags.DEFINE_string("format", "onnx", "onnx or stablehlo.")
 _OUTPUT = flags.DEFINE_string("output", None, "The file to write; one that is there is replaced.")
 _TAKES_CAMERA = flags.DEFINE_bool("takes_camera", False, "Inputs for the picture's camera, where it may be known.")
 
@@ -23,10 +23,12 @@ def main(argv: list[str]) -> None:
     """Flags in, one file out."""
     del argv
     runtime.setup(num_processes=1)
-    from ast_jax.export.program import encode_program, make_program  # after the devices are set up
+    from ast_jax.export.program import PROGRAM_FORMATS, encode_program, make_program  # after the devices are set up
     from ast_jax.files.writing import write_bytes
+    from ast_jax.near_match import choose
     from ast_jax.training.checkpoint import load_model
 
+    choose("--format", _FORMAT.value, tuple(PROGRAM_FORMATS))
     model, config = load_model(_CHECKPOINT.value)
     size, channels = config.data.image_size, 4 if config.data.input_masked else 3
     program = make_program(model, (size, size, channels), takes_camera=_TAKES_CAMERA.value)

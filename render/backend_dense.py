@@ -10,6 +10,7 @@ of an edge lies on this side or on that may differ from "xla".
 """
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +28,8 @@ from render.zbuffer import EdgeRule
 _SPLIT = 2.0**3 + 1
 
 
+# Compiled as a whole, see `render.backend_xla`.
+@functools.partial(jax.jit, static_argnames=("image_size", "layers", "edge_rule", "cull_backfaces"))
 def rasterize(
     vertices_clip: Float[Array, "b v 4"],
     faces: Int[Array, "f 3"] | Int[Array, "b f 3"],
@@ -59,6 +62,7 @@ def nearest(scene: Scene) -> Fragments:
     return attach(scene.screen, face_id, scene.pixels)
 
 
+@functools.partial(jax.jit, static_argnames=("image_size", "cutoff", "falloff", "cull_backfaces"))
 def soft_coverage(
     vertices_clip: Float[Array, "b v 4"],
     faces: Int[Array, "f 3"] | Int[Array, "b f 3"],
@@ -129,8 +133,8 @@ def _transparency_backward(image_size, reach, saved, cotangent):
 _transparency.defvjp(_transparency_forward, _transparency_backward)
 
 
-class _Edge:
-    """Edges of faces on the screen.
+class _Edge(NamedTuple):
+    """An edge of each face on the screen.
 
     Attributes:
         start: `[b, f, 2]`.
@@ -139,14 +143,10 @@ class _Edge:
         length: `[b, f, 1]` px.
     """
 
-    def __init__(self, start, direction, length):
-        self.start, self.direction, self.length = start, direction, length
-        self.normal = jnp.stack([-direction[..., 1], direction[..., 0]], axis=-1)
-
-
-jax.tree_util.register_pytree_node(
-    _Edge, lambda edge: ((edge.start, edge.direction, edge.length), None), lambda _, parts: _Edge(*parts)
-)
+    start: jax.Array
+    direction: jax.Array
+    normal: jax.Array
+    length: jax.Array
 
 
 def _edge(start, end) -> _Edge:
@@ -154,8 +154,9 @@ def _edge(start, end) -> _Edge:
     length2 = (difference * difference).sum(-1, keepdims=True)
     exists = length2 > jnp.finfo(length2.dtype).tiny
     inverse = jax.lax.rsqrt(jnp.where(exists, length2, 1.0))
-    anywhere = jnp.array([1.0, 0.0], length2.dtype)
-    return _Edge(start, jnp.where(exists, difference * inverse, anywhere), jnp.where(exists, length2 * inverse, 0.0))
+    direction = jnp.where(exists, difference * inverse, jnp.array([1.0, 0.0], length2.dtype))
+    normal = jnp.stack([-direction[..., 1], direction[..., 0]], axis=-1)
+    return _Edge(start, direction, normal, jnp.where(exists, length2 * inverse, 0.0))
 
 
 def _seen_from_edge(edge: _Edge, places) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -306,13 +306,13 @@ def _unstack(graph: _Graph, equation, x: _Value) -> list[_Value]:
 
 
 def _split(graph: _Graph, equation, x: _Value) -> list[_Value]:
-    ends = np.cumsum([0, *equation.params["sizes"]])
-    return [_along(graph, x, equation.params["axis"], a, b) for a, b in zip(ends[:-1], ends[1:])]
+    ends = itertools.accumulate(equation.params["sizes"], initial=0)
+    return [_along(graph, x, equation.params["axis"], a, b) for a, b in itertools.pairwise(ends)]
 
 
 def _along(graph: _Graph, x: _Value, axis: int, start: int, end: int) -> _Value:
     starts, ends = [0] * len(x.shape), list(x.shape)
-    starts[axis], ends[axis] = int(start), int(end)
+    starts[axis], ends[axis] = start, end
     return graph.part(x, starts, ends)
 
 

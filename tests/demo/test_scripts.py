@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from ast_jax.data.crop import object_box
 from ast_jax.data.masks import is_cut_out, objects_of

@@ -43,27 +43,26 @@ globalThis.AstGlb = (() => {
     const depths = AstCamera.depths(mesh, camera, DEPTH_SIZE);
     const count = faces.length / 3;
     const points = new Float64Array(count * SIDE * SIDE * 3);
-    const facing = new Float64Array(count), areas = new Float64Array(count);
+    const facing = new Float64Array(count * SIDE * SIDE), areas = new Float64Array(count);
+    const smooth = normals(mesh); // so that what is seen fades from face to face without an edge
     const eye = [0, 1, 2].map((k) =>
       -[0, 1, 2].reduce((sum, i) => sum + camera.rotation[3 * i + k] * camera.translation[i], 0));
     for (let face = 0; face < count; face++) {
-      const corners = [0, 1, 2].map((k) => {
+      const [corners, directions] = [vertices, smooth].map((values) => [0, 1, 2].map((k) => {
         const at = 3 * faces[3 * face + k];
-        return [vertices[at], vertices[at + 1], vertices[at + 2]];
-      });
-      const normal = cross(minus(corners[1], corners[0]), minus(corners[2], corners[0]));
-      const middle = [0, 1, 2].map((k) => (corners[0][k] + corners[1][k] + corners[2][k]) / 3);
-      const sight = minus(eye, middle);
-      areas[face] = norm(normal) / 2;
-      const cosine = dot(normal, sight) / Math.max(norm(normal) * norm(sight), 1e-12);
-      facing[face] = Math.min(Math.max(cosine / STEEPEST, 0), 1);
+        return [values[at], values[at + 1], values[at + 2]];
+      }));
+      areas[face] = norm(cross(minus(corners[1], corners[0]), minus(corners[2], corners[0]))) / 2;
       for (let i = 0; i < SIDE; i++) {
         for (let j = 0; j < SIDE; j++) {
+          const at = (face * SIDE + i) * SIDE + j;
           const [b1, b2] = onFace(i / (SIDE - 1), j / (SIDE - 1));
-          for (let k = 0; k < 3; k++) {
-            points[3 * ((face * SIDE + i) * SIDE + j) + k] =
-              (1 - b1 - b2) * corners[0][k] + b1 * corners[1][k] + b2 * corners[2][k];
-          }
+          const [point, normal] = [corners, directions].map((values) =>
+            [0, 1, 2].map((k) => (1 - b1 - b2) * values[0][k] + b1 * values[1][k] + b2 * values[2][k]));
+          const sight = minus(eye, point);
+          const cosine = dot(normal, sight) / Math.max(norm(normal) * norm(sight), 1e-12);
+          facing[at] = Math.min(Math.max(cosine / STEEPEST, 0), 1);
+          points.set(point, 3 * at);
         }
       }
     }
@@ -75,7 +74,7 @@ globalThis.AstGlb = (() => {
       const row = Math.min(Math.max(Math.floor(y * DEPTH_SIZE), 0), DEPTH_SIZE - 1);
       if (depth > depths[row * DEPTH_SIZE + column] + BEHIND) continue;
       const found = bilinear(picture, size, x * size - 0.5, y * size - 0.5);
-      weights[at] = facing[Math.floor(at / (SIDE * SIDE))] * Math.max(2 * found[3] - 1, 0) ** 2;
+      weights[at] = facing[at] * Math.max(2 * found[3] - 1, 0) ** 2;
       colours.set(found.slice(0, 3), 3 * at);
     }
     return { weights, colours, areas };
