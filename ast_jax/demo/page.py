@@ -56,16 +56,12 @@ def build_page(
     Raises:
       ValueError: a file is missing, or the model is not one that the page can use.
     """
-    output, parts = OutputFolder(folder), read_runtime(runtime)
+    output = OutputFolder(folder)
     taken = [name for name in (PAGE, LICENCES) if not output.is_free(name)]
     if taken:
         raise ValueError(f"{output.path / taken[0]}: is not of this command; choose another folder.")
-    weights = usual_weights() if mask_model is None else Path(mask_model)
-    if weights is None or not weights.is_file():
-        missing = (
-            'pip install "ast-jax[photo]", or give --mask_model' if weights is None else f"{weights}: no such file"
-        )
-        raise ValueError(f"the page needs a network that finds objects: {missing}.")
+    parts = read_runtime(runtime)
+    weights = _weights(mask_model)
     model, config = load_model(checkpoint)
     if not (config.data.input_masked and predicts_camera(model) and config.model.texture.kind != "none"):
         raise ValueError(f"{checkpoint}: the page needs a model of cut-out pictures that predicts cameras and texels.")
@@ -88,6 +84,19 @@ def build_page(
     output.write(LICENCES, licences.encode())
     output.write(PAGE, page.encode())
     return output.path / PAGE
+
+
+def _weights(mask_model: str | Path | None) -> Path:
+    if mask_model is None:
+        usual = usual_weights()
+        if usual is None:
+            raise ValueError(
+                'the page needs a network that finds objects: pip install "ast-jax[photo]", or --mask_model.'
+            )
+        return usual
+    if not Path(mask_model).is_file():
+        raise ValueError(f"{mask_model}: no such file; a mask model is an ONNX file of the U^2-Net family.")
+    return Path(mask_model)
 
 
 def read_runtime(path: str | Path) -> dict[str, bytes]:

@@ -306,7 +306,7 @@ def _unstack(graph: _Graph, equation, x: _Value) -> list[_Value]:
 
 
 def _split(graph: _Graph, equation, x: _Value) -> list[_Value]:
-    ends = itertools.accumulate(equation.params["sizes"], initial=0)
+    ends = itertools.accumulate(map(int, equation.params["sizes"]), initial=0)
     return [_along(graph, x, equation.params["axis"], a, b) for a, b in itertools.pairwise(ends)]
 
 

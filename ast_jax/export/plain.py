@@ -109,7 +109,7 @@ def _cond(equation, inputs: list) -> list:
 def _gather(equation, inputs: list) -> list:
     operand, index = inputs
     numbers, sizes = equation.params["dimension_numbers"], equation.params["slice_sizes"]
-    looked_up = sorted({*numbers.collapsed_slice_dims, *numbers.operand_batching_dims})
+    looked_up = sorted(int(axis) for axis in (*numbers.collapsed_slice_dims, *numbers.operand_batching_dims))
     whole = [axis for axis in range(operand.ndim) if axis not in looked_up]
     if any(sizes[axis] != operand.shape[axis] for axis in whole) or set(numbers.start_index_map) - set(looked_up):
         raise ValueError(f"a lookup of parts of rows (gather {numbers}) cannot be exported")
