@@ -84,9 +84,8 @@ class Browser:
 
     def choose_files(self, selector: str, *files: Path):
         """Put files into an ``<input type=file>``, as whoever uses the page does."""
-        root = self.call("DOM.getDocument")["root"]["nodeId"]
-        node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
-        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(file) for file in files])
+        found = self.call("Runtime.evaluate", expression=f"document.querySelector({json.dumps(selector)})")["result"]
+        self.call("DOM.setFileInputFiles", objectId=found["objectId"], files=[str(file) for file in files])
 
     def mouse(self, kind: str, x: float, y: float):
         """``mousePressed``, ``mouseMoved`` or ``mouseReleased`` with the left button."""

@@ -131,7 +131,8 @@ def test_a_photograph_becomes_a_file(page, browser, tmp_path):
     assert browser.evaluate("astDemo.result.overlap") > 0.75
     browser.wait_for("document.getElementById('viewer').loaded")
     browser.evaluate("document.getElementById('viewer').scrollIntoView()")
-    browser.screenshot_when(lambda pixels: (np.ptp(pixels, axis=-1) > 60).sum() > 5_000)
+    # The mesh is on the right, the picture on the left; both are as colourful.
+    browser.screenshot_when(lambda pixels: (np.ptp(pixels[:, 510:], axis=-1) > 60).sum() > 5_000)
 
     name = browser.evaluate("document.getElementById('download').download")
     address = browser.evaluate("document.getElementById('download').href")

@@ -128,3 +128,21 @@ def test_the_camera_covers_the_mask():
         *(np.reshape(fit["camera"][k], np.shape(getattr(camera, k))).astype(np.float32) for k in names)
     )
     assert abs(mask_overlap(BODY, BALL.faces, found, drawn.astype(np.float32)) - fit["overlap"]) < 0.01
+
+
+def test_a_camera_on_the_other_side_is_found():
+    """A body without any symmetry, seen from behind at first."""
+    body = BODY * [1, 1, 1.2] + np.where(BALL.vertices[:, 2:] > 0.3, [0.0, 0.2, 0.1], [0.0, 0.0, 0.0]).astype(
+        np.float32
+    )
+    body = (body + np.where(BALL.vertices[:, :1] > 0.5, [0.15, -0.1, 0.0], [0.0, 0.0, 0.0])).astype(np.float32)
+    mesh = {"vertices": body.ravel().tolist(), "faces": BALL.faces.ravel().tolist()}
+    cameras = [orbit(2.732, np.array([0.4]), np.array([azimuth]), 0.6) for azimuth in (0.9, 0.9 + 0.75 * np.pi)]
+    names = ("rotation", "translation", "focal", "principal")
+    there, start = ({k: np.asarray(getattr(camera, k)).ravel().tolist() for k in names} for camera in cameras)
+    mask = call("AstCamera.silhouette(args[0], args[1], 48)", mesh, there)
+    here, around = call(
+        "[AstCamera.fit(...args, 48).overlap, AstCamera.search(...args, 48)]", mesh, start, [float(v) for v in mask]
+    )
+    assert here < 0.9 and around["overlap"] > 0.96
+    np.testing.assert_allclose(around["camera"]["rotation"], there["rotation"], atol=0.1)

@@ -9,6 +9,7 @@ globalThis.AstCamera = (() => {
   const MOVES = [0.2, 0.2, 0.2, 0.1, 0.1, 0.05, 0.05];
   const LAST = 0.03;
   const SHRINK = 0.6;
+  const SECTORS = 8; // where a search all around starts
 
   /** x, y in pixels of a square of that size and depth of every vertex, flat. */
   function project(vertices, camera, size) {
@@ -159,5 +160,20 @@ globalThis.AstCamera = (() => {
     return { camera, overlap: best };
   }
 
-  return { depths, fit, overlap, project, silhouette };
+  /** The best of the fits from all around: the camera goes about the object's upright axis. */
+  function search(mesh, start, mask, size) {
+    let best = fit(mesh, start, mask, size);
+    for (let k = 1; k < SECTORS; k++) {
+      const [cos, sin] = [Math.cos((2 * Math.PI * k) / SECTORS), Math.sin((2 * Math.PI * k) / SECTORS)];
+      const r = start.rotation;
+      const rotation = [0, 3, 6].flatMap((at) => [
+        r[at] * cos - r[at + 2] * sin, r[at + 1], r[at] * sin + r[at + 2] * cos,
+      ]);
+      const found = fit(mesh, { ...start, rotation }, mask, size);
+      if (found.overlap > best.overlap) best = found;
+    }
+    return best;
+  }
+
+  return { depths, fit, overlap, project, search, silhouette };
 })();

@@ -8,6 +8,7 @@
   const FIT_SIZE = 128; // px, of the silhouettes that the camera is fitted with
   const CLOSE_UP_SIZE = 512; // px, of the picture that the texture is painted from
   const ROUNDS = 1; // how often the mesh is predicted again for the camera that fits
+  const GOOD_OVERLAP = 0.7; // with less, cameras from all around are tried
   const BRUSH_COLOUR = [213, 94, 0];
 
   const state = { photo: null, mask: null, name: "", foundBy: "", glb: null, result: null };
@@ -112,13 +113,17 @@
       const input = AstPicture.modelInput(photo, mask, box, ABOUT.data);
       const target = coverage(AstPicture.modelInput(photo, mask, box, ABOUT.data, FIT_SIZE));
       state.input = input;
-      let seen = await predict(input, null);
-      state.predicted = seen;
-      for (let round = 0; ; round++) {
-        const fitted = AstCamera.fit(seen.mesh, seen.camera, target, FIT_SIZE);
-        seen = { ...seen, ...fitted };
-        if (round === ROUNDS) break;
-        seen = await predict(input, seen.camera);
+      const first = await predict(input, null);
+      let seen = { ...first, ...AstCamera.fit(first.mesh, first.camera, target, FIT_SIZE) };
+      for (let round = 0; round < ROUNDS; round++) {
+        const again = await predict(input, seen.camera);
+        seen = { ...again, ...AstCamera.fit(again.mesh, again.camera, target, FIT_SIZE) };
+      }
+      if (seen.overlap < GOOD_OVERLAP) {
+        const found = AstCamera.search(first.mesh, first.camera, target, FIT_SIZE);
+        const again = await predict(input, found.camera);
+        const other = { ...again, ...AstCamera.fit(again.mesh, again.camera, target, FIT_SIZE) };
+        if (other.overlap > seen.overlap) seen = other;
       }
       const closeUp = AstPicture.modelInput(photo, mask, box, ABOUT.data, CLOSE_UP_SIZE);
       const mirror = ABOUT.mirror_face;
