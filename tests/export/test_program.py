@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from ast_jax.compile_options import quick_jit
 from ast_jax.export.onnx_graph import encode_onnx
 from ast_jax.export.plain import plain_jaxpr
 from ast_jax.export.program import IS_KNOWN, Program, encode_program, make_program
@@ -163,7 +164,7 @@ def questions_and_answers() -> list[tuple[dict, list]]:
     camera = orbit(np.array([2.7]), np.array([0.3]), np.array([1.0]), np.array([0.4]))
     given = {f"given_{name}": np.asarray(getattr(camera, name)) for name in CAMERA}
     asked = [{"image": CUT_OUT[:1], **given, IS_KNOWN: np.array(known, np.float32)} for known in (0, 1)]
-    answer = jax.jit(tiny_program().function)
+    answer = quick_jit(tiny_program().function)
     return [(feeds, answer(*feeds.values())) for feeds in asked]
 
 

@@ -290,7 +290,11 @@
 
   // ---- buttons ----
 
-  $("file").addEventListener("change", () => $("file").files.length && open($("file").files[0]).catch(() => {}));
+  $("file").addEventListener("change", () => {
+    const [file] = $("file").files;
+    $("file").value = ""; // so that the same file can be chosen again
+    if (file) open(file).catch(() => {});
+  });
   $("again").addEventListener("click", () => reconstruct().catch(() => {}));
   $("reset").addEventListener("click", () => working("looking for the object", findMask).catch(() => {}));
   $("shade").addEventListener("change", show);
