@@ -5,6 +5,7 @@ Conventions: world right-handed with +Y up; the camera looks down -Z; NDC x righ
 images have row 0 at the top; face id -1 is background.
 """
 
+from render.backends import draw_with
 from render.camera import (
     Camera,
     OrthographicCamera,
@@ -30,7 +31,6 @@ from render.convert import (
     to_pytorch3d,
     to_softras,
 )
-from render.coverage import soft_coverage
 from render.footprint import barycentric_footprint
 from render.fragments import Fragments
 from render.interpolate import interpolate
@@ -55,6 +55,7 @@ from render.mesh import (
 from render.parallel import batch_parallel
 from render.rasterize import rasterize
 from render.render import Rendering, render
+from render.soft_coverage import soft_coverage
 from render.texture import (
     CornerColours,
     FaceTexels,
@@ -85,6 +86,7 @@ __all__ = [
     "barycentric_footprint",
     "batch_parallel",
     "clay",
+    "draw_with",
     "edge_face_pairs",
     "face_normals",
     "from_cmr",

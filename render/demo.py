@@ -27,13 +27,13 @@ from jaxtyping import Float, Int, UInt8
 
 from render.arrays import Array
 from render.camera import NMR_DISTANCE, PerspectiveCamera, orbit
-from render.coverage import soft_coverage
 from render.cow import cow
 from render.interpolate import interpolate
 from render.light import DirectionalLight
 from render.mesh import Mesh, edge_face_pairs, face_normals, icosphere, unique_edges
 from render.rasterize import rasterize
 from render.render import render
+from render.soft_coverage import soft_coverage
 from render.texture import VertexColours
 
 # Strength of the smoothing S: displacements spread over about the square root of it in edges.

@@ -19,7 +19,7 @@ def rasterize(
     vertex_depth: Float[Array, "b v"] | None = None,
     edge_rule: EdgeRule = "inclusive",
     cull_backfaces: bool = False,
-    backend: str = "xla",
+    backend: str | None = None,
 ) -> Fragments:
     """Z-buffer by edge functions, without clipping.
 
@@ -44,7 +44,8 @@ def rasterize(
             perspective) clip z, which orders faces the same way but is no distance.
         edge_rule: whether a pixel centre exactly on an edge belongs to the face ("inclusive") or not ("strict").
         cull_backfaces: only faces that are counter-clockwise in the image are seen.
-        backend: a name in `render.backends`: "xla", or "nvdiffrast" on CUDA (one layer, its own edge rule, no culling).
+        backend: a name in `render.backends`: "xla", "dense" (one layer; for small pictures), or "nvdiffrast" on CUDA
+            (one layer, its own edge rule, no culling); None: that of `draw_with`, "xla" outside of it.
 
     Returns:
         The fragments.

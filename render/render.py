@@ -20,7 +20,7 @@ from render.arrays import (
     floats_of,
     static_size,
 )
-from render.backends import find_backend, find_rule
+from render.backends import default_backend, find_backend, find_rule
 from render.camera import Camera, check_camera
 from render.coverage import Falloff, reach_in_sigmas, squared_pixels
 from render.fragments import no_fragments
@@ -66,7 +66,7 @@ def render(
     falloff: Falloff = "sigmoid",
     layers: int | None = None,
     cull_backfaces: bool = False,
-    backend: str = "xla",
+    backend: str | None = None,
 ) -> Rendering:
     """Renders a batch of meshes.
 
@@ -95,7 +95,8 @@ def render(
         falloff: for "hard", of the coverage, see `soft_coverage`.
         layers: for "layered", the most to blend; None: as many as there are.
         cull_backfaces: only faces that are counter-clockwise in the image are seen.
-        backend: a name in `render.backends`: "xla", or "nvdiffrast" on CUDA for "hard" and "antialias".
+        backend: a name in `render.backends`: "xla", or "nvdiffrast" on CUDA for "hard" and "antialias"; None: that of
+            `draw_with`, "xla" outside of it.
 
     Returns:
         The pictures.
@@ -107,6 +108,7 @@ def render(
 
     Source: `render.blending`.
     """
+    backend = backend or default_backend()
     rule = find_rule(backend, blending)
     check_choice("shading", shading, ("smooth", "flat"))
     check_image_size(image_size)

@@ -35,8 +35,14 @@ ALLOWED = {
     "ast_jax.data": ("render", "ast_jax.config", "ast_jax.files", "ast_jax.pretrained"),
     "ast_jax.shapes": ("render", "ast_jax.files", "ast_jax.data", "ast_jax.process.ownership"),
     "ast_jax.datasets": ("render", "ast_jax.files", "ast_jax.data", "ast_jax.shapes"),
-    # Of the model the layout of the template, of the data the squares that pictures are cut out of.
-    "ast_jax.export": ("render", "ast_jax.files", "ast_jax.model.template", "ast_jax.data.crop"),
+    # Of the model the template and how it is called, of the data the squares that pictures are cut out of.
+    "ast_jax.export": (
+        "render",
+        "ast_jax.files",
+        "ast_jax.model.template",
+        "ast_jax.model.predictor",
+        "ast_jax.data.crop",
+    ),
     # Of the model only the network with pretrained weights, whose features compare sets of pictures.
     "ast_jax.evaluation": (
         "render",
@@ -63,6 +69,13 @@ ALLOWED = {
         "ast_jax.losses",
         "ast_jax.data",
         "ast_jax.datasets.photo_list",
+        "ast_jax.export",
+        "ast_jax.training.checkpoint",
+    ),
+    "ast_jax.demo": (
+        "ast_jax.files",
+        "ast_jax.pretrained",
+        "ast_jax.model",
         "ast_jax.export",
         "ast_jax.training.checkpoint",
     ),

@@ -114,10 +114,12 @@ def _first_line(error: Exception) -> str:
 @functools.cache
 def usual_finder() -> SalientObject | None:
     """The network of ``pip install ".[photo]"``; None where it is not installed."""
-    if importlib.util.find_spec("onnxruntime") is None:
-        return None
+    weights = usual_weights()
+    return None if importlib.util.find_spec("onnxruntime") is None or weights is None else SalientObject(weights)
+
+
+def usual_weights() -> Path | None:
+    """The file of that network."""
     package = importlib.util.find_spec(_PACKAGE)
-    for folder in (package and package.submodule_search_locations) or ():
-        if (Path(folder) / _WEIGHTS).is_file():
-            return SalientObject(Path(folder) / _WEIGHTS)
-    return None
+    folders = (package and package.submodule_search_locations) or ()
+    return next((Path(folder) / _WEIGHTS for folder in folders if (Path(folder) / _WEIGHTS).is_file()), None)

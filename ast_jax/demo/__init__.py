@@ -1,0 +1,5 @@
+"""A page that reconstructs photographs in the browser, without a server."""
+
+from ast_jax.demo.page import build_page
+
+__all__ = ["build_page"]
