@@ -318,7 +318,7 @@ def _session(ctx, buffer) -> Generator[tuple[ModuleType, ModuleType, Any]]:
         raise RuntimeError('backend="nvdiffrast" runs on CUDA devices only; this computation is on another')
     torch, nvdiffrast = importlib.import_module("torch"), importlib.import_module("nvdiffrast.torch")
     with torch.cuda.device(ordinal), torch.cuda.stream(torch.cuda.ExternalStream(ctx.stream, device=ordinal)):
-        # nvdiffrast waits for the stream with Python's lock in its hand. If the stream itself waited for another
+        # nvdiffrast waits for the stream while it holds Python's lock. If the stream itself waited for another
         # device that needs the lock, none would move on; this wait lets go of the lock.
         torch.cuda.current_stream().synchronize()
         yield torch, nvdiffrast, _context(ordinal)

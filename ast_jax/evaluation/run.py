@@ -75,15 +75,15 @@ def evaluate(
     Raises:
       ValueError: the data lacks what the protocol needs, or a prediction is not finite.
     """
-    shelf = _Shelf(folder, {**(stamp or {}), "seed": seed, "objects": len(source.ids)})
+    stored = _Chunks(folder, {**(stamp or {}), "seed": seed, "objects": len(source.ids)})
     starts = range(0, len(source.ids), CHUNK)
     ours = [start for number, start in enumerate(starts) if number % share.count == share.index]
     for start in tqdm(ours, unit="chunk", disable=not progress):
-        if shelf.get(start) is None:
+        if stored.get(start) is None:
             indices = range(start, min(start + CHUNK, len(source.ids)))
             rows = _measure(protocol, predict, source, indices, seed)
-            shelf.put(start, {name: np.stack([row[name] for row in rows]) for name in rows[0]})
-    chunks = [shelf.get(start) for start in starts]
+            stored.put(start, {name: np.stack([row[name] for row in rows]) for name in rows[0]})
+    chunks = [stored.get(start) for start in starts]
     if any(chunk is None for chunk in chunks):
         return None
     measured = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
@@ -123,7 +123,7 @@ def _check(protocol: Protocol, object_id: str, truth: ObjectRecord, predicted: P
         raise ValueError(f"predict: a vertex of {object_id} is not finite; the model has diverged.")
 
 
-class _Shelf:
+class _Chunks:
     """The measured chunks: in a folder that other processes see, too, or in memory."""
 
     def __init__(self, folder: str | Path | None, stamp: dict):

@@ -17,7 +17,7 @@ from ast_jax.export.report import (
     write_report,
 )
 from ast_jax.export.textured_mesh import TexturedMesh, encode_png, textured_mesh
-from ast_jax.export.turntable import draw_views, encode_gif, render_turntable, write_gif, write_mp4
+from ast_jax.export.turntable import draw_views, encode_gif, render_turntable, write_gif
 from ast_jax.export.unwrap import Unwrapped, unwrap
 
 __all__ = [
@@ -47,6 +47,5 @@ __all__ = [
     "unwrap",
     "write_gif",
     "write_glb",
-    "write_mp4",
     "write_report",
 ]

@@ -1,4 +1,4 @@
-"""Pictures of a mesh for people: antialiased views, turntables, GIF and MP4."""
+"""Pictures of a mesh for people: antialiased views, turntables, GIF."""
 
 import io
 import math
@@ -128,24 +128,3 @@ def encode_gif(frames: UInt8[np.ndarray, "n h w 3"], seconds: float = 3.0) -> by
 def write_gif(path: str | Path, frames: UInt8[np.ndarray, "n h w 3"], seconds: float = 3.0) -> None:
     """Write an endless animated GIF. Arguments as in :func:`encode_gif`."""
     write_bytes(path, encode_gif(frames, seconds))
-
-
-def write_mp4(path: str | Path, frames: UInt8[np.ndarray, "n h w 3"], seconds: float = 3.0) -> None:
-    """Write an H.264 video; an odd height or width is cut by one pixel, which the codec demands.
-
-    Args:
-      path: ends with ``.mp4``.
-      frames, seconds: as in :func:`encode_gif`.
-
-    Raises:
-      ValueError: the encoder is not installed.
-    """
-    try:
-        import imageio.v3 as imageio  # an extra of the package, as large as jaxlib's half
-        import imageio_ffmpeg  # noqa: F401
-    except ImportError as error:
-        raise ValueError(f'{path}: writing a video needs pip install "ast-jax[video]" ({error}).') from error
-    height, width = frames.shape[1] // 2 * 2, frames.shape[2] // 2 * 2
-    even, fps = frames[:, :height, :width], len(frames) / seconds
-    content = imageio.imwrite("<bytes>", even, extension=".mp4", fps=fps, codec="libx264", macro_block_size=1)
-    write_bytes(path, content)

@@ -148,8 +148,9 @@ class ShapeBranch(nnx.Module):
             Mlp((dim, hidden, hidden, 3 * q), zero_last=True, last_bias=False, rngs=rngs) if has_coarse else None
         )
         kind = choose("config.model.shape.synthesis", config.synthesis, SYNTHESES)
-        self.synthesis = None
-        if kind != "none":
+        if kind == "none":
+            self.synthesis = None
+        else:
             self.synthesis_level = map_index(config.synthesis_level, len(channels), "shape.synthesis_level")
             options = (config.synthesis_steps, config.synthesis_size, config.query_level, config.symmetric)
             options = (kind, *options, channels[self.synthesis_level])

@@ -9,7 +9,7 @@ import jax
 
 from ast_jax.files.writing import remove_leftovers
 from ast_jax.process.ownership import owning
-from ast_jax.training.monitoring.overview import state_bytes
+from ast_jax.training.monitoring.overview import size_of
 from ast_jax.training.state import TrainState
 
 _BEST_AND_UNDER_WAY = 2  # checkpoints beside the newest that are kept
@@ -51,7 +51,7 @@ def check_room(workdir: str | Path, state: TrainState, keep: int) -> None:
       ValueError: it has not.
     """
     workdir = Path(workdir)
-    each = state_bytes((state.params, state.opt_state, state.average)).total
+    each = size_of((state.params, state.opt_state, state.average)).total
     needed = each * (keep + _BEST_AND_UNDER_WAY)
     there = sum(path.stat().st_size for path in (workdir / "checkpoints").rglob("*") if path.is_file())
     free = shutil.disk_usage(workdir).free

@@ -10,7 +10,7 @@ from ast_jax.training.monitoring.metrics import read_metrics
 from tests.launch.test_train import ROOT
 
 # So many that the signal comes before the end, and few enough for the same command to come there.
-STEPS = 300
+STEPS = 150
 
 
 def _command(tmp_path) -> list[str]:

@@ -3,7 +3,6 @@
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -17,7 +16,7 @@ from ast_jax.files.writing import replacing, write_text
 from ast_jax.process.watchdog import Watchdog
 from ast_jax.training.compiled import CompiledFunction
 from ast_jax.training.monitoring.metrics import MetricWriter
-from ast_jax.training.monitoring.overview import parameter_table, state_bytes
+from ast_jax.training.monitoring.overview import parameter_table, size_of
 from ast_jax.training.monitoring.preview import make_preview, preview_strips
 from ast_jax.training.monitoring.progress import Progress
 from ast_jax.training.monitoring.provenance import note_start
@@ -135,9 +134,9 @@ class Monitor:
         if len(times) == _TIMED_STEPS + 1:
             # Where pose and shape take turns, two steps lie between two runs of one of them.
             steps = len(self._program.phases) * (len(times) - 1)
-            self._say_utilisation(done, step, (times[-1] - times[0]) / steps)
+            self._log_utilisation(done, step, (times[-1] - times[0]) / steps)
 
-    def _say_utilisation(self, done: int, step: CompiledFunction, seconds: float) -> None:
+    def _log_utilisation(self, done: int, step: CompiledFunction, seconds: float) -> None:
         if step.stats.flops is None:
             return
         mesh = self._program.layout.mesh
@@ -154,9 +153,7 @@ class Monitor:
         self._writer.write(done, {"step_seconds": seconds, "model_flop_utilisation": share})
 
     def _write_parameters(self, state: TrainState, start: int) -> None:
-        shardings = self._program.shardings
-        table = parameter_table(state.params, shardings.params)
-        sizes: Any = state_bytes((state.params, state.opt_state, state.average))
+        table, sizes = parameter_table(state.params), size_of((state.params, state.opt_state, state.average))
         table += f"\n\nWith optimizer: {sizes.total:,} bytes, {sizes.per_device:,} on a device."
         if self._is_first:
             write_text(self._workdir / PARAMETERS_FILE, table + "\n")

@@ -1,130 +1,79 @@
 """A run's arrays in a table: what there is, how large it is, how it is spread over the devices."""
 
+import itertools
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 
-_HEADER = ("parameter", "shape", "dtype", "count", "bytes", "sharding", "bytes per device")
-_IS_NUMBER = (False, False, False, True, True, False, True)
+_HEADER = (
+    "| parameter | shape | dtype | count | bytes | sharding | bytes per device |\n|---|---|---|---:|---:|---|---:|"
+)
 
 
-class StateBytes(NamedTuple):
-    """Memory of a tree of arrays.
+class Size(NamedTuple):
+    """Of one array, or of several together.
 
     Args:
-      total: of all arrays, each once.
-      per_device: on the device that holds most; arrays that are not split count in full.
+      count: numbers.
+      total: bytes, of each array once.
+      per_device: bytes on the device that holds most; arrays that are not split count in full.
     """
 
+    count: int
     total: int
     per_device: int
 
 
-@dataclass(frozen=True)
-class _Row:
-    path: str
-    shape: tuple[int, ...]
-    dtype: str
-    count: int
-    bytes: int
-    spec: str
-    bytes_per_device: int
-
-
-def parameter_table(params: Any, shardings: Any = None) -> str:
-    """Every parameter, with the totals of each group and of all, as a Markdown table that is aligned as text, too.
+def parameter_table(params: Any) -> str:
+    """Every parameter, with the totals of each group and of all, as a Markdown table.
 
     Args:
       params: arrays, or `jax.ShapeDtypeStruct`; the groups are the keys of the outermost dict.
-      shardings: tree of `jax.sharding.Sharding` like params, or one for all of them; None takes those of the arrays.
 
     Returns:
       lines without a last line break. Under "sharding" is the mesh axis that splits each array axis, ``-`` for none.
-
-    Raises:
-      ValueError: params and shardings are not alike.
     """
-    rows = _rows(params, shardings)
-    groups: dict[str, list[_Row]] = {}
-    for row in rows:
-        groups.setdefault(row.path.partition(".")[0], []).append(row)
-    lines = []
-    for name, members in groups.items():
-        lines += [_cells(row) for row in members]
-        lines.append(_total(f"**{name}**", members))
-    lines.append(_total("**total**", rows))
-    return _align(lines)
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    named = [(jax.tree_util.keystr(path, simple=True, separator="."), leaf) for path, leaf in leaves]
+    lines = [_HEADER]
+    for group, members in itertools.groupby(named, lambda pair: pair[0].partition(".")[0]):
+        members = list(members)
+        lines += [_line(name, leaf) for name, leaf in members]
+        lines.append(_total(f"**{group}**", size_of([leaf for _, leaf in members])))
+    return "\n".join([*lines, _total("**total**", size_of(params))])
 
 
-def state_bytes(tree: Any, shardings: Any = None) -> StateBytes:
-    """Memory of a tree of arrays, such as the optimizer's state.
-
-    Args:
-      tree: arrays, or `jax.ShapeDtypeStruct`.
-      shardings: as for `parameter_table`.
-
-    Raises:
-      ValueError: tree and shardings are not alike.
-    """
-    rows = _rows(tree, shardings)
-    return StateBytes(sum(row.bytes for row in rows), sum(row.bytes_per_device for row in rows))
+def size_of(tree: Any) -> Size:
+    """Of a tree of arrays, such as the optimizer's state, or of `jax.ShapeDtypeStruct`."""
+    return Size(*map(sum, zip(*map(_size, jax.tree.leaves(tree)))))
 
 
-def _rows(tree: Any, shardings: Any) -> list[_Row]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    if shardings is None:
-        each = [getattr(leaf, "sharding", None) for _, leaf in leaves]
-    elif isinstance(shardings, jax.sharding.Sharding):
-        each = [shardings] * len(leaves)
-    else:
-        each = jax.tree.leaves(shardings)
-        if jax.tree.structure(tree) != jax.tree.structure(shardings):
-            raise ValueError(
-                f"shardings must be a tree like the arrays, which are {len(leaves)}; it has {len(each)} leaves, or "
-                "other names."
-            )
-    return [_row(path, leaf, sharding) for (path, leaf), sharding in zip(leaves, each, strict=True)]
+def _size(leaf: Any) -> Size:
+    sharding, itemsize = getattr(leaf, "sharding", None), leaf.dtype.itemsize
+    share = leaf.shape if sharding is None else sharding.shard_shape(tuple(leaf.shape))
+    count = math.prod(leaf.shape)
+    return Size(count, count * itemsize, math.prod(share) * itemsize)
 
 
-def _row(path, leaf: Any, sharding: jax.sharding.Sharding | None) -> _Row:
-    shape, size = tuple(leaf.shape), leaf.dtype.itemsize
-    share = shape if sharding is None else sharding.shard_shape(shape)
-    return _Row(
-        path=jax.tree_util.keystr(path, simple=True, separator="."),
-        shape=shape,
-        dtype=str(leaf.dtype),
-        count=math.prod(shape),
-        bytes=math.prod(shape) * size,
-        spec=_spec_text(sharding, len(shape)),
-        bytes_per_device=math.prod(share) * size,
-    )
+def _line(name: str, leaf: Any) -> str:
+    size, shape = _size(leaf), " x ".join(map(str, leaf.shape)) or "scalar"
+    numbers = f"{size.count:,}", f"{size.total:,}", _axes(leaf), f"{size.per_device:,}"
+    return _row(name, shape, str(leaf.dtype), *numbers)
 
 
-def _spec_text(sharding: jax.sharding.Sharding | None, ndim: int) -> str:
+def _total(name: str, size: Size) -> str:
+    return _row(name, "", "", f"{size.count:,}", f"{size.total:,}", "", f"{size.per_device:,}")
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _axes(leaf: Any) -> str:
     """The mesh axis of each array axis: ``-, model, -``; several are joined by ``+``."""
-    spec = tuple(sharding.spec) if isinstance(sharding, jax.sharding.NamedSharding) else ()
-    axes = [*spec, *[None] * (ndim - len(spec))]
+    sharding = getattr(leaf, "sharding", None)
+    spec: Sequence = sharding.spec if isinstance(sharding, jax.NamedSharding) else ()
+    axes = [*spec, *[None] * (len(leaf.shape) - len(spec))]
     return ", ".join("+".join(axis) if isinstance(axis, tuple) else str(axis or "-") for axis in axes)
-
-
-def _cells(row: _Row) -> tuple[str, ...]:
-    shape = " x ".join(map(str, row.shape)) or "scalar"
-    return row.path, shape, row.dtype, f"{row.count:,}", f"{row.bytes:,}", row.spec, f"{row.bytes_per_device:,}"
-
-
-def _total(name: str, rows: list[_Row]) -> tuple[str, ...]:
-    sums = [sum(getattr(row, field) for row in rows) for field in ("count", "bytes", "bytes_per_device")]
-    return name, "", "", f"{sums[0]:,}", f"{sums[1]:,}", "", f"{sums[2]:,}"
-
-
-def _align(lines: list[tuple[str, ...]]) -> str:
-    widths = [max(len(line[column]) for line in (_HEADER, *lines)) for column in range(len(_HEADER))]
-    rule = ["-" * (width - 1) + ":" if number else "-" * width for width, number in zip(widths, _IS_NUMBER)]
-
-    def row(cells) -> str:
-        padded = (c.rjust(w) if number else c.ljust(w) for c, w, number in zip(cells, widths, _IS_NUMBER))
-        return "| " + " | ".join(padded) + " |"
-
-    return "\n".join(row(cells) for cells in (_HEADER, rule, *lines))
