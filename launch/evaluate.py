@@ -35,6 +35,7 @@ flags.adopt_module_key_flags(machine_flags)  # --help shows them
 def main(argv: list[str]) -> None:
     """Flags in, files out."""
     del argv
+    _check_flags()
     machine_flags.setup_from_flags()
     if _COMPARE.value:
         from ast_jax.evaluation.comparison import compare_runs, format_differences
@@ -45,8 +46,6 @@ def main(argv: list[str]) -> None:
         from ast_jax.evaluation.average import average_classes
 
         files = average_classes(_AVERAGE.value, _PROTOCOL.value)
-    elif not _CHECKPOINT.value:
-        raise ValueError("--checkpoint: give the folder of a run (or --average=RUN,RUN,.. with --protocol).")
     elif _PROBE.value:
         from ast_jax.reports.probe import probe
 
@@ -63,6 +62,23 @@ def main(argv: list[str]) -> None:
     else:
         files = _run_protocol()
     print("\n  ".join(["wrote", *map(str, files)]) if files else "done with this share; others are still at work")
+
+
+def _check_flags() -> None:
+    """What belongs together is given together: said before the devices are set up."""
+    for name, flag in (("compare", _COMPARE), ("average", _AVERAGE)):
+        if flag.value and not _PROTOCOL.value:
+            raise ValueError(
+                f"--{name}: say by --protocol which results of the runs are meant; see docs/evaluation.md."
+            )
+    alone = dict(root=_ROOT, split=_SPLIT, features=_FEATURES, features_path=_WEIGHTS, lpips_path=_LPIPS, shard=_SHARD)
+    unused = [f"--{name}" for name, flag in alone.items() if flag.value and not _PROTOCOL.value]
+    if unused:
+        raise ValueError(f"{', '.join(unused)}: goes with --protocol=NAME; the report takes the run's own data.")
+    if bool(_COMPARE.value) != bool(_AGAINST.value):
+        raise ValueError("--compare=RUN,.. and --against=RUN,.. go together: the runs of one method, and of the other.")
+    if not (_CHECKPOINT.value or _COMPARE.value or _AVERAGE.value):
+        raise ValueError("--checkpoint: give the folder of a run (or --average=RUN,RUN,.. with --protocol).")
 
 
 def _run_protocol() -> list:

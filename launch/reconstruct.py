@@ -33,7 +33,9 @@ _MASK_MODEL = flags.DEFINE_string(
 _OUTPUT = flags.DEFINE_string("output", "out", "Folder for the results.")
 _REFINE_STEPS = flags.DEFINE_integer("refine_steps", 0, "Steps of fitting to the picture.", lower_bound=0)
 _FORMAT = flags.DEFINE_list("format", [], "Formats to write beside the GLB: obj, ply, stl, usdz.")
-_TEXTURE_SIZE = flags.DEFINE_integer("texture_size", 1024, "Sides of the texture, pixels.", lower_bound=16)
+_TEXTURE_SIZE = flags.DEFINE_integer(
+    "texture_size", 1024, "Sides of the texture, pixels.", lower_bound=16, upper_bound=16384
+)
 _TURNTABLE = flags.DEFINE_bool("turntable", False, "Write a GIF of the turning mesh, too.")
 
 
@@ -41,8 +43,9 @@ def main(argv: list[str]) -> None:
     """Flags in, files out."""
     del argv
     runtime.setup(num_processes=1)
-    from ast_jax.reconstruction import load, reconstruct_files  # after the devices are set up
+    from ast_jax.reconstruction import check_files, load, reconstruct_files  # after the devices are set up
 
+    check_files(_IMAGE.value, _OUTPUT.value, masks=_MASK.value, formats=_FORMAT.value)
     model = load(_CHECKPOINT.value, mask_model=_MASK_MODEL.value, texture_size=_TEXTURE_SIZE.value)
     options = dict(refine_steps=_REFINE_STEPS.value, formats=_FORMAT.value, turntable=_TURNTABLE.value)
     problems = reconstruct_files(model, _IMAGE.value, _OUTPUT.value, masks=_MASK.value, **options)

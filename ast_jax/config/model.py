@@ -14,7 +14,7 @@ class EncoderConfig:
 
     name: str = key("convnet", "the backbone")
     width: int = key(32, "channels of convnet's first stage", at_least=1)
-    blocks: int = key(1, "residual blocks in each stage of convnet", at_least=0)
+    blocks: int = key(1, "residual blocks in each stage of convnet", at_least=0, at_most=100)
     token_levels: tuple[int, ...] = key(
         (-3, -2, -1), "the maps that become tokens for the Shape Transformer, 0: finest, -1: coarsest"
     )
@@ -30,10 +30,10 @@ class ShapeConfig:
     """From tokens and summary to the vertices."""
 
     kind: str = key("transformer", "the Shape Transformer, or an MLP on the summary (the baseline of CMR and DIB-R)")
-    level: int = key(3, "icosphere level of the mesh", at_least=0)
-    query_level: int = key(2, "icosphere level whose vertices are queries", at_least=0)
+    level: int = key(3, "icosphere level of the mesh", at_least=0, at_most=5)
+    query_level: int = key(2, "icosphere level whose vertices are queries", at_least=0, at_most=5)
     radius: float = key(0.35, "radius of the template sphere, world units", above=0)
-    layers: int = key(2, "decoder layers", at_least=1)
+    layers: int = key(2, "decoder layers", at_least=1, at_most=100)
     symmetric: bool = key(True, _SYMMETRIC)
     mean_shape: bool = key(True, "a learned displacement shared by all pictures")
     coarse: bool = key(True, "an MLP on the summary displaces the vertices, too")
@@ -55,8 +55,10 @@ class TextureConfig:
     """From the picture to the colours of the faces."""
 
     kind: str = key("transformer", "the Texture Transformer, an MLP, or the paper's projection of the picture")
-    query_level: int = key(3, "icosphere level whose faces are queries; shape.level: one for each face", at_least=0)
-    layers: int = key(1, "decoder layers", at_least=0)
+    query_level: int = key(
+        3, "icosphere level whose faces are queries; shape.level: one for each face", at_least=0, at_most=5
+    )
+    layers: int = key(1, "decoder layers", at_least=0, at_most=100)
     texels: int = key(4, "t: each face has t x t texels", at_least=1)
     symmetric: bool = key(True, _SYMMETRIC)
     condition_on_global: bool = key(True, _CONDITION)

@@ -24,6 +24,9 @@ BLACK_BORDER, NO_BLACK, PLAIN_BORDER = 0.25, 0.02, 0.75
 MAX_LABELS = 64
 # Of 1: what JPEG leaves of black and of white, and the least difference of a colour from its background.
 JPEG_NOISE, COLOUR_DIFFERENCE = 0.1, 0.25
+# Pascal VOC: classes 1 to 20 and "void", 255, which is this entry of its palette: five pixels about each object, and
+# objects that nobody could label. Source: Everingham and Winn, VOC2012 Development Kit, on segmentation.
+VOC_CLASSES, VOID, VOID_COLOUR = 20, 255, (224, 224, 192)
 _CORNERS = np.ones((3, 3))
 
 
@@ -43,8 +46,9 @@ def mask_of(picture: Picture, name: str) -> tuple[Float[np.ndarray, "h w"], tupl
     """The object in the picture of a mask.
 
     By its alpha channel where that is a cut-out. Else the background is what is black, if that reaches the border, or
-    the colour that covers the border; every label or colour of a map that is not the background is object, and
-    between two levels of grey brightness counts, relative to the brightest pixel.
+    the colour that covers the border; every label or colour of a map that is not the background is object, but what
+    Pascal VOC calls void counts as what is nearest to it; and between two levels of grey brightness counts, relative
+    to the brightest pixel.
 
     Args:
       picture: of the mask, colours as stored.
@@ -177,6 +181,8 @@ def _are_labels(levels: np.ndarray, picture: Picture) -> bool:
 
 
 def _from_labels(values: np.ndarray, levels: np.ndarray, border: np.ndarray, picture: Picture):
+    values, notices = _without_void(values, levels, picture)
+    levels = np.unique(values)
     codes = np.searchsorted(levels, values)
     shares = np.bincount(codes[border], minlength=len(levels)) / border.sum()
     colours = _colours_of(levels, picture)
@@ -197,7 +203,26 @@ def _from_labels(values: np.ndarray, levels: np.ndarray, border: np.ndarray, pic
     weight[ground] = 0
     if not (weight[np.unique(codes)] > 0.5).any():
         _refuse_one_colour(True)
-    return weight[codes], () if black[ground] else ("the colour of its border is taken as the background",)
+    return weight[codes], notices if black[ground] else (
+        *notices,
+        "the colour of its border is taken as the background",
+    )
+
+
+def _without_void(values: np.ndarray, levels: np.ndarray, picture: Picture) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Pixels that Pascal VOC leaves undecided become what is nearest: the outline lies in the middle of their band."""
+    if len(levels) < 3:  # beside a background alone it is an object
+        return values, ()
+    is_void = np.isin(values, levels[(_colours_of(levels, picture) == VOID_COLOUR).all(-1)])
+    if levels[-1] == VOID and levels[0] == 0 and levels[-2] <= VOC_CLASSES and picture.image.mode != "P":
+        is_class = (values > 0) & (values < VOID)
+        if is_class.sum() > (values == VOID).sum():  # else white is the object, and the rest is noise
+            is_void = values == VOID
+    if not is_void.any():
+        return values, ()
+    nearest = ndimage.distance_transform_edt(is_void, return_distances=False, return_indices=True)
+    count = int(is_void.sum())
+    return values[tuple(nearest)], (f'{count} px are "void", as Pascal VOC has it: each is taken as what is nearest',)
 
 
 def _colours_of(levels: np.ndarray, picture: Picture) -> Float[np.ndarray, "n 3"]:

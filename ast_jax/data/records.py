@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from ast_jax.data.contact_sheet import save_contact_sheet
@@ -60,8 +61,9 @@ class LazyRecord:
           ValueError: whatever is wrong with it, files that ask for more memory than there is included.
         """
         try:
-            record = self.load()
-            check_record(record, num_keypoints)
+            with np.errstate(all="ignore"):  # what overflows is not finite afterwards, and that is looked at
+                record = self.load()
+                check_record(record, num_keypoints)
         except ValueError:
             raise
         except Exception as error:  # one bad object stops no other, whatever its reader did not think of

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
+
 from ast_jax.data.records import Collection
 from ast_jax.files.limits import check_memory
 
@@ -71,4 +73,5 @@ def read_dataset(name: str, options: ReadOptions) -> Collection:
         raise ValueError(f"dataset={name!r}: choose one of {', '.join(sorted(DATASETS))}.")
     if not options.source.exists():
         raise ValueError(f"{options.source}: there is nothing; --source is the download, see docs/data.md.")
-    return DATASETS[name](options)
+    with np.errstate(all="ignore"):  # what overflows is not finite afterwards, and that is looked at with each object
+        return DATASETS[name](options)

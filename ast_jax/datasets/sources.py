@@ -16,8 +16,13 @@ def data_root(config: ConfigDict) -> Path:
       config: ``config.data``; ``source`` is ``"prepared"`` (made before by launch.prepare_data) or ``"quickstart"``.
 
     Raises:
-      ValueError: unknown source, or nothing prepared at ``config.data.root``.
+      ValueError: unknown source, no ``config.data.root``, or nothing prepared there.
     """
+    if not config.root:
+        raise ValueError(
+            "config.data.root is empty: name the folder of the data set, --config.data.root=FOLDER in launch.train, "
+            "--root=FOLDER beside --protocol in launch.evaluate; a released model comes without its data."
+        )
     root = Path(config.root).expanduser()
     if config.source == "quickstart":
         show = sys.stderr.isatty()

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import tempfile
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -36,6 +37,14 @@ class OutputFolder:
             raise ValueError(f"{self.path}: cannot be made a folder for the results ({error.strerror}).") from error
         self._written = _read_log(self.path / LOG)
         self._names = {name for _, name in self._written}  # spares the reading of most files
+
+    def check_writable(self) -> None:
+        """Raises a ValueError where no file can be made in the folder: known before the work, not after it."""
+        try:
+            with tempfile.TemporaryFile(dir=self.path) as file:
+                file.write(b" ")
+        except OSError as error:
+            raise ValueError(f"{self.path}: cannot be written to ({error.strerror}); name another folder.") from error
 
     def keep(self, files: Iterable[str | Path]) -> None:
         """Files that are never replaced, even if they were written here: those that are read."""

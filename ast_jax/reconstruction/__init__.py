@@ -2,6 +2,6 @@
 
 from ast_jax.reconstruction.reconstruct import Reconstructor, load
 from ast_jax.reconstruction.result import Reconstruction
-from ast_jax.reconstruction.write import reconstruct_files
+from ast_jax.reconstruction.write import check_files, reconstruct_files
 
-__all__ = ["Reconstruction", "Reconstructor", "load", "reconstruct_files"]
+__all__ = ["Reconstruction", "Reconstructor", "check_files", "load", "reconstruct_files"]

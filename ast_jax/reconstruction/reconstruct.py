@@ -239,8 +239,8 @@ def load(name: str | Path = "bird", *, mask_model: str | Path | None = None, tex
     Raises:
       ValueError: there is no such model.
     """
+    finder = usual_finder() if mask_model is None else SalientObject(mask_model)  # first: it is there at once, or not
     model, config = load_model(name)
-    finder = usual_finder() if mask_model is None else SalientObject(mask_model)
     return Reconstructor(model, config.data, find_object=finder, texture_size=texture_size)
 
 

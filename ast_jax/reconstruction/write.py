@@ -55,12 +55,12 @@ def reconstruct_files(
     Raises:
       ValueError: masks are given, but not one per picture, there is no picture, or ``index.html`` is another's.
     """
-    formats = [choose("format", value, MESH_FORMATS) for value in formats]
+    formats = check_formats(formats)
     folder = OutputFolder(output)
     photos, problems, notices = list_photos(images, masks, skip=folder.is_ours)
     folder.keep(path for photo in photos for path in photo if path is not None)
     names = unique_names([image for image, _ in photos], lambda name: _is_free(folder, name))
-    report, taken = _Report(folder, -(-len(photos) // _PAGE_SIZE)), set(names)
+    report, taken = _Report(folder, len(photos)), set(names)
     for notice in notices:
         logging.info("%s", notice)
     for (image, mask), name in tqdm(list(zip(photos, names)), unit="picture", disable=len(photos) < 2):
@@ -80,6 +80,31 @@ def reconstruct_files(
             logging.info("%s: %s", image, notice)
     report.finish([printable(line) for line in notices], problems)
     return problems
+
+
+def check_files(
+    images: Sequence[str], output: str | Path, *, masks: Sequence[str] = (), formats: Sequence[str] = ()
+) -> None:
+    """What can be known before a model is loaded; arguments as for :func:`reconstruct_files`.
+
+    Raises:
+      ValueError: a format is unknown, none of the pictures is there, or the results cannot be written.
+    """
+    check_formats(formats)
+    photos, problems, _ = list_photos(images, masks)
+    lost = [f"{path}: no such file." for photo in photos for path in photo if not (path is None or path.exists())]
+    if not any(all(path is None or path.exists() for path in photo) for photo in photos):
+        raise ValueError(" ".join(printable(line) for line in (*problems, *lost)))
+    for line in lost:
+        logging.warning("%s", printable(line))
+    folder = OutputFolder(output)
+    folder.check_writable()
+    _Report(folder, len(photos))
+
+
+def check_formats(formats: Sequence[str]) -> list[str]:
+    """The formats; raises a ValueError with the near match where one is none of ``MESH_FORMATS``."""
+    return [choose("format", value, MESH_FORMATS) for value in formats]
 
 
 def write_files(
@@ -126,15 +151,15 @@ def _shown(folder: OutputFolder, name: str, error: Exception) -> str:
 
 
 class _Report:
-    """Pages of reconstructions; each is written when it is full, so memory stays flat.
+    """Pages of so many photographs; each is written when it is full, so memory stays flat.
 
     Raises:
       ValueError: a page would replace another's file.
     """
 
-    def __init__(self, folder: OutputFolder, num_pages: int):
+    def __init__(self, folder: OutputFolder, num_photos: int):
         self._folder, self._rows, self._notices, self._page = folder, [], [], 0
-        for page in range(max(num_pages, 1)):
+        for page in range(max(-(-num_photos // _PAGE_SIZE), 1)):
             if not folder.is_free(self._name(page)):
                 raise ValueError(f"{folder.path / self._name(page)}: is not of this command; choose another --output.")
 

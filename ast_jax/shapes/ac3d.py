@@ -1,10 +1,11 @@
 """Reader of AC3D files (``.ac``; ``.acc`` with triangle strips), the format of FlightGear and TORCS.
 
-The format: https://www.inivis.com/ac3d/man/ac3dfileformat.html
+The format: https://www.inivis.com/ac3d/man/ac3dfileformat.html; ``subdiv`` and ``hidden`` came later:
+https://sites.google.com/view/ac3dfileformat
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -28,7 +29,8 @@ NO_TEXTURE = ("", "empty_texture_no_mapping")
 class Part:
     """One OBJECT of the file, its vertices in world space and its polygons cut into triangles.
 
-    Lines, and polygons without area (``flat``), are counted.
+    Lines, and polygons without area (``flat``), are counted. ``smoothed``: AC3D shows the surface subdivided
+    (``subdiv``); ``hidden``: it does not show the object.
     """
 
     name: str
@@ -39,6 +41,8 @@ class Part:
     face_material: Int[np.ndarray, " f"]
     lines: int = 0
     flat: int = 0
+    smoothed: bool = False
+    hidden: bool = False
 
 
 def load_ac3d(
@@ -91,7 +95,13 @@ def load_ac3d(
 
 def _left_out(parts: list[Part]) -> list[str]:
     counts = {"lines": sum(part.lines for part in parts), "polygons without area": sum(part.flat for part in parts)}
-    return [f"{count} {kind} are left out" for kind, count in counts.items() if count]
+    notices = [f"{count} {kind} are left out" for kind, count in counts.items() if count]
+    smoothed, hidden = sum(part.smoothed for part in parts), sum(part.hidden for part in parts)
+    if smoothed:
+        notices.append(f"{smoothed} objects are to be subdivided (subdiv): their coarse polygons are shown")
+    if hidden:
+        notices.append(f"{hidden} objects are marked as hidden, and are shown")
+    return notices
 
 
 def read_parts(path: Path) -> tuple[list[tuple[tuple[float, float, float], float]], list[Part]]:
@@ -144,6 +154,7 @@ def _read_object(
     name, texture = "", None
     location, local_rotation = np.zeros(3), np.eye(3)
     uv_scale, uv_offset = np.ones(2), np.zeros(2)
+    smoothed = hidden = False
     vertices, polygons = np.zeros((0, 3)), []
     for line in stream:
         key, _, rest = line.strip().partition(" ")
@@ -158,6 +169,10 @@ def _read_object(
             uv_scale = np.array(rest.split()[:2], float)
         elif key == "texoff":
             uv_offset = np.array(rest.split()[:2], float)
+        elif key == "subdiv":
+            smoothed = rest not in ("", "0")
+        elif key == "hidden":
+            hidden = True
         elif key == "loc":
             location = np.array(rest.split()[:3], float)
         elif key == "rot":
@@ -171,7 +186,8 @@ def _read_object(
         elif key == "kids":
             origin, rotation = location @ rotation + origin, local_rotation @ rotation
             world = vertices @ rotation + origin
-            parts.append(_make_part(name, texture, world, polygons, uv_scale, uv_offset))
+            part = _make_part(name, texture, world, polygons, uv_scale, uv_offset)
+            parts.append(replace(part, smoothed=smoothed, hidden=hidden))
             for _ in range(int(rest)):
                 child = next((line for line in stream if line.strip()), None)
                 if child is None:  # some published files count one child too many

@@ -19,7 +19,7 @@ from ast_jax.process.preemption import Preempted, StopRequest
 from ast_jax.process.watchdog import Diverged
 from ast_jax.training.checkpoint import Checkpoints
 from ast_jax.training.checks import check_config, check_data
-from ast_jax.training.memory import check_batches
+from ast_jax.training.memory import check_batches, check_step
 from ast_jax.training.monitoring.monitor import Monitor
 from ast_jax.training.monitoring.profiling import ProfileWindow
 from ast_jax.training.program import Program, make_program
@@ -60,6 +60,7 @@ def train(
     check_config(config, layout)
     first, end = local_rows(layout.by_batch, config.batch_size)
     check_batches(config, end - first)
+    check_step(config, layout)
     profile = ProfileWindow(profile_steps, Path(workdir) / "profile")
     with owning_run(workdir):
         return _train(config, workdir, layout, profile, allow_config_change)

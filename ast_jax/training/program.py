@@ -17,7 +17,7 @@ from ast_jax.losses.perceptual import (
 from ast_jax.losses.term import CANDIDATES
 from ast_jax.training.checkpoint import init_params
 from ast_jax.training.compiled import CompiledFunction
-from ast_jax.training.memory import check_program
+from ast_jax.training.memory import check_program, check_state
 from ast_jax.training.optimizer import make_optimizer
 from ast_jax.training.sharding import Layout, put
 from ast_jax.training.stages import Stage, make_stages, total_steps
@@ -92,22 +92,25 @@ def make_program(config: ConfigDict, layout: Layout, *, abstract: bool = False) 
       abstract: the first state is shapes and shardings alone, to compile for devices that are not there.
 
     Raises:
-      ValueError: the config names what does not exist, or the weights to start from do not fit.
+      ValueError: the config names what does not exist, the weights to start from do not fit, or the memory does not
+        hold the state.
     """
     stages, networks = zip(*(_with_perceptual(stage, config) for stage in make_stages(config)))
     on_devices = [put(network, jax.tree.map(lambda _: layout.replicated, network)) for network in networks]
-    graphdef, params = make_model(config, abstract=abstract)
-    params = init_params(params, config.init_from)
     optimizer = make_optimizer(config, total_steps(stages))
 
     def first_state(params: dict) -> TrainState:
         return make_state(params, optimizer, average=config.optimizer.ema_decay > 0)
 
+    graphdef, params = make_model(config, abstract=True)
     shapes = jax.eval_shape(first_state, params)
     shardings = state_shardings(shapes, graphdef, layout)
     if abstract:
         state = jax.tree.map(lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes, shardings)
     else:
+        check_state(shapes, shardings, layout.mesh.local_devices[0])
+        graphdef, params = make_model(config)
+        params = init_params(params, config.init_from)
         state = jax.jit(first_state, out_shardings=shardings)(put(params, shardings.params))
     return Program(
         config=config,

@@ -26,8 +26,9 @@ def find_release(name: str | Path) -> Path | None:
       name: of a folder with ``model.safetensors``, or of a model that comes with the package, such as ``bird``.
     """
     path, shipped = Path(name), SHIPPED / name
-    # A folder of the user's that has the name of a model is the user's.
-    folder = path if path.exists() else shipped
+    # A run of the user's that has the name of a model is the user's; a folder of photographs, or of what an evaluation
+    # of the shipped model wrote, is no model.
+    folder = path if any((path / file).exists() for file in (WEIGHTS, CONFIG_FILE, "checkpoints")) else shipped
     return folder if (folder / WEIGHTS).is_file() else None
 
 

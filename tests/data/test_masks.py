@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ast_jax.data.masks import is_cut_out, read_mask, without_strays
+from ast_jax.data.images import read_picture
+from ast_jax.data.masks import is_cut_out, mask_of, read_mask, without_strays
 
 SIDE = 48
 Y, X = np.mgrid[:SIDE, :SIDE]
@@ -55,6 +56,40 @@ def read(picture, tmp_path, suffix="png", **options):
 )
 def test_every_label_or_colour_that_is_not_the_background_is_object(tmp_path, picture):
     np.testing.assert_array_equal(read(picture, tmp_path), DISC.astype(np.float32))
+
+
+def voc_palette() -> list[int]:
+    """As the development kit makes it: the bits of an index, three by three, are the highest bits of its colour."""
+    return [
+        sum((index >> 3 * bit + channel & 1) << 7 - bit for bit in range(3))
+        for index in range(256)
+        for channel in range(3)
+    ]
+
+
+@pytest.mark.parametrize("kind", ["palette", "RGB", "grey"])
+def test_void_of_pascal_voc_is_neither_object_nor_background(tmp_path, kind):
+    """A band about the outline that is as wide on either side: the outline is where it was."""
+    far = np.hypot(X - 24, Y - 22)
+    stored = np.where(np.abs(far - 14) < 2, 255, np.where(far < 14, 3, 0)).astype(np.uint8)
+    stored[-4:, -4:] = 255  # something that nobody could label, away from the object
+    picture = Image.fromarray(stored)
+    if kind != "grey":
+        picture = picture.convert("P")
+        picture.putpalette(voc_palette())
+        assert picture.convert("RGB").getpixel((SIDE - 1, SIDE - 1)) == (224, 224, 192)  # as published
+        picture = picture.convert("RGB") if kind == "RGB" else picture
+    mask = read(picture, tmp_path)
+    assert set(np.unique(mask)) == {0, 1} and not mask[-4:, -4:].any()
+    assert (mask.astype(bool) != (far < 14)).sum() <= 0.02 * DISC.sum()
+    notice = mask_of(read_picture(tmp_path / "mask.png", srgb=False), "mask")[1]
+    assert len(notice) == 1 and notice[0].startswith(f'{(stored == 255).sum()} px are "void"')
+
+
+def test_white_beside_a_few_dark_pixels_is_the_object(tmp_path):
+    noisy = labels(0, 255, 255)
+    noisy[2, 2:5] = 1
+    assert (read(noisy, tmp_path)[DISC] == 1).all()
 
 
 def test_float_and_binary_tiff(tmp_path):

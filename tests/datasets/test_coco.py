@@ -225,6 +225,15 @@ def test_boxes_without_sense_are_named(tmp_path, box):
         item.load()
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("point", [[1e300, 2, 2], [2, -1e300, 2], [3e38, 3e38, 2]])
+def test_key_points_that_overflow_are_refused_without_a_warning(tmp_path, point):
+    write(tmp_path, [annotation(1, keypoints=[*point, 5, 5, 2])])
+    found = read(tmp_path)
+    with pytest.raises(ValueError, match="annotation 1|not finite|outside"):
+        found.records[0].read(len(found.keypoint_names))
+
+
 def test_bad_instances_are_named(tmp_path):
     write(tmp_path, [annotation(3, segmentation=[[1, 2]]), annotation(4, segmentation=[[70, 0, 79, 0, 79, 9, 70, 9]])])
     first, second = read(tmp_path).records

@@ -110,6 +110,11 @@ def test_evaluate_and_sweep(tmp_path):
         (run, "--shrad=0/4"): "did you mean '--shard'?",
         (): "--checkpoint: give the folder of a run",
         (run,): "not a training run",
+        ("--checkpoint=bird",): "a released model comes without its data",
+        (run, "--root=x"): "--root: goes with --protocol",
+        ("--average=a,b",): "--average: say by --protocol",
+        ("--compare=a", "--against=b"): "--compare: say by --protocol",
+        ("--compare=a", "--protocol=freeshapes"): "--against=RUN,.. go together",
     }
     _check("evaluate", cases)
     workdir = f"--workdir={tmp_path / 'sweep'}"

@@ -27,7 +27,7 @@ from ast_jax.files.output_folder import OutputFolder, unique_names
 from ast_jax.model.template import sphere
 from ast_jax.prediction import Prediction
 from ast_jax.pretrained.saliency import DoubtfulMask
-from ast_jax.reconstruction import Reconstruction, Reconstructor, reconstruct_files
+from ast_jax.reconstruction import Reconstruction, Reconstructor, check_files, reconstruct_files
 from render import FaceTexels, orbit
 
 BALL = sphere(2)
@@ -326,3 +326,26 @@ def test_a_mask_in_doubt_is_an_error_that_shows_it(photos, tmp_path, quick):
     shown = np.asarray(Image.open(tmp_path / "out" / "noise-mask.png"))
     assert shown.shape == (30, 40) and (shown == 128).all()
     assert (tmp_path / "out" / "alpha.glb").is_file()
+
+
+def test_what_can_be_known_is_said_before_a_model_is_loaded(tmp_path):
+    photo, gone = str(tmp_path / "a.png"), str(tmp_path / "gone.png")
+    Image.new("RGB", (8, 8)).save(photo)
+    check_files([photo, gone], tmp_path / "out")  # one is there: it is done, and the other is named
+    for images, masks, formats, says in (
+        ([gone], [], [], "gone.png: no such file"),
+        ([photo], [gone], [], "gone.png: no such file"),
+        ([photo, photo], [photo], [], "1 files for 2 pictures"),
+        ([photo], [], ["objj"], "did you mean 'obj'"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            check_files(images, tmp_path / "new", masks=masks, formats=formats)
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(ValueError, match="a.png: cannot be made a folder"):
+        check_files([photo], photo)
+    with pytest.raises(ValueError, match="cannot be written to"):
+        check_files([photo], "/proc/self")  # even root makes no file there
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "index.html").write_text("mine")
+    with pytest.raises(ValueError, match="index.html: is not of this command"):
+        check_files([photo], tmp_path / "theirs")

@@ -84,6 +84,17 @@ def test_strip_keeps_one_winding_and_lines_give_no_face(tmp_path):
     np.testing.assert_array_equal(normals, [[0, 0, 1], [0, 0, 1]])
 
 
+def test_what_ac3d_shows_otherwise_is_told(tmp_path):
+    """The guide to the format of 2017: ``subdiv`` is the level of subdivision, ``hidden`` takes an object from view."""
+    body = [surface("0x20", CORNERS)]
+    plain = load_ac3d(write(tmp_path, HEADER + "kids 1\n" + poly("subdiv 0\n", body)))
+    assert plain.notices == ()
+    mesh = load_ac3d(write(tmp_path, HEADER + "kids 2\n" + poly("subdiv 2\nhidden\n", body) + poly("subdiv 1\n", body)))
+    np.testing.assert_array_equal(mesh.vertices[:4], plain.vertices)
+    smooth, hidden = mesh.notices
+    assert smooth.startswith("2 objects are to be subdivided") and hidden.startswith("1 objects are marked as hidden")
+
+
 def test_frames_accumulate_down_the_tree(tmp_path):
     turn = "rot 0 0 -1 0 1 0 1 0 0\n"  # row vectors: +x becomes -z
     child = poly("loc 0 0 5\n", [surface("0x0", CORNERS)])

@@ -2,12 +2,15 @@
 
 import jax
 import pytest
+from flax import nnx
 
 from ast_jax.data.pipeline import DataSource
 from ast_jax.training import memory, workdir
 from ast_jax.training.checks import check_config, check_data
 from ast_jax.training.compiled import CompileStats
+from ast_jax.training.program import make_program
 from ast_jax.training.sharding import make_layout
+from ast_jax.training.state import make_model
 from configs import cub, freeshapes, large, quickstart, shapenet
 
 
@@ -140,6 +143,61 @@ def test_more_memory_than_there_is(config, monkeypatch):
     memory.check_program(CompileStats("step", 1.0), cpu)  # a backend that does not tell
     with pytest.raises(ValueError, match="step: needs .*config.accumulate_steps"):
         memory.check_program(CompileStats("step", 1.0, temporary_bytes=fits + 1000, **sizes), cpu)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("model.dim", 1_000_000, r"million parameters, .* alone .*20.0 GB are left"),
+        ("model.encoder.width", 100_000, "million parameters, encoder"),
+        ("model.mlp_ratio", 10**9, "million parameters"),
+        ("model.texture.texels", 1000, "one array of a step .*config.model.texture.texels=1000"),
+        ("model.shape.synthesis_steps", 10**8, "one array of a step .*config.model.shape.synthesis_steps=100000000"),
+        ("data.image_size", 30_000, "one array of a step .*config.data.image_size=30000"),
+        ("data.num_target_views", 10**6, "one array of a step .*config.data.num_target_views=1000000"),
+        ("batch_size", 8 * 10**6, "one array of a step .*config.batch_size=8000000"),
+        ("model.shape.query_level", 6, "config.model.shape.query_level=6: .*at most 5"),
+        ("model.shape.layers", 10**6, "config.model.shape.layers=1000000: .*at most 100"),
+    ],
+)
+def test_a_model_or_a_step_that_no_memory_holds(config, monkeypatch, key, value, says):
+    """Before a parameter is made, and before anything is compiled."""
+    monkeypatch.setattr(memory, "available_memory", lambda: int(20e9))
+    config.model.shape.synthesis = "learned"
+    _change(config, key, value)
+    layout = make_layout(config, jax.devices()[:1])
+    with pytest.raises(ValueError, match=says) as error:
+        check_config(config, layout)
+        memory.check_step(config, layout)
+        make_program(config, layout)
+    assert "\n" not in str(error.value)
+
+
+def test_the_largest_arrays_of_a_step_are_there(config):
+    """Each is among the results of the traced gradient, which needs no formula."""
+    config.model.shape.synthesis, config.model.shape.kind, config.batch_size = "learned", "transformer", 1
+    config.model.texture.kind, config.model.shape.synthesis_steps = "transformer", 7
+    graphdef, params = make_model(config, abstract=True)
+    image = jax.ShapeDtypeStruct((1, config.data.image_size, config.data.image_size, 4), "float32")
+
+    def total(params, image):
+        return sum(
+            leaf.sum() for leaf in jax.tree.leaves(nnx.merge(graphdef, params)(image)) if leaf.dtype == "float32"
+        )
+
+    sizes = set(_sizes(jax.make_jaxpr(jax.grad(total))(params, image).jaxpr))
+    arrays = memory.largest_arrays(config)
+    views = arrays.pop(("data.num_target_views", "data.render_size"))
+    assert views == config.data.num_target_views * config.data.render_size**2 * (3 + 1)  # of the batch
+    assert len(arrays) == 4 and set(arrays.values()) <= sizes
+
+
+def _sizes(jaxpr):
+    for equation in jaxpr.eqns:
+        yield from (out.aval.size for out in equation.outvars)
+        for value in jax.tree.leaves(tuple(equation.params.values()), is_leaf=lambda v: hasattr(v, "jaxpr")):
+            if hasattr(value, "jaxpr") or hasattr(value, "eqns"):
+                yield from _sizes(getattr(value, "jaxpr", value))
 
 
 def test_a_disk_without_room_for_the_checkpoints(tmp_path, monkeypatch):

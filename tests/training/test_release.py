@@ -78,6 +78,9 @@ def test_a_misspelt_name_gets_the_near_match():
 def test_a_run_that_has_the_name_of_a_model_is_the_users(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bird").mkdir()
+    (tmp_path / "bird" / "photo.jpg").write_bytes(b"")
+    assert find_release("bird") == SHIPPED / "bird"  # photographs are no run
+    (tmp_path / "bird" / "config.json").write_text("{}")
     assert find_release("bird") is None
 
 

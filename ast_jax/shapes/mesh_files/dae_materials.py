@@ -66,6 +66,8 @@ class Effects:
                 if shader.find("transparent/texture") is None:
                     image = image[..., :3]
                 return Material(WHITE, image, opacity, wrap), texture.get("texcoord", "")
+        if source is not None and texture is None and len((source.findtext("color") or "").split()) < 3:
+            self.notices.append(f"material {key!r}: its colour cannot be read: grey")
         return Material(_colour(source), None, opacity), ""
 
     def _opacity(self, key: str, shader: ElementTree.Element) -> float:

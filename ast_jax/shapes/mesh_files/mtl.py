@@ -116,6 +116,8 @@ class MaterialReader:
         if not numbers or not np.isfinite(numbers).all():
             self.notices.append(f"material {name!r}: 'Kd {text}' is not a colour: grey")
             return GREY
+        if len(numbers) == 2:  # one number alone is a grey, says the format
+            self.notices.append(f"material {name!r}: 'Kd {text}' lacks a number: the first stands for all three")
         red, green, blue = numbers if len(numbers) == 3 else [numbers[0]] * 3
         if max(red, green, blue) > 2:
             self.notices.append(f"material {name!r}: 'Kd {text}' is read as a colour from 0 to 255")

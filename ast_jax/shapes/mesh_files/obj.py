@@ -74,6 +74,8 @@ def load_obj(path: Path, root: Path | None = None) -> SourceMesh:
     material = np.array(found.face_material, np.int64)
     looks, notices = _read_materials(path, root, found)
     notices += [f"{count} {kind} are left out" for kind, count in found.left_out.items()]
+    short = sum(len(line.split("#")[0].split()) == 5 for line in found.points)
+    notices += [f"{short} vertices have two numbers of a colour only: they are left out"] if short else []
     kind, counts, lost = _paint(looks, material, sizes, uv_index >= 0, coloured[corners])
     corner_uv = np.zeros((len(corners), 2))
     corner_uv[uv_index >= 0] = uv[uv_index[uv_index >= 0]]

@@ -49,8 +49,10 @@ def load_off(path: Path) -> SourceMesh:
     columns = slice(width + 3 * ("N" in prefixes), -2 if "ST" in prefixes else None)
     if "NC" in prefixes:
         columns = slice(width, width + 4)
-    of_vertex = _colours(name, [row[columns] for row in rows])
-    return _mesh(name, vertices, of_vertex, [line.split() for line in lines[num_vertices : num_vertices + num_faces]])
+    beside = [row[columns] for row in rows]
+    notices = _unused("vertices", beside) if "C" in prefixes else []
+    faces = [line.split() for line in lines[num_vertices : num_vertices + num_faces]]
+    return _mesh(name, vertices, _colours(name, beside), faces, notices)
 
 
 def _prefixes(name: str, lines: list[str]) -> str:
@@ -92,7 +94,24 @@ def _colours(name: str, rows: list[list[str]]) -> Float[np.ndarray, "n 3"] | Non
     return colours
 
 
-def _mesh(name: str, vertices: np.ndarray, of_vertex: np.ndarray | None, rows: list[list[str]]) -> SourceMesh:
+def _unused(kind: str, rows: list[list[str]]) -> list[str]:
+    """A notice of rows behind which one number stands, or two: no colour, or not one that the file has."""
+    notices = []
+    mapped, short = (sum(len(row) == count for row in rows) for count in (1, 2))
+    if mapped:
+        notices.append(f"{mapped} {kind} name an entry of a colour map, which the file does not have")
+    if short:
+        notices.append(f"{short} {kind} have two numbers of a colour only: they are left out")
+    return notices
+
+
+def _mesh(
+    name: str,
+    vertices: Float[np.ndarray, "v 3"],
+    of_vertex: Float[np.ndarray, "v 3"] | None,
+    rows: list[list[str]],
+    notices: list[str],
+) -> SourceMesh:
     try:
         sizes = np.array([row[0] for row in rows], np.int64)
         if any(not 0 <= size < len(row) for size, row in zip(sizes, rows)):
@@ -102,16 +121,15 @@ def _mesh(name: str, vertices: np.ndarray, of_vertex: np.ndarray | None, rows: l
         raise ValueError(f"{name}: malformed, {error}.") from error
     rest = [row[size + 1 :] for size, row in zip(sizes, rows)]
     of_face = _colours(name, rest)
-    notices = []
-    mapped = sum(len(row) == 1 for row in rest)
-    if mapped:
-        notices.append(f"{mapped} faces name an entry of a colour map, which the file does not have")
+    notices = [*notices, *_unused("faces", rest)]
     material, colours = np.zeros(len(rows), np.int64), None
     if of_vertex is not None and not np.isnan(of_vertex).any():
         colours, material = of_vertex[np.clip(corners, 0, max(len(vertices) - 1, 0))], material + 1
         if of_face is not None:
             notices.append("colours of faces are left out beside those of vertices")
-    elif of_face is not None:
+    elif of_vertex is not None:
+        notices.append("some vertices have a colour and others none: those colours are left out")
+    if not material.any() and of_face is not None:
         material = (~np.isnan(of_face[:, 0])).astype(np.int64)
         colours = np.nan_to_num(np.repeat(of_face, sizes, axis=0), nan=1.0)
     polygons = Polygons(vertices, corners, sizes, material, None, colours)

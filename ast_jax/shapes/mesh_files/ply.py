@@ -55,6 +55,11 @@ def load_ply(path: Path, root: Path | None = None) -> SourceMesh:
         notices.append("no texture coordinates: the texture is left out")
         materials = [Material()]
         texture[:] = 0
+    notices += [
+        f"colours of the element {key!r} lack a channel: they are left out"
+        for key in ("vertex", "face")
+        if key in elements and _colours(elements[key]) is None and _has_part_of_a_colour(elements[key])
+    ]
     colours, extra = _corner_colours(vertex, face, polygon, corners, len(strips))
     if colours is not None:
         materials = [m if m.image is not None else Material(WHITE) for m in materials]
@@ -143,3 +148,8 @@ def _colours(element: Element | None) -> Float[np.ndarray, "n 3"] | None:
             full = _FULL.get(element.types[names[0]])
             return np.clip(table / full, 0, 1) if full else unit_colours(table)
     return None
+
+
+def _has_part_of_a_colour(element: Element) -> bool:
+    """A lone ``r`` is a radius."""
+    return any(len(set(names) & set(element.columns)) > (names[0] == "r") for names in _COLOURS)

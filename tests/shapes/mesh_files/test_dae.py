@@ -169,6 +169,12 @@ def test_emitted_light_is_told(tmp_path):
         assert [("emits" in n) for n in load_mesh(write(tmp_path, QUAD, shader=shader)).notices] == [True] * told
 
 
+@pytest.mark.parametrize("diffuse", ["<color>1 0</color>", "<color/>", '<param ref="c"/>'])
+def test_a_colour_that_cannot_be_read_is_told(tmp_path, diffuse):
+    mesh = load_mesh(write(tmp_path, QUAD, shader=f"<diffuse>{diffuse}</diffuse>"))
+    assert mesh.notices == ("material 'm': its colour cannot be read: grey",)
+
+
 def test_what_is_left_out_is_told(tmp_path):
     camera = "<node><lookat>0 0 9 0 0 0 0 1 0</lookat><instance_camera url='#c'/></node>"
     mesh = load_mesh(write(tmp_path, QUAD + faces("lines", "<p>0 1</p>"), node=camera))

@@ -272,5 +272,16 @@ def test_opacity(tmp_path, text, opacity):
 def test_colours_from_0_to_255_and_of_other_kinds(tmp_path):
     for text, colour in (("Kd 128 64 64", (128, 64, 64)), ("Kd 0.5", (128, 128, 128)), ("Kd 1 0 0 # red", RED)):
         assert colours(load_mesh(write(tmp_path, TEXTURED, f"newmtl m\n{text}\n"))) == [colour] * 2
+        assert load_mesh(write(tmp_path, TEXTURED, f"newmtl m\n{text}\n")).notices == (
+            ("material 'm': 'Kd 128 64 64' is read as a colour from 0 to 255",) if "128" in text else ()
+        )
     mesh = load_mesh(write(tmp_path, TEXTURED, "newmtl m\nKd spectral file.rfl\n"))
     assert "spectral" in mesh.notices[0]
+
+
+def test_half_a_colour_is_told(tmp_path):
+    """Of Kd, one number is a grey (the MTL specification: without g and b, they are equal to r); two are none."""
+    mesh = load_mesh(write(tmp_path, TEXTURED, "newmtl m\nKd 0.5 0.2\n"))
+    assert mesh.notices == ("material 'm': 'Kd 0.5 0.2' lacks a number: the first stands for all three",)
+    mesh = load_mesh(write(tmp_path, "v 0 0 0 1 0\nv 1 0 0 1 0\nv 0 1 0\nf 1 2 3\n"))
+    assert mesh.notices == ("2 vertices have two numbers of a colour only: they are left out",)

@@ -56,6 +56,19 @@ def test_colours_of_faces_end_with_their_line(tmp_path, colour):
     assert mesh.materials[mesh.face_material[1]].colour == (0.7, 0.7, 0.7)
 
 
+@pytest.mark.parametrize("beside", [("255 0", ""), ("255", ""), ("", "255 0"), ("", "7")])
+def test_what_is_no_colour_is_told(tmp_path, beside):
+    of_vertex, of_face = beside
+    mesh = load(tmp_path, f"{'C' * bool(of_vertex)}OFF\n4 1 0\n{rows(of_vertex)}4 0 1 2 3 {of_face}\n")
+    kind = "4 vertices" if of_vertex else "1 faces"
+    assert mesh.corner_colours is None and len(mesh.notices) == 1 and mesh.notices[0].startswith(kind)
+
+
+def test_colours_of_some_vertices_are_told(tmp_path):
+    mesh = load(tmp_path, "OFF\n3 1 0\n0 0 0 255 0 0\n1 0 0\n0 1 0\n3 0 1 2\n")
+    assert mesh.corner_colours is None and "some vertices have a colour" in mesh.notices[0]
+
+
 def test_each_row_says_by_its_numbers_what_they_mean(tmp_path):
     # Geomview: three or four whole numbers go from 0 to 255, as many others from 0 to 1.
     colours = ("255 0 0", "0.0 0.5 0.0", "1 1 1 255")

@@ -76,6 +76,14 @@ def test_colours_of_faces(tmp_path):
     assert "colours of faces" in mesh.notices[0]
 
 
+def test_a_colour_without_one_of_its_channels_is_told(tmp_path):
+    for names, told in ((("red", "green"), True), (("g", "b"), True), (("r",), False)):
+        rows = [(*v, *[255] * len(names)) for v in VERTICES]
+        vertex = ("vertex", [*XYZ, *((name, "uchar") for name in names)], rows)
+        mesh = load_mesh(write(tmp_path, [vertex, ("face", FACE, [((0, 1, 2),)])]))
+        assert mesh.corner_colours is None and [("lack a channel" in n) for n in mesh.notices] == [True] * told
+
+
 @pytest.mark.parametrize("names", [("s", "t"), ("u", "v"), ("texture_u", "texture_v")])
 def test_texture_coordinates_of_vertices(tmp_path, names):
     Image.new("RGB", (2, 2), (255, 0, 0)).save(tmp_path / "my red.png")
