@@ -1,7 +1,7 @@
 """The table of backends and of what each of them can blend: a new backend is a file and a line here."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextvars import ContextVar
 from typing import NamedTuple
 
@@ -48,7 +48,7 @@ _default: ContextVar[str] = ContextVar("backend", default="xla")
 
 
 @contextlib.contextmanager
-def draw_with(backend: str) -> Iterator[None]:
+def draw_with(backend: str) -> Generator[None]:
     """What is called or traced in here, and names no backend, is drawn by this one.
 
     A function compiled before keeps the backend that it was traced with: compile another inside.

@@ -9,7 +9,7 @@ from ast_jax.data.pipeline import batches_ahead
 from ast_jax.machine import available_memory
 from ast_jax.model.template import sphere, vertex_half
 from ast_jax.training.compiled import CompileStats
-from ast_jax.training.monitoring.overview import state_bytes
+from ast_jax.training.monitoring.overview import Size, size_of
 from ast_jax.training.sharding import Layout
 from ast_jax.training.state import TrainState
 
@@ -102,7 +102,7 @@ def check_state(state: TrainState, shardings: TrainState, device: jax.Device) ->
       ValueError: they do not; the largest parameter is named, which tells what made it large.
     """
     parts = [(tree.params, tree.opt_state, tree.average) for tree in (state, shardings)]
-    held, gradients = state_bytes(*parts), state_bytes(state.params, shardings.params)
+    held, gradients = _size_split(*parts), _size_split(state.params, shardings.params)
     needed, left = _on_device(held.per_device + gradients.per_device, device)
     if left is not None and needed > left:
         path, largest = max(jax.tree_util.tree_leaves_with_path(state.params), key=lambda leaf: leaf[1].size)
@@ -113,6 +113,11 @@ def check_state(state: TrainState, shardings: TrainState, device: jax.Device) ->
             f"memory, and {_gigabytes(left)} are left; make config.model smaller (dim, mlp_ratio, encoder.width, "
             "texture.texels), or split it over more devices (config.mesh)."
         )
+
+
+def _size_split(tree, shardings) -> Size:
+    """Of arrays that are to be split as a tree like theirs says."""
+    return size_of(jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, shardings))
 
 
 def check_program(stats: CompileStats, device: jax.Device) -> None:
