@@ -93,9 +93,16 @@ def _uniform_pose(seen: Seen) -> Float[jax.Array, ""]:
     return uniform_pose_loss(jax.nn.softmax(seen.prediction.camera_logits))
 
 
-def intermediate_camera_loss(seen: Seen) -> Float[jax.Array, " b"]:
-    """Mean of `camera_loss` over the cameras of earlier steps, the regressed one among them; 0 without such steps."""
-    cameras, target = seen.prediction.intermediate_cameras, seen.batch.input_camera
+def intermediate_camera_loss(cameras: Camera | None, target: Camera) -> Float[jax.Array, " b"]:
+    """Mean of `camera_loss` over the cameras of earlier steps, the regressed one among them.
+
+    Args:
+      cameras: leading axes ``[b, k]``; None, of a model without such steps, costs nothing.
+      target: the true ones, leading axis ``[b]``.
+
+    Returns:
+      one value >= 0 per image.
+    """
     if cameras is None:
         return jnp.zeros(len(target.rotation))
     b, k = cameras.rotation.shape[:2]
@@ -106,6 +113,10 @@ def intermediate_camera_loss(seen: Seen) -> Float[jax.Array, " b"]:
 
 TERMS = (
     Term("camera", lambda seen: camera_loss(seen.prediction.input_camera, seen.batch.input_camera), CAMERA),
-    Term("intermediate_camera", intermediate_camera_loss, CAMERA),
+    Term(
+        "intermediate_camera",
+        lambda seen: intermediate_camera_loss(seen.prediction.intermediate_cameras, seen.batch.input_camera),
+        CAMERA,
+    ),
     Term("uniform_pose", _uniform_pose, CANDIDATES, phases=("pose",)),
 )

@@ -114,10 +114,10 @@ def test_gradient_by_the_camera_is_the_slope_along_its_motions():
     vertices = np.repeat(0.3 * BALL.vertices[None], 2, 0).astype(np.float32)
     found = synthesize(vertices, BALL.faces, EVIDENCE, 1e-3, moves_camera=True).camera_gradient
     for axis in range(6):
-        motion = jnp.broadcast_to(1e-2 * jnp.eye(6)[axis], (2, 6))
+        motion = jnp.broadcast_to(1e-3 * jnp.eye(6)[axis], (2, 6))
         sides = [moved_camera(CAMERAS, sign * motion) for sign in (1, -1)]
         values = [synthesize(vertices, BALL.faces, EVIDENCE._replace(camera=c), 1e-3).mismatch for c in sides]
-        slope = (np.asarray(values[0], np.float64) - np.asarray(values[1], np.float64)) / 2e-2
+        slope = (np.asarray(values[0], np.float64) - np.asarray(values[1], np.float64)) / 2e-3
         np.testing.assert_allclose(found[:, axis], slope, atol=0.02 * np.abs(np.asarray(found)).max())
 
 
