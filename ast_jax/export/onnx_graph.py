@@ -321,6 +321,13 @@ def _slice(graph: _Graph, equation, x: _Value) -> _Value:
     return graph.part(x, params["start_indices"], params["limit_indices"], params["strides"])
 
 
+def _reverse(graph: _Graph, equation, x: _Value) -> _Value:
+    name = x.name
+    for axis in equation.params["dimensions"]:
+        name = graph.add("Gather", name, graph.numbers(list(range(x.shape[axis]))[::-1]), axis=axis)
+    return _Value(name, x.shape)
+
+
 def _slice_at(graph: _Graph, equation, x: _Value, *starts: _Value) -> _Value:
     """A part whose place is found while it runs; it stays inside."""
     sizes = equation.params["slice_sizes"]
@@ -417,6 +424,7 @@ _WHOLE = {
     "unstack": _unstack,
     "split": _split,
     "slice": _slice,
+    "rev": _reverse,
     "dynamic_slice": _slice_at,
     "pad": _pad,
     "gather": _take,

@@ -89,6 +89,7 @@ OPERATIONS = {
     "select": lambda x: [jnp.where(x > 0, x, 7.0), jnp.where(x > 0, x < 1, x > -1), jnp.clip(x, -0.5, 0.25)],
     "shapes": lambda x: [x.T, x.reshape(10, 6), x[:, None], x[:, 1:5:2, ::3], jnp.broadcast_to(x[:, :1], (3, 2, 4, 6))],
     "parts": lambda x: [*jnp.split(x, [1, 3], 1), jnp.stack([x, 2 * x], 1), jnp.concatenate([x, x[:, :2]], 1), *x],
+    "reversed": lambda x: [x[::-1], x[:, ::-1, ::-1]],
     "pad": padded,
     "reduce": lambda x: [x.sum(1), x.max((0, 2)), x.min(), x.prod(1), (x > 1).any(1), (x > -1).all((0, 1))],
     "extremes": lambda x: [x.argmin(1), x.argmax(2), jnp.round(x).argmin(0)],
@@ -192,8 +193,8 @@ def test_stablehlo_answers_what_the_model_answers():
     program = tiny_program()
     read = jax.export.deserialize(bytearray(encode_program(program, "stablehlo", {})))
     assert set(read.platforms) == {"cpu", "cuda", "tpu"}
-    for feeds, wanted in questions_and_answers():
-        compare(read.call(*feeds.values()), wanted, program.outputs, dict.fromkeys(program.outputs, 1e-6))
+    for feeds, wanted in questions_and_answers():  # compiled with other options, so rounded elsewhere
+        compare(read.call(*feeds.values()), wanted, program.outputs, dict.fromkeys(program.outputs, 1e-5))
 
 
 def test_an_unknown_format_is_answered_with_the_near_one():
