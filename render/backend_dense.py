@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from render.arrays import Array
-from render.coverage import Falloff, reach_in_sigmas, squared_pixels
+from render.coverage import Falloff, reach_in_sigmas
 from render.distance import probability
 from render.fragments import Fragments, attach, is_solid, no_fragments, pixel_grid
 from render.scene import Scene
@@ -62,32 +62,18 @@ def nearest(scene: Scene) -> Fragments:
     return attach(scene.screen, face_id, scene.pixels)
 
 
-@functools.partial(jax.jit, static_argnames=("image_size", "cutoff", "falloff", "cull_backfaces"))
-def soft_coverage(
-    vertices_clip: Float[Array, "b v 4"],
-    faces: Int[Array, "f 3"] | Int[Array, "b f 3"],
-    image_size: tuple[int, int],
-    sigma: float | Float[Array, ""],
-    *,
-    face_mask: Bool[Array, "b f"] | None,
-    cutoff: float,
-    falloff: Falloff,
-    cull_backfaces: bool,
+def coverage_of_screen(
+    screen: ScreenFaces, image_size: tuple[int, int], batch: int, sigma_px, cutoff: float, falloff: Falloff
 ) -> Float[Array, "b h w"]:
-    """The work of `render.soft_coverage`, of arguments that it has checked; no forward mode.
-
-    Faces that pass through the plane of the camera are left out.
+    """As `render.coverage.coverage_of_screen`, without forward mode and without faces through the plane of the camera.
 
     Raises:
         ValueError: another falloff than "sigmoid".
     """
     if falloff != "sigmoid":
         raise ValueError(f'backend="dense" has the falloff "sigmoid" only, got {falloff!r}')
-    batch = vertices_clip.shape[0]
-    screen = to_screen(vertices_clip, faces, image_size, face_mask, None, cull_backfaces)
     reach = reach_in_sigmas(cutoff, falloff)
     corners, soft = screen.corners.reshape(batch, -1, 3, 2), screen.soft.reshape(batch, -1, 1)
-    sigma_px = squared_pixels(sigma, image_size, vertices_clip.dtype)
     return 1.0 - _transparency(image_size, reach, corners, soft, sigma_px).reshape(batch, *image_size)
 
 

@@ -6,7 +6,6 @@ import jax
 from jaxtyping import Bool, Float, Int
 
 from render.arrays import Array
-from render.coverage import Falloff, coverage_of_screen, squared_pixels
 from render.fragments import Fragments, attach, no_fragments, pixel_grid
 from render.scene import Scene
 from render.screen import to_screen
@@ -44,21 +43,3 @@ def nearest(scene: Scene) -> Fragments:
     visible = scene.screen.soft | scene.screen.crossing
     face_id = nearest_faces(scene.screen, visible, scene.image_size, scene.batch)
     return attach(scene.screen, face_id, scene.pixels)
-
-
-@functools.partial(jax.jit, static_argnames=("image_size", "cutoff", "falloff", "cull_backfaces"))
-def soft_coverage(
-    vertices_clip: Float[Array, "b v 4"],
-    faces: Int[Array, "f 3"] | Int[Array, "b f 3"],
-    image_size: tuple[int, int],
-    sigma: float | Float[Array, ""],
-    *,
-    face_mask: Bool[Array, "b f"] | None,
-    cutoff: float,
-    falloff: Falloff,
-    cull_backfaces: bool,
-) -> Float[Array, "b h w"]:
-    """The work of `render.soft_coverage`, of arguments that it has checked."""
-    screen = to_screen(vertices_clip, faces, image_size, face_mask, None, cull_backfaces)
-    sigma_px = squared_pixels(sigma, image_size, vertices_clip.dtype)
-    return coverage_of_screen(screen, image_size, vertices_clip.shape[0], sigma_px, cutoff, falloff)

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from render import backend_dense, backend_nvdiffrast, backend_xla
 from render.arrays import Array, check_choice
 from render.blending import RULES, hard, nvdiffrast
+from render.coverage import coverage_of_screen
 from render.fragments import Fragments
 from render.scene import Rule, Scene
 
@@ -22,7 +23,7 @@ class Backend(NamedTuple):
             checked; a ValueError for what it cannot do.
         nearest: `(scene) -> fragments`, the nearest faces of a scene, with which a picture begins.
         rules: the blending rules by name.
-        soft_coverage: the work of `render.soft_coverage` in the same way; None where it has none.
+        soft_coverage: of faces on the screen, see `render.coverage.coverage_of_screen`; None where it has none.
     """
 
     rasterize: Callable[..., Fragments]
@@ -32,9 +33,9 @@ class Backend(NamedTuple):
 
 
 BACKENDS = {
-    "xla": Backend(backend_xla.rasterize, backend_xla.nearest, RULES, backend_xla.soft_coverage),
+    "xla": Backend(backend_xla.rasterize, backend_xla.nearest, RULES, coverage_of_screen),
     # The other rules walk the work list, which is what this one does without.
-    "dense": Backend(backend_dense.rasterize, backend_dense.nearest, {}, backend_dense.soft_coverage),
+    "dense": Backend(backend_dense.rasterize, backend_dense.nearest, {}, backend_dense.coverage_of_screen),
     # The other rules look at all faces near a pixel, of which nvdiffrast finds the nearest only.
     "nvdiffrast": Backend(
         backend_nvdiffrast.rasterize,

@@ -1,12 +1,15 @@
 """Soft silhouettes: how much of each pixel the mesh covers, differentiable in the vertices."""
 
+import functools
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from render.arrays import Array, check_cull_backfaces, check_positive, static_size, to_float
 from render.backends import find_soft_coverage
-from render.coverage import Falloff, reach_in_sigmas
-from render.screen import check_scene
+from render.coverage import Falloff, reach_in_sigmas, squared_pixels
+from render.screen import check_scene, to_screen
 
 
 def soft_coverage(
@@ -58,7 +61,13 @@ def soft_coverage(
     reach_in_sigmas(cutoff, falloff)
     if vertices_clip.shape[0] * faces.shape[-2] == 0:
         return jnp.zeros((vertices_clip.shape[0], *image_size), vertices_clip.dtype)
-    return find_soft_coverage(backend)(
-        vertices_clip, faces, static_size(image_size), sigma,
-        face_mask=face_mask, cutoff=cutoff, falloff=falloff, cull_backfaces=cull_backfaces,
-    )  # fmt: skip
+    cover, size = find_soft_coverage(backend), static_size(image_size)
+    return _draw(vertices_clip, faces, size, sigma, face_mask, cover, cutoff, falloff, cull_backfaces)
+
+
+# Compiled as a whole, see `render.backend_xla`; for each backend by itself.
+@functools.partial(jax.jit, static_argnames=("image_size", "cover", "cutoff", "falloff", "cull_backfaces"))
+def _draw(vertices_clip, faces, image_size, sigma, face_mask, cover, cutoff, falloff, cull_backfaces):
+    screen = to_screen(vertices_clip, faces, image_size, face_mask, None, cull_backfaces)
+    sigma_px = squared_pixels(sigma, image_size, vertices_clip.dtype)
+    return cover(screen, image_size, vertices_clip.shape[0], sigma_px, cutoff, falloff)

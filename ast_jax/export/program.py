@@ -11,7 +11,7 @@ from flax import nnx
 from jaxtyping import Float
 
 from ast_jax.arrays import Array
-from ast_jax.export.onnx_graph import encode_onnx
+from ast_jax.export.onnx_file import encode_onnx
 from ast_jax.export.plain import plain_jaxpr
 from ast_jax.model.predictor import answer_with_camera
 from ast_jax.near_match import choose

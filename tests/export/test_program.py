@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from ast_jax.compile_options import quick_jit
-from ast_jax.export.onnx_graph import encode_onnx
+from ast_jax.export.onnx_file import encode_onnx
 from ast_jax.export.plain import plain_jaxpr
 from ast_jax.export.program import IS_KNOWN, Program, encode_program, make_program
 from ast_jax.model import Model

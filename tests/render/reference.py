@@ -2,8 +2,7 @@
 
 One image at a time, every face against every pixel, no gradient. `render` agrees with it up to rounding.
 
-It lives with the tests, since nobody draws with it: it takes seconds for what the renderer does in milliseconds, and it
-imports nothing of the renderer. A benchmark that checks what it times takes it from here, as both need a checkout.
+It lives with the tests, since nobody draws with it, and imports nothing of the renderer. Benchmarks take it from here.
 """
 
 from collections.abc import Callable
