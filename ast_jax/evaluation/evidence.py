@@ -9,6 +9,7 @@ import numpy as np
 
 from ast_jax.data.pipeline import DataSource, evaluation_batch
 from ast_jax.evaluation.camera_error import rotation_errors_deg
+from ast_jax.evaluation.metrics.viewpoints import measure_rotations
 from ast_jax.evaluation.paired import paired_difference
 from ast_jax.evaluation.protocols.base import Item
 from ast_jax.evaluation.protocols.freeshapes import evenly_spaced_views, freeshapes
@@ -81,9 +82,10 @@ def measure_answers(answers: Prediction, source: DataSource, views: list[list[in
 
     def one(k: int) -> dict:
         ours = answers[k * each : (k + 1) * each]
-        row = protocol.measure(Item(source, k, tuple(views[k]), ours, source.truth(k)))
-        if "rotation" in row:
-            row["camera_error_deg"] = rotation_errors_deg(row["rotation"], row["true_rotation"]).mean()
+        item = Item(source, k, tuple(views[k]), ours, source.truth(k))
+        row, cameras = protocol.measure(item), measure_rotations(item)
+        if cameras:
+            row["camera_error_deg"] = rotation_errors_deg(cameras["rotation"], cameras["true_rotation"]).mean()
         return row
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:

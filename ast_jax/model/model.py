@@ -22,7 +22,7 @@ from ast_jax.model.template import sphere
 from ast_jax.model.textures import make_texture
 from ast_jax.near_match import choose
 from ast_jax.prediction import Prediction
-from render import Camera
+from render import Camera, PerspectiveCamera
 
 
 class Model(nnx.Module):
@@ -124,8 +124,9 @@ class Model(nnx.Module):
         synthesis = synthesis and self.shape.synthesis is not None
         if synthesis and (coverage is None or seen is None):
             raise ValueError(f"config.model.shape.synthesis: {SYNTHESIS_NEEDS}")
-        # Steps move a camera that is regressed; that of candidates is the world's own.
-        holds_camera = True if predicted.candidates is not None else False if camera is None else camera_is_known
+        # Steps move a camera of perspective that is regressed; that of candidates is the world's own.
+        is_fixed = predicted.candidates is not None or not isinstance(seen, PerspectiveCamera)
+        holds_camera = is_fixed or (camera is not None and camera_is_known)
         evidence = dict(coverage=coverage, camera=seen, holds_camera=holds_camera) if synthesis else {}
         shape = self.shape(encoding, **evidence, return_attention=return_attention)
         earlier, seen = _camera_steps(seen, shape.cameras)
