@@ -165,8 +165,8 @@ def test_command_line(photos, tmp_path, monkeypatch, capsys):
     assert "index.html" in capsys.readouterr().out
 
 
-def test_missing_checkpoint_is_one_line(tmp_path):
-    command = [sys.executable, "-m", "launch.reconstruct", "--image=photo.png"]
+def test_missing_checkpoint_is_one_line(photos, tmp_path):
+    command = [sys.executable, "-m", "launch.reconstruct", f"--image={photos / 'alpha.png'}", f"--output={tmp_path}"]
     result = subprocess.run(
         [*command, f"--checkpoint={tmp_path / 'nowhere'}"], capture_output=True, text=True, timeout=120
     )
