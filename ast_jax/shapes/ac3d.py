@@ -29,8 +29,8 @@ NO_TEXTURE = ("", "empty_texture_no_mapping")
 class Part:
     """One OBJECT of the file, its vertices in world space and its polygons cut into triangles.
 
-    Lines, and polygons without area (``flat``), are counted. ``smoothed``: AC3D shows the surface subdivided
-    (``subdiv``); ``hidden``: it does not show the object.
+    Lines, and polygons without area (``flat``), are counted, and children (``absent``) that the file does not have.
+    ``smoothed``: AC3D shows the surface subdivided (``subdiv``); ``hidden``: it does not show the object.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Part:
     flat: int = 0
     smoothed: bool = False
     hidden: bool = False
+    absent: int = 0
 
 
 def load_ac3d(
@@ -68,14 +69,16 @@ def load_ac3d(
     """
     path = Path(path)
     colours, parts = read_parts(path)
-    parts = [part for part in parts if len(part.faces) and keep_part(part)]
+    parts = [part for part in parts if keep_part(part)]
+    notices = _left_out(parts)
+    parts = [part for part in parts if len(part.faces)]
     if not parts:
         raise ValueError(f"{path}: no faces in it.")
     keys = [(part.texture, int(m)) for part in parts for m in part.face_material]
     table = {key: k for k, key in enumerate(dict.fromkeys(keys))}
     if any(not 0 <= m < len(colours) for _, m in table):
         raise ValueError(f"{path}: a surface names a MATERIAL that the file does not have.")
-    images, notices = {}, _left_out(parts)
+    images = {}
     for texture in dict.fromkeys(t for t, _ in table):
         images[texture] = _find_texture(texture, path, texture_folders, notices)
     starts = np.cumsum([0] + [len(part.vertices) for part in parts])
@@ -96,11 +99,14 @@ def load_ac3d(
 def _left_out(parts: list[Part]) -> list[str]:
     counts = {"lines": sum(part.lines for part in parts), "polygons without area": sum(part.flat for part in parts)}
     notices = [f"{count} {kind} are left out" for kind, count in counts.items() if count]
-    smoothed, hidden = sum(part.smoothed for part in parts), sum(part.hidden for part in parts)
+    shown = [part for part in parts if len(part.faces)]
+    smoothed, hidden = sum(part.smoothed for part in shown), sum(part.hidden for part in shown)
     if smoothed:
         notices.append(f"{smoothed} objects are to be subdivided (subdiv): their coarse polygons are shown")
     if hidden:
         notices.append(f"{hidden} objects are marked as hidden, and are shown")
+    if absent := sum(part.absent for part in parts):
+        notices.append(f"{absent} objects are declared (kids), and the file ends before them")
     return notices
 
 
@@ -188,9 +194,11 @@ def _read_object(
             world = vertices @ rotation + origin
             part = _make_part(name, texture, world, polygons, uv_scale, uv_offset)
             parts.append(replace(part, smoothed=smoothed, hidden=hidden))
-            for _ in range(int(rest)):
+            place = len(parts) - 1
+            for k in range(int(rest)):
                 child = next((line for line in stream if line.strip()), None)
                 if child is None:  # some published files count one child too many
+                    parts[place] = replace(parts[place], absent=int(rest) - k)
                     return
                 if not child.startswith("OBJECT"):
                     raise ValueError(f"a child of {name!r} does not begin with OBJECT")

@@ -127,7 +127,15 @@ def test_parts_are_chosen_by_name(tmp_path):
 
 def test_one_child_too_few_at_the_end_is_forgiven(tmp_path):
     path = write(tmp_path, HEADER + "kids 2\n" + poly("", [surface("0x0", CORNERS)]) + "\n\n")
-    assert len(load_ac3d(path).faces) == 2
+    mesh = load_ac3d(path)
+    assert len(mesh.faces) == 2
+    assert mesh.notices == ("1 objects are declared (kids), and the file ends before them",)
+
+
+def test_an_object_of_lines_alone_is_told(tmp_path):
+    line = poly("", [surface("0x22", CORNERS), surface("0x21", CORNERS)])
+    mesh = load_ac3d(write(tmp_path, HEADER + "kids 2\n" + poly("", [surface("0x0", CORNERS)]) + line))
+    assert len(mesh.faces) == 2 and mesh.notices == ("2 lines are left out",)
 
 
 @pytest.mark.parametrize(

@@ -82,10 +82,21 @@ def read_mesh(mesh: ElementTree.Element, notices: Counter) -> Iterator[Primitive
     for element in mesh:
         if element.tag in _SURFACES:
             primitive = _read_primitive(element, sources, shared)
+            if not _holds_what_it_says(element, primitive):
+                notices[f"primitives of the kind {element.tag} lack corners or have some left over"] += 1
             if len(primitive.sizes):
                 yield primitive
         elif element.tag in _LINES:
             notices[f"primitives of the kind {element.tag} are left out"] += 1
+
+
+def _holds_what_it_says(element: ElementTree.Element, primitive: Primitive) -> bool:
+    """Whether ``count`` faces, and no corner beyond them, are there."""
+    if element.tag not in ("triangles", "polylist"):
+        return True
+    stored = sum(len((p.text or "").split()) for p in element.findall("p"))
+    count = len(primitive.sizes)
+    return element.get("count", str(count)).strip() == str(count) and stored == primitive.index.size
 
 
 def _read_primitive(element: ElementTree.Element, sources: dict, shared: dict) -> Primitive:

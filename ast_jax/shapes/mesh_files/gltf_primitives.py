@@ -54,6 +54,8 @@ class Primitives:
                 self._document.notice("left out a primitive without POSITION")
             elif self.num_faces(entry):
                 kept.append(entry)
+            else:
+                self._document.notice("left out a primitive of fewer than three corners, which has no faces")
         return kept
 
     def num_faces(self, entry: dict) -> int:
@@ -76,7 +78,10 @@ class Primitives:
                 raise ValueError(f"it needs {DRACO}, which cannot be read. Export it without compression.")
             self._document.notice(f"read the uncompressed copy of what is there as {DRACO} too")
         corners = np.arange(position.count) if index is None else read_indices(self._document, index)
-        used, flat = np.unique(_triangles(corners, integer(entry, "mode", TRIANGLES)), return_inverse=True)
+        mode = integer(entry, "mode", TRIANGLES)
+        if mode == TRIANGLES and len(corners) % 3:
+            self._document.notice("left out corners at the end of triangles that make no triangle")
+        used, flat = np.unique(_triangles(corners, mode), return_inverse=True)
         vertices = self.attribute(entry, "POSITION", used, weights, "VEC3")
         return Primitive(entry, vertices, flat.reshape(-1, 3), used)
 

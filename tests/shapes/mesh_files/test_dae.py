@@ -181,6 +181,21 @@ def test_what_is_left_out_is_told(tmp_path):
     assert [line.split(" are")[0] for line in mesh.notices] == ["1 primitives of the kind lines"]
 
 
+@pytest.mark.parametrize(
+    ("primitive", "told"),
+    [
+        (faces("triangles", "<p>0 1 2</p>").replace(" material", ' count="1" material'), False),
+        (faces("triangles", "<p>0 1 2</p>").replace(" material", ' count="2" material'), True),
+        (faces("triangles", "<p>0 1 2 0</p>"), True),
+        (faces("polylist", "<vcount>4</vcount><p>0 1 2 3</p>").replace(" material", ' count="2" material'), True),
+        (faces("polylist", "<vcount>4</vcount><p>0 1 2 3 1 4 2</p>"), True),
+    ],
+)
+def test_faces_that_are_declared_and_missing_are_told(tmp_path, primitive, told):
+    mesh = load_mesh(write(tmp_path, primitive))
+    assert len(mesh.notices) == told and all("lack corners or have" in line for line in mesh.notices)
+
+
 @pytest.mark.parametrize("node", ["<skew>0 1 0 0 0 1 0</skew>", "<lookat>0 0 9 0 0 0 0 1 0</lookat>"])
 def test_a_mesh_below_a_transform_that_is_not_read_is_refused(tmp_path, node):
     with pytest.raises(ValueError, match="thing.dae: .*lookat or a skew"):

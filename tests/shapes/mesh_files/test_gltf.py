@@ -179,6 +179,21 @@ def test_modes(load, mode, corners, dtype):
 def test_without_indices_and_with_corners_left_over(load):
     mesh = load(Glb(np.concatenate([TRIANGLE, TRIANGLE + 5, TRIANGLE[:2]])))
     np.testing.assert_array_equal(mesh.vertices[mesh.faces], [TRIANGLE, TRIANGLE + 5])
+    assert mesh.notices == ("left out corners at the end of triangles that make no triangle",)
+
+
+@pytest.mark.parametrize("mode", [4, 5, 6])
+def test_a_primitive_of_two_corners_is_counted(load, mode):
+    glb = Glb()
+    short = {
+        "attributes": glb.primitive["attributes"],
+        "indices": glb.accessor(np.array([0, 1], np.uint8)),
+        "mode": mode,
+    }
+    glb.tree["meshes"][0]["primitives"].append(short)
+    mesh = load(glb)
+    assert len(mesh.faces) == 1
+    assert mesh.notices == ("left out a primitive of fewer than three corners, which has no faces",)
 
 
 def test_points_and_lines_are_counted(load):
