@@ -21,7 +21,7 @@ from ast_jax.data.store import (
     save_index,
     save_object,
 )
-from ast_jax.files.writing import write_text
+from ast_jax.files.writing import remove_leftovers, write_text
 
 MANIFEST = "manifest.jsonl"
 SETTINGS = "settings.json"
@@ -221,7 +221,8 @@ def check_record(record: ObjectRecord, num_keypoints: int | None = None) -> None
 
 
 def claim_folder(root: Path, wanted: dict) -> None:
-    """Leave the settings in a fresh folder; refuse one that was begun with others."""
+    """Leave the settings in a fresh folder; refuse one that was begun with others. What a killed process left goes."""
+    remove_leftovers(root)
     path = root / SETTINGS
     wanted = json.loads(json.dumps(wanted))
     if path.is_file():

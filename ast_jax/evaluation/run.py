@@ -15,7 +15,7 @@ from ast_jax.data.pipeline import DataSource, evaluation_batch
 from ast_jax.data.store import ObjectRecord
 from ast_jax.evaluation.protocols.base import Item, Protocol
 from ast_jax.evaluation.results import Evaluation
-from ast_jax.files.writing import replacing, write_text
+from ast_jax.files.writing import remove_leftovers, replacing, write_text
 from ast_jax.prediction import Predict, Prediction
 
 CHUNK = 16  # objects
@@ -155,6 +155,7 @@ class _Chunks:
     def _claim(self, stamp: dict) -> None:
         """Keep the chunks of the same evaluation, remove those of another."""
         self._folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(self._folder)
         path = self._folder / "stamp.json"
         try:
             if path.is_file() and json.loads(path.read_text()) == stamp:

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from ast_jax.files.writing import write_bytes
+from ast_jax.files.writing import remove_leftovers, write_bytes
 
 LOG = "written.sha256"
 # File systems take 255 bytes; numbers, suffixes and the names of files that are being written come on top.
@@ -35,6 +35,7 @@ class OutputFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ValueError(f"{self.path}: cannot be made a folder for the results ({error.strerror}).") from error
+        remove_leftovers(self.path, below=False)  # the folder may be the user's, with all that is below it
         self._written = _read_log(self.path / LOG)
         self._names = {name for _, name in self._written}  # spares the reading of most files
 

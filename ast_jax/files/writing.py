@@ -90,9 +90,14 @@ def _end_of_lines(file) -> int:
     return 0
 
 
-def remove_leftovers(folder: str | Path) -> None:
-    """Remove partial files, here and in folders below, whose process is dead: it was killed while it wrote them."""
-    for path in Path(folder).rglob(".*.partial"):
+def remove_leftovers(folder: str | Path, *, below: bool = True) -> None:
+    """Remove partial files whose process is dead: it was killed while it wrote them.
+
+    Args:
+      folder: where; it may be missing.
+      below: in the folders below, too.
+    """
+    for path in Path(folder).glob("**/.*.partial" if below else ".*.partial"):
         match = _PARTIAL.fullmatch(path.name)
         if match is None:
             continue

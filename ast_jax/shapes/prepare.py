@@ -129,7 +129,7 @@ def prepare_objects(
     check_memory(", ".join(sizes), _memory(settings))
     check_fractions(split_fractions)
     root = Path(root)
-    _check_writable(root)
+    check_writable(root)
     claim_folder(root, settings.facts())
     done = _read_manifest(root)
     entries, skipped = {}, []
@@ -163,7 +163,8 @@ def _reason(error: BaseException) -> str:
     return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
 
 
-def _check_writable(root: Path) -> None:
+def check_writable(root: Path) -> None:
+    """Make the folder of a data set; raises a ValueError where it cannot be made or written to."""
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=root):

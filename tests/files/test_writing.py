@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from ast_jax.data.records import claim_folder
+from ast_jax.files.output_folder import OutputFolder
 from ast_jax.files.writing import append_lines, remove_leftovers, replacing, write_bytes, write_text
 from ast_jax.machine import machine
 
@@ -91,3 +93,13 @@ def test_leftovers_of_dead_processes_are_removed_and_no_others(tmp_path):
     os.utime(old, times=(0, 0))
     remove_leftovers(tmp_path)
     assert not left.exists() and not old.exists() and all(path.exists() for path in kept)
+
+
+@pytest.mark.parametrize("begin", [lambda folder: claim_folder(folder, {}), OutputFolder])
+def test_who_goes_on_in_a_folder_removes_what_a_killed_process_left(tmp_path, begin):
+    """A data set, and a folder of results."""
+    root = Path(__file__).resolve().parents[2]
+    assert subprocess.run([sys.executable, "-c", DIE, tmp_path / "a.png"], cwd=root).returncode == 9
+    (left,) = tmp_path.iterdir()
+    begin(tmp_path)
+    assert not left.exists()

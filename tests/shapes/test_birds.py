@@ -118,3 +118,9 @@ def test_random_views_are_others_for_each_bird(tmp_path):
     assert np.abs(cameras[0] - cameras[1]).max() > 0.1
     with pytest.raises(ValueError, match="view_layout='random'"):
         ensure_dataset(tmp_path / "birds", num_objects=2, image_size=16, num_views=3, seed=5)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="file/birds: cannot be written to"):
+        ensure_dataset(tmp_path / "file" / "birds", num_objects=1)
