@@ -18,8 +18,11 @@ _OUT = flags.DEFINE_string("out", None, "The .npz to write.")
 def main(argv: list[str]) -> None:
     """Flags in, one file out."""
     del argv
+    from ast_jax.files.writing import check_can_be_written
+
     if not _OUT.value.endswith(".npz"):
         raise ValueError(f"--out={_OUT.value}: the name must end with .npz.")
+    check_can_be_written(_OUT.value)
     if _NETWORK.value == "inception":
         from ast_jax.pretrained.inception_weights import convert_inception
 

@@ -57,6 +57,7 @@ def build_page(
       ValueError: a file is missing, or the model is not one that the page can use.
     """
     output = OutputFolder(folder)
+    output.check_writable()
     taken = [name for name in (PAGE, LICENCES) if not output.is_free(name)]
     if taken:
         raise ValueError(f"{output.path / taken[0]}: is not of this command; choose another folder.")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import tempfile
 import time
 import uuid
 from collections.abc import Generator
@@ -41,6 +42,18 @@ def replacing(path: str | Path) -> Generator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def check_can_be_written(path: str | Path) -> None:
+    """Raises a ValueError where a file cannot be written: known before the work, not after it."""
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder; name a file.")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be written ({error.strerror}); name another file.") from error
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -11,7 +11,14 @@ import pytest
 
 from ast_jax.data.records import claim_folder
 from ast_jax.files.output_folder import OutputFolder
-from ast_jax.files.writing import append_lines, remove_leftovers, replacing, write_bytes, write_text
+from ast_jax.files.writing import (
+    append_lines,
+    check_can_be_written,
+    remove_leftovers,
+    replacing,
+    write_bytes,
+    write_text,
+)
 from ast_jax.machine import machine
 
 DIE = """
@@ -103,3 +110,17 @@ def test_who_goes_on_in_a_folder_removes_what_a_killed_process_left(tmp_path, be
     (left,) = tmp_path.iterdir()
     begin(tmp_path)
     assert not left.exists()
+
+
+def test_whether_a_file_can_be_written_is_known_before(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "new", tmp_path / "file"):
+        check_can_be_written(path)
+    for path, message in (
+        (tmp_path, "is a folder"),
+        (tmp_path / "file" / "a", r"file/a: cannot be written \(Not a directory"),
+        (tmp_path / "gone" / "a", r"gone/a: cannot be written \(No such file"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            check_can_be_written(path)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -103,7 +103,7 @@ def test_a_second_run_in_the_same_folder_is_refused(tmp_path):
         _check("train", {(CONFIG, f"--workdir={tmp_path}"): f"process {os.getpid()} on "})
 
 
-def test_evaluate_and_sweep(tmp_path):
+def test_evaluate_sweep_and_export(tmp_path):
     run = f"--checkpoint={tmp_path}"
     cases = {
         (run, "--protocol=shapenet_nm"): "did you mean 'shapenet_nmr'?",
@@ -135,6 +135,12 @@ def test_evaluate_and_sweep(tmp_path):
     }
     _check("sweep", cases)
     assert not (tmp_path / "sweep").exists()
+    cases = {
+        ("--checkpoint=brid", f"--output={tmp_path / 'a.onnx'}"): "did you mean 'bird'?",
+        (f"--output={tmp_path}",): "is a folder; name a file",
+        (f"--output={tmp_path / 'gone' / 'a.onnx'}",): "a.onnx: cannot be written",
+    }
+    _check("export", cases)
 
 
 @pytest.mark.parametrize("words", [["--config.modle.dim=3"], ["--config.log_every=0"]])
