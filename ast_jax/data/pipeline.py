@@ -165,7 +165,9 @@ class DataSource:
         boxes = []
         for sample, image in enumerate(self.images):
             try:
-                boxes.append(object_box(image[..., 3] > 127, padding=self.config["crop_padding"]))
+                # What is thinner than a pixel covers no half of one.
+                least = 127 if (image[..., 3] > 127).any() else 0
+                boxes.append(object_box(image[..., 3] > least, padding=self.config["crop_padding"]))
             except ValueError as error:
                 object_index = self.object_of[sample]
                 view = sample - self.first_sample[object_index]

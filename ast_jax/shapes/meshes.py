@@ -144,8 +144,10 @@ def left_out(folder: str | Path) -> list[str]:
     for path in sorted(Path(folder).rglob("*")):
         if path.suffix.lower() in UNREAD and path.is_file():
             kinds[f"{path.suffix.lower()} files"].append(path)
-        elif path.suffix.lower() in SUFFIXES and _is_shadow(path):
+        elif path.suffix.lower() in SUFFIXES and path.is_file() and _is_shadow(path):
             kinds["macOS shadow files (._ or __MACOSX)"].append(path)
+        elif path.suffix.lower() in SUFFIXES and not path.is_file() and not path.is_dir():
+            kinds["broken links or other things that are no files"].append(path)
     lines = []
     for kind, paths in kinds.items():
         names = [printable(path.relative_to(folder)) for path in paths[:_NAMED]]

@@ -272,6 +272,7 @@ def _prepare_one(item: SourceMesh | LazyMesh, root: Path, painter: _Painter) -> 
     body = normalise(mesh, like=opaque) if painter.settings.enclosed else normalise(opaque)
     mesh = normalise(opaque)
     record = painter.record(mesh, body)
+    _check_seen(record)
     save_object(root, mesh.object_id, record)
     return {
         "object_id": mesh.object_id,
@@ -281,6 +282,13 @@ def _prepare_one(item: SourceMesh | LazyMesh, root: Path, painter: _Painter) -> 
         **mesh.provenance,
         **({"notices": notices} if notices else {}),
     }
+
+
+def _check_seen(record: ObjectRecord) -> None:
+    """Raises a ValueError where a picture has nothing to crop to: a training would refuse the whole data set."""
+    seen = record.images[..., 3].any(axis=(1, 2))
+    if not seen.all():
+        raise ValueError(f"view {np.argmin(seen)} shows nothing: the object has no area, or is flat and seen edge-on.")
 
 
 def _finish(root, entries, settings, category, split_fractions, keypoint_names, facts) -> dict:

@@ -251,6 +251,9 @@ def test_odd_objects_are_named(tmp_path, record):
     save_object(tmp_path, "b", dataclasses.replace(record, images=empty))
     with pytest.raises(ValueError, match="b, view 2: .*no object"):
         DataSource(tmp_path, "train", PLAIN)
+    empty[2, 5, 4:9, 3] = 60  # thinner than a pixel, but there
+    save_object(tmp_path, "b", dataclasses.replace(record, images=empty))
+    DataSource(tmp_path, "train", PLAIN)
 
 
 def test_defaults_are_complete():

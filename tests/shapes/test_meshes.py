@@ -155,9 +155,12 @@ def test_a_folder_says_what_it_leaves_out(tmp_path):
     for name in ("a.obj", "b.fbx", "c.FBX", "sub/d.blend", "e.zip", "f.txt", "._a.obj", "g.stp"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("f")
+    (tmp_path / "link.obj").symlink_to("gone.obj")
+    (tmp_path / "folder.obj").mkdir()
     assert [path.name for path in find_meshes(tmp_path)] == ["a.obj"]
     lines = left_out(tmp_path)
-    assert "2 .fbx files are left out (b.fbx, c.FBX)" in lines and len(lines) == 5
+    assert "2 .fbx files are left out (b.fbx, c.FBX)" in lines and len(lines) == 6
+    assert "1 broken links or other things that are no files are left out (link.obj)" in lines
     assert "1 .blend files are left out (sub/d.blend)" in lines
     (tmp_path / "a.obj").unlink()
     with pytest.raises(ValueError, match="no mesh file.*2 .fbx files"):

@@ -140,8 +140,12 @@ def test_bad_meshes_are_skipped_and_named_or_raised(tmp_path):
         corner_colours=None, materials=(Material(opacity=0.2),), face_material=np.zeros(12, np.int32)
     )
     nan = box("nan").replace(vertices=np.full((8, 3), np.nan))
-    index = prepare([flat, box("good"), glass, nan], tmp_path / "a", **SMALL)
-    assert [message.split(":")[0] for message in index["skipped"]] == ["flat", "glass", "nan"]
+    line = box("line").replace(vertices=np.arange(8)[:, None] * np.ones(3))
+    # The ring looks at it from its edge, too, where a training would find nothing to crop to.
+    upright = box("upright").replace(vertices=box("upright").vertices * [1, 1, 0])
+    index = prepare([flat, box("good"), glass, nan, line, upright], tmp_path / "a", **SMALL)
+    assert [message.split(":")[0] for message in index["skipped"]] == ["flat", "glass", "nan", "line", "upright"]
+    assert all("shows nothing" in message for message in index["skipped"][3:])
     assert index["splits"]["train"] == ["good"]
     with pytest.raises(ValueError, match="flat"):
         prepare([flat], tmp_path / "b", on_error="raise", **SMALL)
