@@ -48,14 +48,17 @@ def polygon_mesh(
 
     Raises:
       ValueError: no faces, more than ``MAX_FACES``, a vertex that is not there, a coordinate that is not finite or
-        beyond ``MAX_COORDINATE``; the message names the file.
+        beyond ``MAX_COORDINATE``, more polygons than can be cut into triangles; the message names the file.
     """
     check_vertices(name, polygons.vertices)
     corners = polygons.corners
     check_corners(name, corners, len(polygons.vertices))
     if len(corners) - 2 * len(polygons.sizes) > MAX_FACES:
         raise ValueError(f"{name}: more than {MAX_FACES:,} triangles; reduce the mesh first.")
-    triangle, owner = triangulate(polygons.vertices[corners], polygons.sizes, corners)
+    try:
+        triangle, owner = triangulate(polygons.vertices[corners], polygons.sizes, corners)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}.") from error
     if not len(triangle):
         raise ValueError("; ".join([f"{name}: no faces in it", *notices]) + ".")
     flat = len(polygons.sizes) - len(np.unique(owner))

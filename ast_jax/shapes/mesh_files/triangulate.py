@@ -11,6 +11,10 @@ from jaxtyping import Bool, Float, Int
 
 # Corners that lie on a straight line up to rounding, as a share of the squared size of their polygon.
 _FLAT = 1e-12
+# Ears of a polygon that crosses itself take up to the cube of its corners: a minute or two of these.
+MAX_CORNERS = 20_000
+# Of all polygons whose ears are cut: the sum of their squared corners, some minutes where all cross themselves.
+MAX_WORK = 10**9
 
 
 def triangulate(
@@ -29,9 +33,12 @@ def triangulate(
 
     Returns:
       Triangles as positions in ``points``, in the order of the polygons, and the polygon that each belongs to.
+
+    Raises:
+      ValueError: ears of more than ``MAX_CORNERS`` corners, or more than ``MAX_WORK``.
     """
     starts = np.cumsum(sizes) - sizes
-    pieces, owners = [np.zeros((0, 3), np.int64)], [np.zeros(0, np.int64)]
+    pieces, owners, work = [np.zeros((0, 3), np.int64)], [np.zeros(0, np.int64)], 0
     for size in np.unique(sizes[sizes >= 3]):
         polygon = np.flatnonzero(sizes == size)
         corner = starts[polygon][:, None] + np.arange(size)
@@ -47,6 +54,9 @@ def triangulate(
             fan[rescued], bad = turned[rescued], bad & ~rescued
         pieces.append(fan[~bad].reshape(-1, 3))
         owners.append(np.repeat(polygon[~bad], size - 2))
+        work += int(bad.sum()) * int(size) ** 2
+        if work > MAX_WORK:
+            raise ValueError("too many polygons of too many corners that are not convex; triangulate the mesh first")
         for k in np.flatnonzero(bad):
             cut = _cut_ears(points[corner[k]], names[corner[k]])
             pieces.append(corner[k][cut])
@@ -116,6 +126,9 @@ def _fan_is_right(polygons: Float[np.ndarray, "p n 2"]) -> Bool[np.ndarray, " p"
 def _cut_ears(points: Float[np.ndarray, "n 3"], names: Int[np.ndarray, " n"]) -> Int[np.ndarray, "t 3"]:
     repeated = (names == np.roll(names, 1)) | (points == np.roll(points, 1, axis=0)).all(axis=-1)
     kept = np.flatnonzero(~repeated)
+    distinct = np.unique(points[kept], axis=0, return_index=True)[1]
+    # Bridges to holes come twice to some corners. What comes more often to all of them is no outline.
+    kept = kept[np.sort(distinct)] if len(kept) > 2 * len(distinct) else kept
     if len(kept) < 3:
         return np.zeros((0, 3), np.int64)
     flat = _flatten(points[kept][None])[0]
@@ -124,6 +137,10 @@ def _cut_ears(points: Float[np.ndarray, "n 3"], names: Int[np.ndarray, " n"]) ->
 
 def _earcut(flat: Float[np.ndarray, "n 2"], ends: Int[np.ndarray, " r"]) -> Int[np.ndarray, "t 3"]:
     """Counter-clockwise triangles of one flat polygon, without those that have no area at all."""
+    if len(flat) > MAX_CORNERS:
+        raise ValueError(
+            f"a polygon of {len(flat):,} corners that is not convex, at most {MAX_CORNERS:,} can be cut into triangles"
+        )
     flat = np.ascontiguousarray(flat, np.float64)
     cut = mapbox_earcut.triangulate_float64(flat, ends.astype(np.uint32)).reshape(-1, 3).astype(np.int64)
     a, b, c = (flat[cut[:, k]] for k in range(3))
