@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jax
 
-from ast_jax.files.writing import remove_leftovers
+from ast_jax.files.writing import append_lines, remove_leftovers
 from ast_jax.process.ownership import owning
 from ast_jax.training.monitoring.overview import size_of
 from ast_jax.training.state import TrainState
@@ -32,6 +32,8 @@ def owning_run(workdir: str | Path) -> Generator[None]:
         with owning(workdir) if jax.process_index() == 0 else nullcontext():
             if jax.process_index() == 0:
                 remove_leftovers(workdir)
+                for path in workdir.glob("*.jsonl"):
+                    append_lines(path, "")  # a run that is done would append nothing, and leave a line that was cut
             yield
     finally:
         if is_new:

@@ -13,6 +13,7 @@ from ast_jax.training.checkpoint import Checkpoints, load_model
 from ast_jax.training.loop import train
 from ast_jax.training.monitoring.metrics import read_metrics
 from ast_jax.training.run_config import load_config
+from ast_jax.training.workdir import owning_run
 from tests.files.test_writing import full_disk
 
 
@@ -187,3 +188,9 @@ def test_a_run_that_lost_its_folder_writes_nothing_more(config, one, tmp_path, m
     with pytest.raises(RuntimeError, match="was taken over by somebody"):
         train(config, tmp_path, **one)
     assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_a_line_that_a_crash_cut_is_gone_once_a_run_begins(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"st')
+    with owning_run(tmp_path):
+        assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1}\n'
