@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ast_jax.arrays import Array, StaticArray
-from render import Camera
+from render import Camera, SphericalHarmonicsLight, shade_texture, vertex_normals
 from render.texture import Texture
 
 
@@ -33,6 +33,10 @@ class Prediction:
       intermediate_cameras: leading axes [b, k], those before, if it was found in steps, for deep supervision.
       keypoints_world: key points on the mesh; None without them.
       mean_vertices: the shape that the method deforms for each picture, the same for all; None without one.
+      light: of the picture, in world space, of a method that tells it from the colours of the surface: ``texture`` is
+        then the surface's own (albedo), which is what files are made of, and `lit_texture` what pictures show.
+      keypoint_entropy: of each key point's choice among the vertices, nats; 0 where it is one vertex.
+      texture_flow: the places in the picture that the texels are copied from, NDC, of a texture that is a flow.
       attention: {"shape": per layer [b, n, q, l], "texture": the same}; None unless asked for.
 
     Raises:
@@ -49,6 +53,9 @@ class Prediction:
     intermediate_cameras: Camera | None = None
     keypoints_world: Float[Array, "b p 3"] | None = None
     mean_vertices: Float[Array, "b v 3"] | None = None
+    light: SphericalHarmonicsLight | None = None
+    keypoint_entropy: Float[Array, "b p"] | None = None
+    texture_flow: Float[Array, "b n 2"] | None = None
     attention: dict[str, tuple[Float[Array, "b n q l"], ...] | None] | None = None
 
     def __post_init__(self):
@@ -64,6 +71,14 @@ class Prediction:
     def found_camera(self) -> Camera | None:
         """Of the picture, by a method whose world is its own; None where the given cameras hold."""
         return None if self.camera is None else self.input_camera
+
+    @property
+    def lit_texture(self) -> Texture | None:
+        """The texture in its light, as pictures of the object show it; colours may leave [0, 1]."""
+        if self.texture is None or self.light is None:
+            return self.texture
+        normals = vertex_normals(self.vertices, self.faces)
+        return shade_texture(self.light, self.texture, self.faces, normals[:, self.faces])
 
     def __getitem__(self, which: slice) -> "Prediction":
         """Some of the batch."""

@@ -22,6 +22,14 @@ class RenderConfig:
     sigma: float = key(1e-4, "softness of silhouettes at the end of training", above=0)
     sigma_start: float = key(1e-4, "softness of silhouettes at the start", above=0)
     gamma: float = key(1e-4, "softness of depth", above=0)
+    falloff: str = key(
+        "sigmoid",
+        "of soft borders, half on either side (SoftRas), or `exponential`, only outside (DIB-R)",
+        choices=("sigmoid", "exponential"),
+    )
+    colour_moves_shape: bool = key(
+        True, "colours also move vertices and cameras; False: silhouettes alone do (CMR), at the cost of a rendering"
+    )
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,7 @@ class PerceptualConfig:
 class EvaluationConfig:
     """Validation in the run, and the report at its end."""
 
+    method: str = key("", "what the run is called in its tables; empty: by its shape branch")
     split: str = key("test", "split of the data set that the report is about")
     num_views: int = key(5, "input views of each object", at_least=1)
     num_report_objects: int = key(6, "objects that the report shows", at_least=1)

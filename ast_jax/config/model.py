@@ -54,7 +54,11 @@ class ShapeConfig:
 class TextureConfig:
     """From the picture to the colours of the faces."""
 
-    kind: str = key("transformer", "the Texture Transformer, an MLP, or the paper's projection of the picture")
+    kind: str = key(
+        "transformer",
+        "the Texture Transformer; an MLP on the summary; the paper's projection of the picture; CMR's flow, a place in "
+        "the picture for each texel; a map that convolutions decode; or DIB-R's colours of vertices",
+    )
     query_level: int = key(
         3, "icosphere level whose faces are queries; shape.level: one for each face", at_least=0, at_most=5
     )
@@ -63,6 +67,7 @@ class TextureConfig:
     symmetric: bool = key(True, _SYMMETRIC)
     condition_on_global: bool = key(True, _CONDITION)
     map_level: int = key(1, "the encoder's map that queries read, 0: finest")
+    map_size: int = key(128, "rows of the map that `flow` and `map` decode, px: 4 times a power of two", at_least=4)
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,11 @@ class ModelConfig:
     heads: int = key(4, "attention heads", at_least=1)
     mlp_ratio: int = key(2, "hidden size of the MLPs over d", at_least=1)
     num_keypoints: int = key(0, "key points p, as many as the data set has; 0: none are predicted", at_least=0)
+    light: str = key(
+        "none",
+        "`harmonics`: spherical harmonics of the light are predicted, too, and the texture is without shading (DIB-R)",
+        choices=("none", "harmonics"),
+    )
     encoder: EncoderConfig = group(EncoderConfig)
     shape: ShapeConfig = group(ShapeConfig)
     texture: TextureConfig = group(TextureConfig)

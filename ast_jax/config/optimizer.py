@@ -14,6 +14,7 @@ class GroupScaleConfig:
     texture: float = key(1.0, "factor for the texture branch", at_least=0)
     camera: float = key(1.0, "factor for the camera branch", at_least=0)
     keypoints: float = key(1.0, "factor for the key points", at_least=0)
+    light: float = key(1.0, "factor for the light", at_least=0)
 
 
 GROUPS = tuple(fields_of(GroupScaleConfig))

@@ -7,7 +7,9 @@ from ast_jax.config.optimizer import GROUPS
 
 _SHAPE_LOSSES = dict(iou=1.0, camera=1.0, laplacian=0.1, normal=0.01)
 _JOINT_LOSSES = dict(_SHAPE_LOSSES, l1=1.0, perceptual=0.0)
-_ALL_BUT_TEXTURE = tuple(name for name in GROUPS if name != "texture")
+# What is seen of colours trains these; the stages before know silhouettes alone.
+_COLOUR = ("texture", "light")
+_ALL_BUT_COLOUR = tuple(name for name in GROUPS if name not in _COLOUR)
 
 
 @dataclass(frozen=True)
@@ -15,14 +17,14 @@ class StageConfig:
     """One stage; ``config.stages`` says which of them are run, and for how long."""
 
     losses: dict[str, float] = table({}, "weight of each term; 0 switches it off")
-    trainable: tuple[str, ...] = key((*_ALL_BUT_TEXTURE, "texture"), "the parameter groups that move")
+    trainable: tuple[str, ...] = key((*_ALL_BUT_COLOUR, *_COLOUR), "the parameter groups that move")
     synthesis: bool = key(True, "the model's steps of analysis by synthesis, if it has any, are taken")
 
 
 # Stage ``coarse`` leaves out the steps of synthesis, which cost more than all the rest: they are worth it on a coarse
 # shape that has been learned.
 STAGES = {
-    "coarse": StageConfig(_SHAPE_LOSSES, _ALL_BUT_TEXTURE, synthesis=False),
-    "shape": StageConfig(_SHAPE_LOSSES, _ALL_BUT_TEXTURE),
+    "coarse": StageConfig(_SHAPE_LOSSES, _ALL_BUT_COLOUR, synthesis=False),
+    "shape": StageConfig(_SHAPE_LOSSES, _ALL_BUT_COLOUR),
     "joint": StageConfig(_JOINT_LOSSES),
 }

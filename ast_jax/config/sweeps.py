@@ -22,8 +22,8 @@ def sweep_steps() -> Iterator[dict]:
 
 
 def sweep_texture() -> Iterator[dict]:
-    """The Texture Transformer against the paper's projection of the picture, and an MLP on the picture's summary."""
-    for kind in ("transformer", "projection", "mlp"):
+    """The Texture Transformer against what copies the picture, and what decodes colours from its summary."""
+    for kind in ("transformer", "projection", "flow", "map", "mlp", "vertex_colour"):
         yield {"model.texture.kind": kind}
 
 

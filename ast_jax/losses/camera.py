@@ -89,6 +89,25 @@ def camera_loss(camera: PerspectiveCamera, target: Camera) -> Float[jax.Array, "
     return sum(jnp.sqrt(jnp.maximum(square, 0.0) + _SMALL**2) - _SMALL for square in squares)
 
 
+def camera_quaternion_loss(camera: PerspectiveCamera, target: Camera) -> Float[jax.Array, " b"]:
+    """How wrong a camera is, as CMR measures it: ``1 - |<q, q'>|`` of the unit quaternions, and squares for the place.
+
+    ``|<q, q'>| = |cos(angle / 2)| = sqrt(1 - r)`` of `camera_rotation_loss` r, and `camera_place_loss`.
+
+    Args:
+      camera: predicted, leading axis ``[b]``.
+      target: the true ones.
+
+    Returns:
+      one value >= 0 per image; the part of the rotation is at most 1.
+
+    Source: Kanazawa et al., CMR, ECCV 2018, released code (``camera_loss``, ``quat_loss_geodesic``).
+    """
+    # CMR's own squares are those of the scale and the shift of its weak perspective, which our cameras do not have.
+    cosine = jnp.sqrt(jnp.maximum(1.0 - camera_rotation_loss(camera.rotation, target.rotation), 1e-8))
+    return 1.0 - jnp.minimum(cosine, 1.0) + camera_place_loss(camera, target)
+
+
 def _uniform_pose(seen: Seen) -> Float[jax.Array, ""]:
     return uniform_pose_loss(jax.nn.softmax(seen.prediction.camera_logits))
 
@@ -113,6 +132,11 @@ def intermediate_camera_loss(cameras: Camera | None, target: Camera) -> Float[ja
 
 TERMS = (
     Term("camera", lambda seen: camera_loss(seen.prediction.input_camera, seen.batch.input_camera), CAMERA),
+    Term(
+        "camera_quaternion",
+        lambda seen: camera_quaternion_loss(seen.prediction.input_camera, seen.batch.input_camera),
+        CAMERA,
+    ),
     Term(
         "intermediate_camera",
         lambda seen: intermediate_camera_loss(seen.prediction.intermediate_cameras, seen.batch.input_camera),

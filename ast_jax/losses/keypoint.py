@@ -38,4 +38,12 @@ def _keypoint(seen: Seen) -> Float[jax.Array, " n"]:
     return keypoint_loss(points_ndc, merge_views(seen.batch.keypoints_ndc))
 
 
-TERMS = (Term("keypoint", _keypoint, KEYPOINTS),)
+def _entropy(seen: Seen) -> Float[jax.Array, " b"]:
+    """Mean entropy of the choices of vertices: a key point is one vertex in the end (CMR's released code)."""
+    return seen.prediction.keypoint_entropy.mean(1)
+
+
+TERMS = (
+    Term("keypoint", _keypoint, KEYPOINTS),
+    Term("keypoint_entropy", _entropy, KEYPOINTS, phases=("shape",)),
+)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ast_jax.arrays import Array
-from ast_jax.losses.term import Seen, Term
+from ast_jax.losses.term import MEAN, Seen, Term
 from render import edge_face_pairs, unique_edges
 
 # Below this length (object units; of a face, twice its area) a vector has no direction: norm and gradient
@@ -50,6 +50,51 @@ def laplacian_loss(
     return jnp.square(offset).sum(-1).mean(1) if squared else _norm(offset).mean(1)
 
 
+def cotangent_laplacian_loss(
+    vertices: Float[Array, "b v 3"], faces: Int[np.ndarray, "f 3"], reference: Float[np.ndarray, "v 3"]
+) -> Float[jax.Array, " b"]:
+    """Smoothing that does not care how even the triangles of a reference are: the mean length of ``L v``.
+
+    ``mean_i |sum_{j in N(i)} w_ij (v_j - v_i)|`` with ``w_ij`` half the sum of the cotangents of the two angles that
+    see the edge, in the reference.
+
+    Args:
+      vertices: object units.
+      faces: topology, plain numpy; closed, without faces of no area in the reference.
+      reference: where angles are measured.
+
+    Returns:
+      one value >= 0 per mesh, object units.
+
+    Source: Kanazawa et al., CMR, ECCV 2018, released code (``LaplacianLoss``, which measures the angles once, too).
+    """
+    total = jnp.zeros_like(vertices)
+    for corner in range(3):
+        apex, first, second = faces[:, corner], faces[:, (corner + 1) % 3], faces[:, (corner + 2) % 3]
+        to_first, to_second = (reference[end].astype(np.float64) - reference[apex] for end in (first, second))
+        sine = np.linalg.norm(np.cross(to_first, to_second), axis=-1)
+        weight = (0.5 * (to_first * to_second).sum(-1) / sine).astype(np.float32)
+        pull = weight[None, :, None] * (vertices[:, second] - vertices[:, first])
+        total = total.at[:, first].add(pull).at[:, second].add(-pull)
+    return _norm(total).mean(1)
+
+
+def flatness_loss(vertices: Float[Array, "b v 3"], faces: Int[np.ndarray, "f 3"]) -> Float[jax.Array, " b"]:
+    """Neighbouring faces should look the same way, squared: ``mean over inner edges of (1 - cos(n_left, n_right))^2``.
+
+    Args:
+      vertices: object units.
+      faces: topology, plain numpy, consistently oriented.
+
+    Returns:
+      one value in [0, 4] per mesh; faces without area as in `normal_consistency_loss`.
+
+    Source: DIB-R (Chen et al. 2019), released re-implementation, which sums over the edges; Liu et al., Soft
+    Rasterizer, ICCV 2019.
+    """
+    return jnp.square(1.0 - _edge_cosines(vertices, faces)).sum(axis=1) / max(len(_face_pairs(faces)), 1)
+
+
 def normal_consistency_loss(vertices: Float[Array, "b v 3"], faces: Int[np.ndarray, "f 3"]) -> Float[jax.Array, " b"]:
     """Neighbouring faces should look the same way: ``mean over inner edges of 1 - cos(n_left, n_right)``.
 
@@ -63,12 +108,16 @@ def normal_consistency_loss(vertices: Float[Array, "b v 3"], faces: Int[np.ndarr
 
     Source: PyTorch3D ``mesh_normal_consistency``; released AST code.
     """
+    return (1.0 - _edge_cosines(vertices, faces)).sum(axis=1) / max(len(_face_pairs(faces)), 1)
+
+
+def _edge_cosines(vertices, faces) -> Float[Array, "b e"]:
+    """Of the angle between the faces on both sides of each inner edge."""
     pairs = _face_pairs(faces)
     corner = vertices[:, faces]
     normal = jnp.cross(corner[:, :, 1] - corner[:, :, 0], corner[:, :, 2] - corner[:, :, 0])
     unit = normal / jnp.maximum(_norm(normal), _MIN_LENGTH)[..., None]
-    cosine = (unit[:, pairs[:, 0]] * unit[:, pairs[:, 1]]).sum(axis=-1)
-    return (1.0 - cosine).sum(axis=1) / max(len(pairs), 1)
+    return (unit[:, pairs[:, 0]] * unit[:, pairs[:, 1]]).sum(axis=-1)
 
 
 def edge_length_loss(
@@ -139,6 +188,23 @@ def _deformation(seen: Seen) -> Float[jax.Array, " b"]:
     return deformation_loss(seen.prediction.vertices - seen.inputs.template_vertices[None])
 
 
+def _mean_deviation(seen: Seen) -> Float[jax.Array, " b"]:
+    """How far each shape is from the learned mean, as CMR restrains it; the mean itself may go anywhere."""
+    return deformation_loss(jnp.subtract(seen.prediction.vertices, seen.prediction.mean_vertices))
+
+
+def _displacement_laplacian(seen: Seen) -> Float[jax.Array, " b"]:
+    """Of the way from the template, squared: DIB-R's re-implementation, which sums over the vertices."""
+    prediction, template = seen.prediction, seen.inputs.template_vertices
+    return laplacian_loss(prediction.vertices, prediction.faces, reference=template, squared=True)
+
+
+def _laplacian_cotangent(seen: Seen) -> Float[jax.Array, " b"]:
+    """With the angles of the template."""
+    prediction = seen.prediction
+    return cotangent_laplacian_loss(prediction.vertices, prediction.faces, seen.inputs.template_vertices)
+
+
 def _of_surface(name: str, function) -> Term:
     """The shape is held still in the phase ``pose``, and with it what a term says of the surface alone."""
     return Term(name, lambda seen: function(seen.prediction.vertices, seen.prediction.faces), phases=("shape",))
@@ -148,5 +214,9 @@ TERMS = (
     _of_surface("laplacian", laplacian_loss),
     _of_surface("normal", normal_consistency_loss),
     _of_surface("edge", edge_length_loss),
+    _of_surface("flatness", flatness_loss),
     Term("deformation", _deformation, phases=("shape",)),
+    Term("mean_deviation", _mean_deviation, MEAN, phases=("shape",)),
+    Term("displacement_laplacian", _displacement_laplacian, phases=("shape",)),
+    Term("laplacian_cotangent", _laplacian_cotangent, phases=("shape",)),
 )

@@ -13,6 +13,7 @@ __all__ = [
     "INSTALL_COMMAND",
     "NETWORKS",
     "PerceptualNetwork",
+    "cosine_loss",
     "find_perceptual_weights",
     "load_perceptual",
     "lpips",
@@ -49,4 +50,30 @@ def perceptual_loss(
     return jnp.square(unit(f) - unit(g)).mean(axis=(1, 2, 3))
 
 
-TERMS = (Term("perceptual", lambda seen: perceptual_loss(seen.inputs.perceptual, seen.rgb, seen.target), TEXTURE),)
+def cosine_loss(
+    network: PerceptualNetwork, rgb: Float[Array, "b h w 3"], target: Float[Array, "b h w 3"]
+) -> Float[jax.Array, " b"]:
+    """How differently the features of all layers point: ``sum over taps of mean over pixels of 1 - <f, g> / |f| |g|``.
+
+    Args:
+      network: from `load_perceptual`.
+      rgb: in [0, 1].
+      target: in [0, 1], same size.
+
+    Returns:
+      one value >= 0 per image; 0 for equal images. Where both have no feature at all, there is no difference.
+
+    Raises:
+      ValueError: the pictures are too small for the network.
+
+    Source: CMR (Kanazawa et al. 2018), released code: the package PerceptualSimilarity without its learned weights.
+    """
+    pairs = zip(features(network, rgb), features(network, target))
+    return sum(jnp.square(unit(f) - unit(g)).sum(axis=-1).mean(axis=(1, 2)) / 2 for f, g in pairs)
+
+
+def _term(name: str, function) -> Term:
+    return Term(name, lambda seen: function(seen.inputs.perceptual, seen.rgb, seen.target), TEXTURE, reads_network=True)
+
+
+TERMS = (_term("perceptual", perceptual_loss), _term("perceptual_cosine", cosine_loss))

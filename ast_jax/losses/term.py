@@ -6,7 +6,7 @@ A file of this folder that has ``TERMS = (Term("mine", lambda seen: ...),)`` is 
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import jax
@@ -19,6 +19,7 @@ from ast_jax.losses.views import ViewSettings, render_views
 from ast_jax.prediction import Prediction
 from ast_jax.pretrained.perceptual_network import PerceptualNetwork
 from render import Camera
+from render.coverage import Falloff
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class LossInputs:
       gamma: sharpness of the depth softmax.
       blending: how colour is blended, see ``render.render``.
       background: RGB behind the object, the same as in the supervising views.
+      falloff: of soft borders, see ``render.soft_coverage``.
+      colour_moves_shape: whether colour terms have a gradient in the vertices and the cameras.
       perceptual: network of the perceptual loss, or None.
       mesh: device mesh, or None for one device.
       render_axes: the axes of ``mesh`` over which pictures are rendered; their size divides the batch.
@@ -41,6 +44,8 @@ class LossInputs:
     gamma: float = 1e-4
     blending: str = "softmax"
     background: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    falloff: Falloff = "sigmoid"
+    colour_moves_shape: bool = True
     perceptual: PerceptualNetwork | None = None
     mesh: jax.sharding.Mesh | None = None
     render_axes: tuple[str, ...] = ()
@@ -70,14 +75,19 @@ class Seen:
     def settings(self) -> ViewSettings:
         """How views are rendered."""
         inputs = self.inputs
-        look = (inputs.sigma, inputs.gamma, inputs.blending, inputs.background)
+        look = (inputs.sigma, inputs.gamma, inputs.blending, inputs.background, inputs.falloff)
         return ViewSettings(self.batch.target_masks.shape[2:], *look, inputs.mesh, inputs.render_axes)
 
     @functools.cached_property
     def _rendered(self) -> tuple:
-        prediction = self.prediction
-        texture = prediction.texture if self.with_colour else None
-        return render_views(prediction.vertices, prediction.faces, self.camera, self.settings, texture=texture)
+        prediction, camera = self.prediction, self.camera
+        texture = prediction.lit_texture if self.with_colour else None
+        if texture is None or self.inputs.colour_moves_shape:
+            return render_views(prediction.vertices, prediction.faces, camera, self.settings, texture=texture)
+        alpha = render_views(prediction.vertices, prediction.faces, camera, self.settings)[1]
+        still = replace(prediction, vertices=jax.lax.stop_gradient(prediction.vertices))
+        camera, texture = jax.lax.stop_gradient(camera), still.lit_texture
+        return render_views(still.vertices, still.faces, camera, self.settings, texture=texture)[0], alpha
 
     @property
     def alpha(self) -> Float[Array, "n h w"]:
@@ -114,7 +124,9 @@ class Need(NamedTuple):
 
 NOTHING = Need(lambda model: True, "")
 TEXTURE = Need(lambda model: model.texture.kind != "none", "config.model.texture.kind other than none")
+FLOW = Need(lambda model: model.texture.kind == "flow", "config.model.texture.kind=flow")
 KEYPOINTS = Need(lambda model: model.num_keypoints > 0, "config.model.num_keypoints > 0 and a data set with key points")
+MEAN = Need(lambda model: model.shape.mean_shape, "config.model.shape.mean_shape=True")
 CAMERA = Need(lambda model: model.camera.predict or model.camera.kind != "given", "config.model.camera.predict=True")
 CANDIDATES = Need(lambda model: model.camera.kind == "candidates", "config.model.camera.kind=candidates")
 
@@ -130,12 +142,14 @@ class Term:
         the term is about all candidates together, then it is one value for the batch.
       needs: what of the model it needs; ``TEXTURE``, too, so that views are rendered in colour.
       phases: in which it counts.
+      reads_network: whether it compares features of the network ``LossInputs.perceptual``.
     """
 
     name: str
     function: Callable[[Seen], Float[Array, "..."]]
     needs: Need = NOTHING
     phases: tuple[str, ...] = ("pose", "shape")
+    reads_network: bool = False
 
 
 # AST-DIFF: the paper compares whole pictures, which pulls colours to the background's where the shape is wrong.

@@ -86,6 +86,7 @@ def _with_candidates(
         prediction,
         vertices=jax.lax.stop_gradient(prediction.vertices),
         texture=jax.lax.stop_gradient(prediction.texture),
+        light=jax.lax.stop_gradient(prediction.light),
     )
     seen = _seen(terms, still, _first_view(batch, probs.shape[1]), prediction.camera, inputs)
     values = {term: term.function(seen) for term in terms}

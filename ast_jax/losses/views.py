@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from render import Camera, Mesh, render, soft_coverage
+from render.coverage import Falloff
 from render.texture import Texture
 
 
@@ -21,6 +22,7 @@ class ViewSettings:
       gamma: sharpness of the depth softmax.
       blending: see ``render.render``.
       background: RGB behind the object.
+      falloff: of soft borders, see ``render.soft_coverage``.
       mesh: device mesh, or None for one device.
       axes: of the mesh; the rendering runs on each device's share of the batch, without a collective.
     """
@@ -30,6 +32,7 @@ class ViewSettings:
     gamma: float = 1e-4
     blending: str = "softmax"
     background: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    falloff: Falloff = "sigmoid"
     mesh: jax.sharding.Mesh | None = None
     axes: tuple[str, ...] = ()
 
@@ -61,7 +64,7 @@ def render_views(
         flat_vertices = jnp.repeat(vertices, views, axis=0)
         if texture is None:
             clip = flat_camera.project(flat_vertices)
-            return None, soft_coverage(clip, faces, settings.image_size, sigma)
+            return None, soft_coverage(clip, faces, settings.image_size, sigma, falloff=settings.falloff)
         result = render(
             Mesh(flat_vertices, faces),
             flat_camera,
@@ -71,6 +74,7 @@ def render_views(
             background=settings.background,
             sigma=sigma,
             gamma=settings.gamma,
+            falloff=settings.falloff,
         )
         return result.rgb, result.alpha
 

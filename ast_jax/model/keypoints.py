@@ -28,5 +28,11 @@ class KeypointHead(nnx.Module):
         """Weights of the vertices for each key point; rows sum to 1; uniform at first."""
         return jax.nn.softmax(self.logits[...] / _TEMPERATURE, axis=-1)
 
+    def entropy(self, batch: int) -> Float[Array, "b p"]:
+        """Of each row of the assignment, nats, the same for every picture; log v at first."""
+        logits = self.logits[...] / _TEMPERATURE
+        entropy = -(jax.nn.softmax(logits, axis=-1) * jax.nn.log_softmax(logits, axis=-1)).sum(-1)
+        return jnp.broadcast_to(entropy[None], (batch, len(entropy)))
+
     def __call__(self, vertices: Float[Array, "b v 3"]) -> Float[Array, "b p 3"]:
         return jnp.einsum("pv,bvc->bpc", self.assignment(), vertices)

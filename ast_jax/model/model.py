@@ -16,6 +16,7 @@ from ast_jax.model.decoders import DECODERS
 from ast_jax.model.encoder import Encoding, ImageEncoder
 from ast_jax.model.keypoints import KeypointHead
 from ast_jax.model.layers import Sizes
+from ast_jax.model.light import LightHead
 from ast_jax.model.shape import ShapeBranch
 from ast_jax.model.synthesis import NEEDS as SYNTHESIS_NEEDS
 from ast_jax.model.template import sphere
@@ -53,6 +54,7 @@ class Model(nnx.Module):
         num_vertices = len(sphere(self.level).vertices)
         has_keypoints = config.num_keypoints > 0
         self.keypoints = KeypointHead(config.num_keypoints, num_vertices, rngs=rngs) if has_keypoints else None
+        self.light = LightHead(config.dim, rngs=rngs) if config.light != "none" else None
 
     @property
     def is_symmetric(self) -> bool:
@@ -130,11 +132,11 @@ class Model(nnx.Module):
         evidence = dict(coverage=coverage, camera=seen, holds_camera=holds_camera) if synthesis else {}
         shape = self.shape(encoding, **evidence, return_attention=return_attention)
         earlier, seen = _camera_steps(seen, shape.cameras)
-        attention, texture = {"shape": shape.attention}, None
+        attention, texture, flow = {"shape": shape.attention}, None, None
         if self.texture is not None:
             painted = self.texture(image, encoding, shape.vertices, seen, return_attention=return_attention)
-            texture, attention["texture"] = painted.texture, painted.attention
-        mean = self.shape.mean_vertices()
+            texture, flow, attention["texture"] = painted.texture, painted.flow, painted.attention
+        mean, batch = self.shape.mean_vertices(), len(shape.vertices)
         return Prediction(
             vertices=shape.vertices,
             faces=sphere(self.level).faces,
@@ -145,7 +147,10 @@ class Model(nnx.Module):
             input_camera=seen,
             intermediate_cameras=earlier,
             keypoints_world=None if self.keypoints is None else self.keypoints(shape.vertices),
+            light=None if self.light is None else self.light(encoding.summary),
+            keypoint_entropy=None if self.keypoints is None else self.keypoints.entropy(batch),
             mean_vertices=None if mean is None else jax.numpy.broadcast_to(mean, shape.vertices.shape),
+            texture_flow=flow,
             attention=attention if return_attention else None,
         )
 

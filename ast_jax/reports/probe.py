@@ -15,7 +15,7 @@ from ast_jax.evaluation.evidence import PredictWith, evaluate_probe, evidence_us
 from ast_jax.evaluation.results import summarize
 from ast_jax.files.writing import write_text
 from ast_jax.model import Model
-from ast_jax.model.textures import ProjectedTexture, TextureTransformer
+from ast_jax.model.textures import FlowTexture, ProjectedTexture, TextureTransformer
 from ast_jax.training.checkpoint import find_run, load_model
 
 _NOTE = (
@@ -127,7 +127,7 @@ def _readers(model: Model) -> list[str]:
         "steps of synthesis": draws,
         "learned steps of synthesis": draws and shape.synthesis.network is not None,
         "Texture Transformer": isinstance(texture, TextureTransformer),
-        "colours of the picture": isinstance(texture, TextureTransformer | ProjectedTexture),
+        "colours of the picture": isinstance(texture, TextureTransformer | ProjectedTexture | FlowTexture),
     }
     return [part for part in READERS if has[part]]
 

@@ -85,6 +85,8 @@ def evaluate_run(model: Model, config: ConfigDict) -> dict[str, Evaluation]:
 
 def method_name(config: ConfigDict) -> str:
     """What a run is called in its tables."""
+    if config.evaluation.method:
+        return config.evaluation.method
     kind = config.model.shape.kind
     kind = {"transformer": "Shape Transformer", "mlp": "MLP on the global feature"}.get(kind, kind)
     return kind + {"none": "", "fit": " + fit", "learned": " + learned steps"}[config.model.shape.synthesis]
@@ -131,7 +133,9 @@ def _object_row(
     cameras = jax.tree.map(lambda x: x[-len(compared) :, 0], batch.camera)
     cameras = answer.found_camera if views == compared and answer.found_camera is not None else cameras
     background = tuple(source.config["background"])
-    drawn = export.draw_views(*mesh, cameras, texture=answer.texture, image_size=_PICTURE_SIZE, background=background)
+    drawn = export.draw_views(
+        *mesh, cameras, texture=answer.lit_texture, image_size=_PICTURE_SIZE, background=background
+    )
     pairs = [
         (f"view {view}", picture, _to_bytes(target))
         for view, picture, target in zip(compared, drawn, batch.target_images[-len(compared) :, 0])

@@ -52,6 +52,7 @@ def check_config(config: ConfigDict, layout: Layout) -> None:
     stages = make_stages(config)
     for stage in stages:
         _check_losses(stage, config)
+        _check_flow(stage, config)
     if not sum(stage.stop - stage.start for stage in stages):
         raise ValueError(f"config.stages={config.stages}: no stage has a step; there is nothing to train.")
     parts = config.accumulate_steps * layout.batch_shares
@@ -88,6 +89,15 @@ def _check_losses(stage: Stage, config: ConfigDict) -> None:
             raise ValueError(
                 f"{where}.{term}: the loss {term!r} needs {needs.words}; or take it out ({where}.{term}=0)."
             )
+
+
+def _check_flow(stage: Stage, config: ConfigDict) -> None:
+    """The mask of a flow is that of the picture: it comes with it, or a supervising view shows the same frame."""
+    if "flow" in dict(stage.losses) and not config.data.input_masked and config.data.input_crop != "frame":
+        raise ValueError(
+            f"config.stage.{stage.name}.losses.flow: needs the input's mask; set config.data.input_masked=True, or "
+            "config.data.input_crop=frame, with which the first supervising view shows what the input shows."
+        )
 
 
 def check_data(source: DataSource, config: ConfigDict) -> None:

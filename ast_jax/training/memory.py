@@ -66,7 +66,7 @@ def largest_arrays(config: ConfigDict) -> dict[tuple[str, ...], int]:
     if shape.synthesis == "learned":
         points = len(sphere(level).vertices)
         found["model.shape.synthesis_steps", "model.shape.query_level"] = 3 * shape.synthesis_steps * points
-    if model.texture.kind not in ("none", "projection"):
+    if model.texture.kind not in ("none", "projection", "vertex_colour"):
         found["model.texture.texels", "model.shape.level"] = 3 * 20 * 4**shape.level * model.texture.texels**2
     return found
 

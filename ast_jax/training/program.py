@@ -15,6 +15,7 @@ from ast_jax.losses.perceptual import (
     load_perceptual,
 )
 from ast_jax.losses.term import CANDIDATES
+from ast_jax.losses.total import TERMS
 from ast_jax.training.checkpoint import init_params
 from ast_jax.training.compiled import CompiledFunction
 from ast_jax.training.memory import check_program, check_state
@@ -127,11 +128,12 @@ def make_program(config: ConfigDict, layout: Layout, *, abstract: bool = False) 
 
 def _with_perceptual(stage: Stage, config: ConfigDict) -> tuple[Stage, PerceptualNetwork | None]:
     """The network of the perceptual term; without its weights the stage goes on without the term, and says so."""
-    if "perceptual" not in dict(stage.losses):
+    reading = {name for name, _ in stage.losses if TERMS[name].reads_network}
+    if not reading:
         return stage, None
     name = config.perceptual.network
     if find_perceptual_weights(name) is None and not config.perceptual.required:
-        message = "stage %s trains without its perceptual term: no weights of %s here; get them with %s"
-        logging.warning(message, stage.name, name, INSTALL_COMMAND)
-        return replace(stage, losses=tuple(term for term in stage.losses if term[0] != "perceptual")), None
+        message = "stage %s trains without %s: no weights of %s here; get them with %s"
+        logging.warning(message, stage.name, " and ".join(sorted(reading)), name, INSTALL_COMMAND)
+        return replace(stage, losses=tuple(term for term in stage.losses if term[0] not in reading)), None
     return stage, load_perceptual(name)

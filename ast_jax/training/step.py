@@ -105,6 +105,8 @@ def make_loss(
             gamma=config.render.gamma,
             blending=config.render.blending,
             background=tuple(config.data.background),
+            falloff=config.render.falloff,
+            colour_moves_shape=config.render.colour_moves_shape,
             perceptual=perceptual,
             mesh=layout.mesh,
             render_axes=layout.render_axes(len(batch.image)),

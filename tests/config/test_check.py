@@ -12,7 +12,15 @@ from ast_jax.training.checks import NAMES
 from ast_jax.training.release import SHIPPED
 
 # Text that a key may hold freely; every other text is one of some names, and is checked as such.
-FREE = {"data.root", "model.encoder.weights", "precision.keep_float32", "best_metric", "evaluation.split", "init_from"}
+FREE = {
+    "data.root",
+    "model.encoder.weights",
+    "precision.keep_float32",
+    "best_metric",
+    "evaluation.method",
+    "evaluation.split",
+    "init_from",
+}
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,11 @@ from tests.configs.test_experiments import FOLDER, VARIANTS, trace_vertices
 SWEEPS = ("layers", "learning_rate", "queries", "seed", "shape", "texture")
 # Where the input is cut out and its camera is predicted.
 MORE = {"quickstart": ["steps", "synthesis"], "freeshapes": ["steps", "synthesis"]}
+# A rival is what it is: only chance and the learning rate may change.
+FEWER = {"baselines": ("learning_rate", "seed")}
 # Of each experiment what its sweeps start from, small where that is to be had: tracing the full ``large`` takes long.
 STARTS = [("quickstart", "tiny"), ("cub", "cmr"), ("cub", "ast"), ("shapenet", None), ("freeshapes", "aircraft")]
-STARTS += [("large", "size=tiny")]
+STARTS += [("large", "size=tiny"), ("baselines", "dibr,size=tiny")]
 
 
 def test_every_experiment_is_swept():
@@ -25,7 +27,7 @@ def test_every_experiment_is_swept():
 def test_every_unit_of_every_sweep_builds(name, variant):
     config = importlib.import_module(f"configs.{name}").get_config(variant)
     built = set()  # seeds and learning rates make no model of their own
-    for sweep in (*SWEEPS, *MORE.get(name, ())):
+    for sweep in (*FEWER.get(name, SWEEPS), *MORE.get(name, ())):
         units = make_sweep(str(FOLDER / f"{name}.py"), config, [sweep], "runs", common={}).units
         assert len({json.dumps(unit.overrides) for unit in units}) == len(units) >= 2
         for unit in units:

@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 from ast_jax.losses.camera import (
     camera_loss,
     camera_place_loss,
+    camera_quaternion_loss,
     camera_rotation_loss,
     intermediate_camera_loss,
     uniform_pose_loss,
@@ -31,6 +32,18 @@ def test_rotation_loss_is_half_of_one_minus_cosine_of_the_angle():
     rotation = np.repeat(first.as_matrix()[None], len(angles_rad), axis=0)
     actual = camera_rotation_loss(rotation.astype(np.float32), target.astype(np.float32))
     np.testing.assert_allclose(actual, (1 - np.cos(angles_rad)) / 2, atol=1e-6)
+
+
+def test_cmr_measures_rotations_by_quaternions():
+    first, second = Rotation.random(20, rng=0), Rotation.random(20, rng=1)
+    camera = orbit(2.7, np.zeros(20), np.zeros(20), np.radians(25.0))
+    cameras = [dataclasses.replace(camera, rotation=r.as_matrix().astype(np.float32)) for r in (first, second)]
+    wanted = 1 - np.abs((first.as_quat() * second.as_quat()).sum(-1))
+    np.testing.assert_allclose(camera_quaternion_loss(*cameras), wanted, atol=1e-5)
+    moved = dataclasses.replace(cameras[1], principal=camera.principal + np.array([[0.1, -0.2]], np.float32))
+    np.testing.assert_allclose(camera_quaternion_loss(cameras[0], moved) - wanted, 0.05, atol=1e-5)
+    same = jax.grad(lambda c: camera_quaternion_loss(c, cameras[0]).sum())(cameras[0])
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(same))
 
 
 def test_rotation_gradient_is_finite_at_the_minimum():

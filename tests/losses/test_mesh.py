@@ -8,9 +8,16 @@ import numpy as np
 import pytest
 import trimesh
 
-from ast_jax.losses.mesh import deformation_loss, edge_length_loss, laplacian_loss, normal_consistency_loss
+from ast_jax.losses.mesh import (
+    cotangent_laplacian_loss,
+    deformation_loss,
+    edge_length_loss,
+    flatness_loss,
+    laplacian_loss,
+    normal_consistency_loss,
+)
 
-MESH_TERMS = (laplacian_loss, normal_consistency_loss, edge_length_loss)
+MESH_TERMS = (laplacian_loss, normal_consistency_loss, edge_length_loss, flatness_loss)
 
 
 def _bumpy_sphere(batch=2):
@@ -87,6 +94,50 @@ def test_edge_length_equals_a_loop_over_edges(target_length):
     ]
     actual = edge_length_loss(vertices.astype(np.float32), faces, target_length=target_length)
     np.testing.assert_allclose(actual, expected, rtol=1e-4)
+
+
+def test_cotangents_of_a_loop_over_edges():
+    mesh, vertices, faces = _bumpy_sphere()
+    reference = np.asarray(mesh.vertices) * [1.0, 0.6, 0.8]
+    angles = trimesh.triangles.angles(reference[faces])
+    pulls = np.zeros_like(vertices)
+    for face, angle in zip(faces, angles):
+        for corner in range(3):
+            i, j = face[(corner + 1) % 3], face[(corner + 2) % 3]
+            for batch, v in enumerate(vertices):
+                pulls[batch, i] += 0.5 / np.tan(angle[corner]) * (v[j] - v[i])
+                pulls[batch, j] += 0.5 / np.tan(angle[corner]) * (v[i] - v[j])
+    actual = cotangent_laplacian_loss(vertices.astype(np.float32), faces, reference)
+    np.testing.assert_allclose(actual, np.linalg.norm(pulls, axis=-1).mean(1), rtol=1e-4)
+
+
+def test_cotangents_see_no_curvature_in_a_plane():
+    """However uneven its triangles are; neighbours of equal weight would pull its vertices along."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:5, :5].astype(float)
+    inner = (rows > 0) & (rows < 4) & (columns > 0) & (columns < 4)
+    plane = np.stack([rows, columns, 0 * rows], -1)
+    plane[inner, :2] += rng.uniform(-0.3, 0.3, (9, 2))
+    plane = plane.reshape(-1, 3)
+    squares = [(5 * i + j, 5 * i + j + 1, 5 * i + j + 6, 5 * i + j + 5) for i in range(4) for j in range(4)]
+    faces = np.array([face for a, b, c, d in squares for face in ((a, b, c), (a, c, d))])
+    moved = plane.copy()
+    moved[12, 2] += 1.0
+    still, bent = (cotangent_laplacian_loss(v[None].astype(np.float32), faces, plane)[0] * 25 for v in (plane, moved))
+    # What is left is the pull of the border, whose vertices have neighbours on one side only.
+    border = np.flatnonzero(~inner.reshape(-1))
+    gradient = jax.grad(lambda v: cotangent_laplacian_loss(v, faces, plane).sum())(plane[None].astype(np.float32))
+    assert len(border) == 16 and bent - still > 1.0
+    np.testing.assert_allclose(gradient[0, :, 2], 0, atol=1e-6)
+
+
+def test_flatness_is_the_square_of_a_loop_over_edges():
+    mesh, vertices, faces = _bumpy_sphere()
+    expected = []
+    for v in vertices:
+        normals = _unit_normals(v, faces)
+        expected.append(np.mean([(1 - normals[i] @ normals[j]) ** 2 for i, j in mesh.face_adjacency]))
+    np.testing.assert_allclose(flatness_loss(vertices.astype(np.float32), faces), expected, rtol=1e-4)
 
 
 def test_deformation_by_hand():

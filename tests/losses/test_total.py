@@ -11,6 +11,7 @@ import pytest
 from ast_jax import losses
 from ast_jax.batch import Batch
 from ast_jax.losses import total
+from ast_jax.losses.mesh import laplacian_loss
 from ast_jax.losses.term import LossInputs, Term
 from ast_jax.losses.total import TERMS, total_loss
 from ast_jax.model.template import sphere
@@ -79,6 +80,41 @@ def test_the_loss_in_the_guide_for_contributors(tmp_path, monkeypatch):
     moved = replace(prediction, vertices=prediction.vertices + jnp.array([[[0.1, 0.2, 0.3]]]))
     loss, _ = total_loss(moved, batch, {"asymmetry": 0.5}, LossInputs(sigma=1e-3))
     np.testing.assert_allclose(loss, 0.05, atol=1e-6)
+
+
+def test_colours_move_the_shape_only_if_they_may():
+    """CMR's do not; silhouettes, and colours the texture, are learned all the same."""
+    prediction, batch = scene()
+    keys = {"iou": "alone", "l1": "colour"}
+
+    @jax.jit
+    def gradients(vertices, texels):
+        def loss(vertices, texels, name, moves):
+            told = replace(prediction, vertices=vertices, texture=FaceTexels(texels))
+            inputs = LossInputs(sigma=1e-2, blending="hard", colour_moves_shape=moves)
+            return total_loss(told, batch, {"iou": 0.0, "l1": 0.0, name: 1.0}, inputs)[0]
+
+        grad = jax.value_and_grad(loss, argnums=(0, 1))
+        return {(name, moves): grad(vertices, texels, name, moves) for name in keys for moves in (True, False)}
+
+    found = gradients(prediction.vertices, prediction.texture.values)
+    for name in keys:
+        np.testing.assert_allclose(found[name, True][0], found[name, False][0], rtol=1e-6)
+        np.testing.assert_allclose(found[name, True][1][1], found[name, False][1][1], atol=1e-7)
+    assert np.abs(found["l1", True][1][0]).max() > 0 and not np.any(found["l1", False][1][0])
+    np.testing.assert_allclose(found["iou", True][1][0], found["iou", False][1][0], atol=1e-6)
+    assert np.abs(found["iou", False][1][0]).max() > 0 and np.abs(found["l1", False][1][1]).max() > 0
+
+
+def test_the_shape_may_be_far_from_the_template_if_it_is_the_mean():
+    prediction, batch = scene()
+    moved = replace(prediction, mean_vertices=prediction.vertices + jnp.array([[[0.0, 0.3, 0.4]]]))
+    inputs = LossInputs(sigma=1e-3, template_vertices=np.float32(0.4 * BALL.vertices))
+    _, values = total_loss(moved, batch, {"mean_deviation": 1.0, "displacement_laplacian": 1.0}, inputs)
+    np.testing.assert_allclose(values["loss/mean_deviation"], 0.5, rtol=1e-5)
+    # One object is the template, the other a smaller ball: its way there is -0.2 of it.
+    wanted = laplacian_loss(-0.2 * 0.4 * jnp.float32(BALL.vertices)[None], BALL.faces, squared=True)[0] / 2
+    np.testing.assert_allclose(values["loss/displacement_laplacian"], wanted, rtol=1e-4)
 
 
 def test_an_unknown_term_is_named():

@@ -19,7 +19,7 @@ from ast_jax.model.shape import query_layout, spread
 from ast_jax.model.template import sphere
 from ast_jax.model.textures.layout import mirror_texels
 from ast_jax.prediction import Prediction
-from render import FaceTexels, Mesh, orbit, render
+from render import FaceTexels, Mesh, VertexColours, orbit, render
 
 TINY = {
     "dim": 16,
@@ -71,6 +71,17 @@ VARIANTS = {
         "camera.predict": True,
     },
     "projection": {"texture.kind": "projection", "shape.symmetric": True},
+    "cmr": {
+        "shape.kind": "mlp",
+        "shape.symmetric": True,
+        "texture.kind": "flow",
+        "texture.symmetric": True,
+        "texture.map_size": 8,
+        "camera.kind": "given",
+        "camera.predict": True,
+    },
+    "dibr": {"shape.kind": "mlp", "texture.kind": "vertex_colour", "light": "harmonics", "camera.kind": "given"},
+    "map": {"shape.kind": "mlp", "texture.kind": "map", "texture.map_size": 8, "camera.kind": "given"},
     "synthesis": {
         "shape.kind": "mlp",
         "shape.synthesis": "learned",
@@ -306,6 +317,25 @@ def test_a_symmetric_texture_renders_its_mirror_image(query_level):
     difference = np.abs(other[:, :, ::-1] - image).max(-1)
     # A pixel centre within rounding of an edge may show the face on its other side.
     assert np.mean(difference > 1e-3) < 0.01
+
+
+def test_a_light_leaves_the_mean_of_the_shading_at_one():
+    """So that only the texture knows how bright the object is: over a sphere, light and shade cancel out."""
+    prediction = _try("dibr").prediction
+    assert prediction.input_camera is None and prediction.camera is None
+    coefficients = np.asarray(prediction.light.coefficients)
+    assert coefficients.shape == (2, 9, 3) and np.abs(coefficients[:, 1:]).max() > 0.01
+    ball = sphere(4)
+    balls = Prediction(
+        jnp.float32(np.stack([ball.vertices] * 2)),
+        ball.faces,
+        texture=VertexColours(jnp.full((2, len(ball.vertices), 3), 0.5)),
+        light=prediction.light,
+    )
+    lit, corners = np.asarray(balls.lit_texture.values), ball.vertices[ball.faces]
+    areas = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=-1)
+    assert lit.std() > 0.01
+    np.testing.assert_allclose((lit.mean(2) * areas[None, :, None]).sum(1) / areas.sum(), 0.5, atol=1e-3)
 
 
 def test_prediction_is_a_pytree_with_static_faces():

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ast_jax.losses.perceptual import perceptual_loss
+from ast_jax.losses.perceptual import cosine_loss, perceptual_loss
 from ast_jax.pretrained.perceptual_network import lpips
 from ast_jax.pretrained.perceptual_weights import convert_perceptual, find_perceptual_weights, load_perceptual
 from tests.pretrained.torch_files import write_state_dict
@@ -81,10 +81,11 @@ def _features(name, tree, image):
 
 
 @jax.jit
-def _both_terms(network, rgb, target):
-    """Sums over the images of (lpips, perceptual_loss), with gradients: one compilation for each network."""
+def _terms(network, rgb, target):
+    """Sums over the images of each, with gradients: one compilation for each network."""
     terms = [
-        jax.value_and_grad(lambda x, term=term: term(network, x, target).sum()) for term in (lpips, perceptual_loss)
+        jax.value_and_grad(lambda x, term=term: term(network, x, target).sum())
+        for term in (lpips, perceptual_loss, cosine_loss)
     ]
     return [term(rgb) for term in terms]
 
@@ -102,10 +103,16 @@ def test_equals_float64_loops(name, tmp_path):
     heads = [tree[f"NetLinLayer_{i}"]["Conv_0"]["kernel"].ravel() for i in range(5)]
     expected = sum(((_unit(a) - _unit(b)) ** 2 @ head).mean() for a, b, head in zip(f, g, heads))
     assert expected > 1e-3
-    (actual, _), (actual_plain, _) = _both_terms(network, rgb, target)
+    (actual, _), (actual_plain, _), (actual_cosine, _) = _terms(network, rgb, target)
     np.testing.assert_allclose(actual, expected, rtol=1e-4)
     expected = np.mean((_unit(f[2]) - _unit(g[2])) ** 2)
     np.testing.assert_allclose(actual_plain, expected, rtol=1e-4)
+    # A pixel of which one picture has no feature at all has no angle: half the square, as of a right angle's half.
+    expected = sum(
+        (1 - (_unit(a) * _unit(b)).sum(-1))[(a.any(-1) & b.any(-1))].sum() / a[..., 0].size for a, b in zip(f, g)
+    )
+    dead = sum(0.5 * (a.any(-1) != b.any(-1)).sum() / a[..., 0].size for a, b in zip(f, g))
+    np.testing.assert_allclose(actual_cosine, expected + dead, rtol=1e-4)
 
 
 def test_gradient_is_finite_where_all_features_are_dead(tmp_path):
@@ -114,14 +121,14 @@ def test_gradient_is_finite_where_all_features_are_dead(tmp_path):
         layer["kernel"][:], layer["bias"][:] = 0.0, 0.0
     network = load_perceptual("alexnet", _write(tree, tmp_path / "weights.ckpt"))
     image = np.zeros((1, 31, 31, 3), np.float32)
-    for value, gradient in _both_terms(network, image, image):
+    for value, gradient in _terms(network, image, image):
         assert value == 0.0 and np.all(np.isfinite(gradient))
 
 
 def test_equal_pictures_cost_nothing_with_finite_gradient(tmp_path):
     network = load_perceptual("alexnet", _write(_small_weights("alexnet"), tmp_path / "weights.ckpt"))
     image = np.random.default_rng(2).random((1, 31, 31, 3)).astype(np.float32)
-    for value, gradient in _both_terms(network, image, image):
+    for value, gradient in _terms(network, image, image):
         np.testing.assert_allclose(value, 0.0, atol=1e-9)
         np.testing.assert_allclose(gradient, 0.0, atol=1e-7)
 

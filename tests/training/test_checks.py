@@ -11,7 +11,7 @@ from ast_jax.training.compiled import CompileStats
 from ast_jax.training.program import make_program
 from ast_jax.training.sharding import make_layout
 from ast_jax.training.state import make_model
-from configs import cub, freeshapes, large, quickstart, shapenet
+from configs import baselines, cub, freeshapes, large, quickstart, shapenet
 
 
 def _change(config, key: str, value) -> None:
@@ -29,6 +29,21 @@ def _check(config) -> None:
 @pytest.mark.parametrize("module", [quickstart, cub, freeshapes, large, shapenet])
 def test_what_ships_passes(module):
     _check(module.get_config())
+
+
+@pytest.mark.parametrize("rival", baselines.RIVALS)
+@pytest.mark.parametrize("data", ["quickstart", "cub", "freeshapes:chair", "shapenet:car"])
+def test_rivals_pass_on_every_data_set(rival, data):
+    _check(baselines.get_config(f"{rival},data={data}"))
+
+
+def test_a_flow_needs_the_mask_of_what_the_model_sees():
+    config = baselines.get_config("cmr")
+    config.data.input_masked = False
+    with pytest.raises(ValueError, match="config.stage.joint.losses.flow: needs the input's mask"):
+        _check(config)
+    config.data.input_crop = "frame"
+    _check(config)
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def _measure(item: Item, least_vertices: int = 0) -> dict:
         "keypoints": batch.keypoints_ndc[0, 0],
     }
     if item.predicted.texture is not None:
-        drawn = np.asarray(_draw(vertices, item.predicted.faces, camera, item.predicted.texture, size))
+        drawn = np.asarray(_draw(vertices, item.predicted.faces, camera, item.predicted.lit_texture, size))
         target = over_black(batch.target_images[:, 0], mask, item.source.config["background"])
         row |= _compare(floor_bytes(drawn), floor_bytes(target))
     return row

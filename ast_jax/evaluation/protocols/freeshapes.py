@@ -79,7 +79,7 @@ def _measure(item: Item, num_points: int, resolution: int) -> dict:
     row = _compare_shapes(vertices, item.predicted.faces, cameras, item.truth, num_points, resolution)
     background = item.source.config["background"]
     compared, pictures = _compare_views(
-        Mesh(vertices, item.predicted.faces), item.predicted.texture, everything, item.views, background
+        Mesh(vertices, item.predicted.faces), item.predicted.lit_texture, everything, item.views, background
     )
     means = {name: _known_mean(values) for name, values in (row | compared).items()}
     return means | pictures

@@ -10,10 +10,13 @@ from flax import nnx
 
 from ast_jax.model.layers import Sizes
 from ast_jax.model.template import check_levels
+from ast_jax.model.textures.flow import FlowTexture
 from ast_jax.model.textures.layout import TextureBranch, TextureLayout
+from ast_jax.model.textures.map import MapTexture
 from ast_jax.model.textures.mlp import MlpTexture
 from ast_jax.model.textures.projection import ProjectedTexture
 from ast_jax.model.textures.transformer import TextureTransformer
+from ast_jax.model.textures.vertex_colour import VertexColourTexture
 from ast_jax.near_match import choose
 
 TEXTURES: dict[str, Callable[..., TextureBranch] | None] = {
@@ -21,6 +24,9 @@ TEXTURES: dict[str, Callable[..., TextureBranch] | None] = {
     "transformer": TextureTransformer,
     "mlp": MlpTexture,
     "projection": ProjectedTexture,
+    "flow": FlowTexture,
+    "map": MapTexture,
+    "vertex_colour": VertexColourTexture,
 }
 NEEDS = "looks for faces where the camera of the picture shows them: set config.model.camera.predict=True"
 

@@ -9,14 +9,16 @@ from jaxtyping import Float
 from ast_jax.arrays import Array
 from ast_jax.model.axes import constrain
 from ast_jax.model.template import child_faces, face_half, sphere
-from render.texture import Texture
+from render.texture import Texture, texel_points
 
 
 class TextureOutput(NamedTuple):
-    """Colours in [0, 1], and the attention [b, n, q, l] of the gathering if asked for."""
+    """Colours in [0, 1], the attention [b, n, q, l] of the gathering if asked for, and for a branch that copies colours
+    the places [b, n, 2] in the picture, NDC, that they come from."""
 
     texture: Texture
     attention: tuple[Float[Array, "b n q l"], ...] | None
+    flow: Float[Array, "b n 2"] | None = None
 
 
 def mirror_texels(values: Float[Array, "b m t t c"], query_level: int, level: int) -> Float[Array, "b f t t c"]:
@@ -66,6 +68,13 @@ class TextureLayout(NamedTuple):
         """`[q, 3]` of the coarse faces, on the template."""
         coarse = sphere(self.levels[0])
         return coarse.vertices[coarse.faces[self.members]].mean(axis=1)
+
+    @property
+    def points(self) -> np.ndarray:
+        """`[m, t * t, 3]`, where the texels of the faces that have a query lie on the template, face after face."""
+        ball = sphere(self.levels[1])
+        corners = ball.vertices[ball.faces[self.faces.reshape(-1)]]
+        return np.einsum("kc,fcx->fkx", texel_points(self.texels), corners)
 
     @property
     def outputs(self) -> int:

@@ -120,11 +120,12 @@ def _render_turned(
         mesh,
         cameras,
         size,
-        texture=jax.tree.map(repeated, prediction.texture) if has_texture else clay(mesh, cameras),
+        texture=jax.tree.map(repeated, prediction.lit_texture) if has_texture else clay(mesh, cameras),
         blending=config.render.blending if has_texture else "hard",
         background=tuple(config.data.background),
         sigma=config.render.sigma,
         gamma=config.render.gamma,
+        falloff=config.render.falloff,
     )
     return result.rgb, result.alpha
 

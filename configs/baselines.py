@@ -1,0 +1,126 @@
+"""The rivals of the paper's tables, each a choice of branches, losses and stages of the one model (docs/rivals.md).
+
+Papers:  cmr, Kanazawa et al., ECCV 2018; dibr, Chen et al., NeurIPS 2019.
+Command: python -m launch.train --config=configs/baselines.py:cmr --workdir=runs/cmr
+         python -m launch.train --config=configs/baselines.py:dibr,data=freeshapes:chair --workdir=runs/dibr_chair
+Data:    data=quickstart (made on first use), cub, freeshapes:CATEGORY, shapenet:CATEGORY, prepared as the run cards of
+         configs/cub.py, configs/freeshapes.py and configs/shapenet.py say.
+Needs:   pip install -e ".[perceptual]" for cmr, whose colours are learned by a pretrained network alone.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from ast_jax.config import base_config, parse_arg
+from ast_jax.config.sweeps import sweep_learning_rate, sweep_seed
+
+# Data set -> its key points.
+DATA = {"quickstart": 11, "cub": 15, "freeshapes": 0, "shapenet": 0}
+# CMR's birds are as large as a sphere of this radius; lengths in its losses are measured in that unit.
+_CMR_RADIUS = 0.7
+
+
+class Rival(NamedTuple):
+    """How a rival changes the config of its data set, and options of its own."""
+
+    name: str
+    make: Callable[[ConfigDict, ConfigDict], dict[str, float]]
+    options: dict[str, Any]
+
+
+def get_config(arg: str | None = None) -> ConfigDict:
+    """Options behind the colon: the rival, ``data=``, ``size=tiny`` for tests, ``steps=``, and those of the rival:
+    ``dibr,texture=vertex_colour|map,light=harmonics|none``."""
+    first = (arg or next(iter(RIVALS))).split(",")[0].removeprefix("rival=")
+    own = RIVALS[first].options if first in RIVALS else {}
+    options = parse_arg(arg, rival=tuple(RIVALS), data="quickstart", size=("full", "tiny"), steps=2400, **own)
+    config = base_config()
+    config.stages = (("joint", options.steps),)
+    config.render.blending = "hard"
+    config.model.shape.kind = "mlp"
+    # Every vertex of the mesh is predicted by itself.
+    config.model.shape.query_level = config.model.shape.level
+    _use_data(config, options.data)
+    rival = RIVALS[options.rival]
+    config.evaluation.method = rival.name
+    losses = rival.make(config, options)
+    if options.size == "tiny":
+        _make_tiny(config, losses)
+    config.stage.joint.losses = ConfigDict(losses)
+    return config
+
+
+def _use_data(config: ConfigDict, text: str) -> None:
+    """The data set with the pictures and the encoder that our own experiments on it have."""
+    name, _, category = text.partition(":")
+    parse_arg(name, data=tuple(DATA))  # it is one of them
+    config.data.root = f"data/{name}/{category}".rstrip("/")
+    config.model.num_keypoints = DATA[name]
+    if name == "quickstart":
+        config.data.source, config.data.num_objects = "quickstart", 480
+        config.model.encoder.width = 16
+    elif name == "cub":
+        config.data.input_crop, config.data.input_masked, config.data.crop_padding = "frame", False, 0.05
+        config.data.image_size, config.data.render_size = 256, 128
+        config.data.augment = ConfigDict(dict(flip=True, colour=0.0, crop=0.0, box=0.05))
+        config.model.encoder.name = "resnet18"
+        config.model.shape.radius = _CMR_RADIUS
+        config.evaluation.num_views = 1
+    elif name == "freeshapes":
+        config.data.background, config.data.augment.colour = (0.5, 0.5, 0.5), 0.4
+        config.model.encoder.width = 24
+    else:
+        config.data.input_crop = "frame"
+        config.model.encoder.width = 48
+
+
+def _cmr(config: ConfigDict, options: ConfigDict) -> dict[str, float]:
+    """A learned symmetric mean shape, key points learned with it, a texture flow, and cameras to learn from."""
+    config.data.num_target_views = 1
+    config.model.texture.kind, config.model.texture.texels = "flow", 6
+    config.render.colour_moves_shape = False
+    config.perceptual.required = True
+    config.best_metric = "loss/mask_mse"
+    longer = _CMR_RADIUS / config.model.shape.radius
+    losses = dict(mask_mse=2.0, camera_quaternion=2.0, perceptual_cosine=0.5, flow=0.5)
+    losses |= dict(mean_deviation=10.0 * longer, laplacian_cotangent=30.0 * longer)
+    return losses | (dict(keypoint=30.0, keypoint_entropy=0.16) if config.model.num_keypoints else {})
+
+
+def _dibr(config: ConfigDict, options: ConfigDict) -> dict[str, float]:
+    """Colours of vertices, or a map of them, in a light that is predicted for each picture, learned from two views."""
+    config.data.num_target_views = 1 if options.data == "cub" else 2
+    config.model.num_keypoints = 0
+    config.model.shape.symmetric = config.model.texture.symmetric = False
+    config.model.texture.kind, config.model.light = options.texture, options.light
+    config.model.camera.predict = False
+    config.render.falloff = "exponential"
+    # The published sums run over 642 vertices and 1920 edges, where ours are means.
+    return dict(iou=1.0, l1=3.0, displacement_laplacian=0.01 * 642, flatness=0.001 * 1920)
+
+
+RIVALS = {
+    "cmr": Rival("CMR", _cmr, {}),
+    "dibr": Rival("DIB-R", _dibr, dict(texture=("vertex_colour", "map"), light=("harmonics", "none"))),
+}
+
+
+def _make_tiny(config: ConfigDict, losses: dict[str, float]) -> None:
+    # The pretrained network is an extra, which tests do without.
+    if losses.pop("perceptual_cosine", None):
+        config.perceptual.required, losses["l1"] = False, 1.0
+    if config.data.source == "quickstart":
+        config.data.root, config.data.num_objects = "data/quickstart_tiny", 10
+    config.data.image_size = config.data.render_size = 32
+    config.model.dim, config.model.heads = 16, 2
+    config.model.encoder.name, config.model.encoder.width = "convnet", 8
+    config.model.shape.level = config.model.shape.query_level = 2
+    config.model.texture.query_level, config.model.texture.texels, config.model.texture.map_size = 1, 2, 16
+    config.batch_size = 8
+    config.stages = (("joint", 4),)
+    config.log_every = 2
+    config.checkpoint_every = 4
+    config.eval_every = 0
+    config.evaluation.num_report_objects = 1

@@ -1,0 +1,48 @@
+"""Each rival of configs/baselines.py trains on pictures: every parameter that it has is moved by its own losses."""
+
+import jax
+import numpy as np
+import pytest
+
+from ast_jax.data.pipeline import DataSource, make_batches
+from ast_jax.training.checks import check_config, check_data
+from ast_jax.training.program import make_program
+from ast_jax.training.sharding import make_layout
+from configs.baselines import RIVALS, get_config
+
+
+def _config(rival: str, data_root):
+    """On the ellipsoids of these tests, which have two key points."""
+    config = get_config(f"{rival},size=tiny")
+    config.data.source, config.data.root = "prepared", str(data_root)
+    config.model.num_keypoints = 2 if config.model.num_keypoints else 0
+    config.optimizer.name = "adamw"
+    return config
+
+
+@pytest.mark.parametrize("rival", RIVALS)
+def test_every_parameter_moves(rival, data_root):
+    config = _config(rival, data_root)
+    layout = make_layout(config, jax.devices()[:1])
+    check_config(config, layout)
+    program, source = make_program(config, layout), DataSource(data_root, "train", config.data)
+    check_data(source, config)
+    batches = make_batches(source, config.data, batch_size=config.batch_size, seed=0)
+    state, before = program.first_state, jax.device_get(program.first_state.params)
+    # Nothing moves in the first turn, in which the rate is 0, and in the second only what heads that start at zero let.
+    for turn in range(3):
+        state, values = program.step(program.stages[0], turn)(
+            state, jax.device_put(next(batches), layout.by_batch), None
+        )
+        assert np.isfinite(values["loss"]) and not values["skipped"]
+    assert {f"loss/{name}" for name in config.stage.joint.losses} < set(values)
+    pairs = zip(jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(jax.device_get(state.params)))
+    assert not [jax.tree_util.keystr(path) for (path, old), new in pairs if np.array_equal(old, new)]
+
+
+def test_what_sets_them_apart(data_root):
+    cmr, dibr = (_config(rival, data_root) for rival in RIVALS)
+    assert cmr.model.shape.symmetric and cmr.model.texture.kind == "flow" and not cmr.render.colour_moves_shape
+    assert cmr.data.num_target_views == 1 and cmr.model.num_keypoints and cmr.model.camera.predict
+    assert dibr.data.num_target_views == 2 and dibr.model.light == "harmonics" and not dibr.model.num_keypoints
+    assert (dibr.render.blending, dibr.render.falloff) == ("hard", "exponential")
