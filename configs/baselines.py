@@ -84,9 +84,12 @@ def _cmr(config: ConfigDict, options: ConfigDict) -> dict[str, float]:
     config.perceptual.required = True
     config.best_metric = "loss/mask_mse"
     longer = _CMR_RADIUS / config.model.shape.radius
-    losses = dict(mask_mse=2.0, camera_quaternion=2.0, perceptual_cosine=0.5, flow=0.5)
+    losses = dict(camera_quaternion=2.0, perceptual_cosine=0.5, flow=0.5)
     losses |= dict(mean_deviation=10.0 * longer, laplacian_cotangent=30.0 * longer)
-    return losses | (dict(keypoint=30.0, keypoint_entropy=0.16) if config.model.num_keypoints else {})
+    if config.model.num_keypoints:
+        return losses | dict(mask_mse=2.0, keypoint=30.0, keypoint_entropy=0.16)
+    # Without key points the mask alone has to hold against the smoothing, which would rather have no object at all.
+    return losses | dict(mask_mse=10.0)
 
 
 def _dibr(config: ConfigDict, options: ConfigDict) -> dict[str, float]:
