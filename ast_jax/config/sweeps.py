@@ -23,7 +23,7 @@ def sweep_steps() -> Iterator[dict]:
 
 def sweep_texture() -> Iterator[dict]:
     """The Texture Transformer against what copies the picture, and what decodes colours from its summary."""
-    for kind in ("transformer", "projection", "flow", "map", "mlp", "vertex_colour"):
+    for kind in ("transformer", "projection", "flow", "mlp", "vertex_colour"):
         yield {"model.texture.kind": kind}
 
 
