@@ -87,8 +87,9 @@ class SphereMap(nnx.Module):
 
     def _with_border(self, x):
         """One texel more on each side."""
-        x = jnp.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0)), mode="edge")
-        return jnp.pad(x, ((0, 0), (0, 0), (1, 1), (0, 0)), mode="edge" if self.half else "wrap")
+        x = jnp.concatenate([x[:, :1], x, x[:, -1:]], axis=1)
+        first, last = x[:, :, :1], x[:, :, -1:]
+        return jnp.concatenate([first, x, last] if self.half else [last, x, first], axis=2)
 
 
 def _convolution(size_in: int, size_out: int, *, gain: float, rngs: nnx.Rngs) -> nnx.Conv:
