@@ -15,6 +15,7 @@ from absl import app, flags
 from PIL import Image, ImageDraw
 from scipy.io import savemat
 
+from ast_jax.data.records import prepare_records
 from ast_jax.datasets import ReadOptions, read_dataset
 from ast_jax.datasets.check import check_download
 from tests.datasets.cub_writer import PART_NAMES, Photo, make_photos, write_cache, write_images, write_official
@@ -119,6 +120,16 @@ def write_coco(root: Path) -> None:
     (root / "annotations/instances_val2017.json").write_text(json.dumps(content))
 
 
+def write_joined(root: Path) -> None:
+    """The boxes of two protocols, each prepared as a data set of its own."""
+    for name in ("shapenet_dvr", "shapenet_occnet"):
+        write, category = SHEETS[name]
+        with tempfile.TemporaryDirectory() as folder:
+            write(Path(folder))
+            options = ReadOptions(Path(folder), category, image_size=64)
+            prepare_records(read_dataset(name, options), root / name.removeprefix("shapenet_"))
+
+
 def _names() -> list[str]:
     return [name.replace(" ", "_") for name in PART_NAMES]
 
@@ -132,6 +143,7 @@ SHEETS: dict[str, tuple[Callable[[Path], None], str]] = {
     "shapenet_dvr": (write_shapenet_dvr, "chair"),
     "shapenet_occnet": (write_shapenet_occnet, "chair"),
     "folder": (write_folder, "bird"),
+    "joined": (write_joined, ""),
     "coco": (write_coco, "bird"),
 }
 

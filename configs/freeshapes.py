@@ -22,11 +22,13 @@ from ast_jax.config.sweeps import (
 )
 
 CATEGORIES = ("aircraft", "animal", "bed", "bird", "cabinet", "car", "chair", "ship", "sofa", "table", "truck")
+# All of them in one folder, see docs/data/joined.md.
+JOINED = "thing"
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
-    """Options behind the colon: the category, ``shape=transformer|mlp|steps``, ``steps=`` of the whole run."""
-    options = parse_arg(arg, category=CATEGORIES, shape=("transformer", "mlp", "steps"), steps=2400)
+    """Behind the colon: category (``thing``: all), ``shape=transformer|mlp|steps``, ``steps=`` of the whole run."""
+    options = parse_arg(arg, category=(*CATEGORIES, JOINED), shape=("transformer", "mlp", "steps"), steps=2400)
     config = base_config()
     config.data.root = f"data/freeshapes/{options.category}"
     # Many aircraft are white: grey shows their outline.
@@ -48,6 +50,10 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.render.blending = "hard"
     if options.shape == "steps":
         use_learned_steps(config)
+        # As in the quickstart: steps of synthesis pay where the coarse shape is good already.
+        coarse_steps = 3 * shape_steps // 4
+        config.stages = (("coarse", coarse_steps), ("shape", shape_steps - coarse_steps), config.stages[-1])
+        config.data.crop_padding = 0.25
     else:
         config.model.shape.kind = options.shape
     return config

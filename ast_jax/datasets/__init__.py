@@ -55,6 +55,7 @@ NAMES = (
     "cub",
     "cub_cmr",
     "folder",
+    "joined",
     "pascal3d",
     "shapenet_dvr",
     "shapenet_nmr",
