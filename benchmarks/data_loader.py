@@ -52,7 +52,7 @@ def _step_of(config, batch):
     step = program.step(stage, 0)
 
     def turn():
-        state[0], _ = step(state[0], placed, program.perceptual[stage.name])
+        state[0], _ = step(state[0], placed, program.values[stage.name])
         jax.block_until_ready(state[0].step)
 
     return turn

@@ -110,7 +110,7 @@ def step_cost(config: ConfigDict, devices: int) -> Cost:
     program = make_program(config, make_layout(config, jax.devices()[:devices]), abstract=True)
     stage = program.stages[-1]
     step = program.step(stage, 0)
-    step.compile(program.first_state, _abstract_batch(config, program.layout.by_batch), program.perceptual[stage.name])
+    step.compile(program.first_state, _abstract_batch(config, program.layout.by_batch), program.values[stage.name])
     state_bytes = sum(
         int(np.prod(leaf.sharding.shard_shape(leaf.shape))) * leaf.dtype.itemsize
         for leaf in jax.tree.leaves(program.first_state)

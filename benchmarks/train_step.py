@@ -30,6 +30,7 @@ from ast_jax.prediction import Prediction
 from ast_jax.process import command_line
 from ast_jax.training.compiled import CompiledFunction
 from ast_jax.training.monitoring.utilisation import model_flop_utilisation, peak_flops
+from ast_jax.training.optimizer import make_optimizer
 from ast_jax.training.program import Program, make_program
 from ast_jax.training.sharding import make_layout
 from benchmarks.noise import noise_batch
@@ -123,7 +124,8 @@ def _parts(program: Program, batch: Batch, phase: str, *, with_colour: bool) -> 
         return camera + jax.lax.stop_gradient(surface)
 
     prediction = jax.jit(lambda p: nnx.merge(program.graphdef, p)(batch.image))(params)
-    optimizer, opt_state = program.optimizer, jax.tree.map(jnp.copy, program.first_state.opt_state)
+    optimizer = make_optimizer(config, program.values[program.stages[0].name])
+    opt_state = jax.tree.map(jnp.copy, program.first_state.opt_state)
     update = jax.jit(lambda grads, opt, params: optimizer.update(grads, opt, params)[0])
     return {
         "encoder": _gradient(encoder_loss, params),
@@ -169,7 +171,7 @@ def _step(program: Program, stage, number: int, batch: Batch) -> Turn:
     step, state = program.step(stage, number), [jax.tree.map(jnp.copy, program.first_state)]
 
     def turn():
-        state[0], _ = step(state[0], batch, program.perceptual[stage.name])
+        state[0], _ = step(state[0], batch, program.values[stage.name])
         jax.block_until_ready(state[0].step)
 
     return Turn(turn, step)

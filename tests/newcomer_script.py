@@ -50,8 +50,9 @@ def train_and_evaluate(root: Path) -> dict:
     program = make_program(config, layout)
     before = jax.device_get(program.first_state.params)
     batch = next(make_batches(DataSource(root, "train", config.data), config.data, batch_size=2, seed=0))
-    state, values = program.step(program.stages[0], 0)(
-        program.first_state, jax.device_put(batch, layout.by_batch), None
+    stage = program.stages[0]
+    state, values = program.step(stage, 0)(
+        program.first_state, jax.device_put(batch, layout.by_batch), program.values[stage.name]
     )
     after, predict = jax.device_get(state.params), make_predictor(nnx.merge(program.graphdef, state.params))
     protocol = find_protocol("mine")

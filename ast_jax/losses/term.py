@@ -41,7 +41,7 @@ class LossInputs:
     """
 
     sigma: float | Float[Array, ""]
-    gamma: float = 1e-4
+    gamma: float | Float[Array, ""] = 1e-4
     blending: str = "softmax"
     background: tuple[float, float, float] = (1.0, 1.0, 1.0)
     falloff: Falloff = "sigmoid"

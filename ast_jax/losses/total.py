@@ -30,7 +30,7 @@ TERMS = _find_terms()
 
 
 def total_loss(
-    prediction: Prediction, batch: Batch, weights: dict[str, float], inputs: LossInputs
+    prediction: Prediction, batch: Batch, weights: dict[str, float | Float[Array, ""]], inputs: LossInputs
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """Weighted sum over the terms, mean over the batch.
 

@@ -29,7 +29,7 @@ class ViewSettings:
 
     image_size: tuple[int, int]
     sigma: float | Float[Array, ""]
-    gamma: float = 1e-4
+    gamma: float | Float[Array, ""] = 1e-4
     blending: str = "softmax"
     background: tuple[float, float, float] = (1.0, 1.0, 1.0)
     falloff: Falloff = "sigmoid"
@@ -58,7 +58,7 @@ def render_views(
       colour over the background (None without a texture) and soft coverage in [0, 1].
     """
 
-    def render_share(vertices, camera, texture, sigma):
+    def render_share(vertices, camera, texture, sigma, gamma):
         views = camera.translation.shape[1]
         flat_camera = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), camera)
         flat_vertices = jnp.repeat(vertices, views, axis=0)
@@ -73,21 +73,21 @@ def render_views(
             texture=jax.tree.map(lambda x: jnp.repeat(x, views, axis=0), texture),
             background=settings.background,
             sigma=sigma,
-            gamma=settings.gamma,
+            gamma=gamma,
             falloff=settings.falloff,
         )
         return result.rgb, result.alpha
 
     if settings.mesh is None or settings.mesh.size == 1:
-        return render_share(vertices, camera, texture, settings.sigma)
+        return render_share(vertices, camera, texture, settings.sigma, settings.gamma)
     batch, shared = jax.P(settings.axes), jax.P()
     return jax.shard_map(
         render_share,
         mesh=settings.mesh,
-        in_specs=(batch, batch, batch, shared),
+        in_specs=(batch, batch, batch, shared, shared),
         out_specs=(batch, batch),
         check_vma=False,
-    )(vertices, camera, texture, jnp.asarray(settings.sigma, jnp.float32))
+    )(vertices, camera, texture, *(jnp.asarray(x, jnp.float32) for x in (settings.sigma, settings.gamma)))
 
 
 def project_points(points_world: Float[Array, "b p 3"], camera: Camera) -> Float[Array, "n p 2"]:

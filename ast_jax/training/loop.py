@@ -136,7 +136,7 @@ def _run(
                 batch = place_batch(local, program.layout.by_batch)
             step = program.step(stage, number)
             with profile.step(number, state):
-                state, metrics = step(state, batch, program.perceptual[stage.name])
+                state, metrics = step(state, batch, program.values[stage.name])
             monitor.stepped(number + 1, stage, step, metrics, local.index)
         monitor.finish()
         score = None
@@ -159,7 +159,7 @@ def _validate(
     number: int, state: TrainState, stage: Stage, program: Program, validation: Validation, monitor: Monitor
 ) -> float | None:
     """Losses on the validation split, and pictures of it; gives the one that decides which checkpoint is best."""
-    metrics = validation(state, stage, program.perceptual[stage.name])
+    metrics = validation(state, stage, program.values[stage.name])
     if not metrics:
         return None
     monitor.validated(number, metrics, state, validation.batches[0])

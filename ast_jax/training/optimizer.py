@@ -1,18 +1,21 @@
 """Optimizers by name, and the learning rate over a run."""
 
 import jax
+import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 from optax.contrib import MuonDimensionNumbers
 
 from ast_jax.near_match import choose
+from ast_jax.training.values import StageValues
 
 NAMES = ("adamw", "muon")
-# name -> f(peak, steps after the warm-up, final fraction)
+# name -> f(peak, final fraction), over the part of the steps after the warm-up that is done: optax asks for a length
+# that is known, and that of a run is not when its step is compiled.
 SCHEDULES = {
-    "cosine": lambda peak, steps, fraction: optax.cosine_decay_schedule(peak, steps, fraction),
-    "linear": lambda peak, steps, fraction: optax.linear_schedule(peak, peak * fraction, steps),
-    "constant": lambda peak, steps, fraction: optax.constant_schedule(peak),
+    "cosine": lambda peak, fraction: optax.cosine_decay_schedule(peak, 1, fraction),
+    "linear": lambda peak, fraction: optax.linear_schedule(peak, peak * fraction, 1),
+    "constant": lambda peak, fraction: optax.constant_schedule(peak),
 }
 # Shorter memory than Adam's 0.999: runs here are thousands of steps, not hundreds of thousands.
 _SECOND_MOMENT_DECAY = 0.99
@@ -23,47 +26,45 @@ _UPDATE_RMS = 0.2
 _HEAD_KERNELS = {"query": ((0,), (1, 2)), "key": ((0,), (1, 2)), "value": ((0,), (1, 2)), "out": ((0, 1), (2,))}
 
 
-def learning_rate_schedule(config: ConfigDict, num_steps: int) -> optax.Schedule:
+def learning_rate_schedule(config: ConfigDict, values: StageValues) -> optax.Schedule:
     """Linear warm-up, then by ``config.optimizer.schedule`` down to ``final_fraction`` of the peak at the last step.
 
     Args:
-      config: the experiment.
-      num_steps: length of the run.
+      config: the experiment, for the name of the schedule.
+      values: all numbers.
 
     Raises:
       ValueError: there is no schedule of that name.
     """
-    c = config.optimizer
-    warmup = min(c.warmup_steps, max(num_steps // 10, 1))
-    steps = max(num_steps - warmup, 1)
-    decay = SCHEDULES[choose("config.optimizer.schedule", c.schedule, SCHEDULES)](
-        c.learning_rate, steps, c.final_fraction
-    )
-    return optax.join_schedules([optax.linear_schedule(0.0, c.learning_rate, warmup), decay], [warmup])
+    decay_of = SCHEDULES[choose("config.optimizer.schedule", config.optimizer.schedule, SCHEDULES)]
+    decay = decay_of(values.learning_rate, values.final_fraction)
+    rise = optax.linear_schedule(0.0, values.learning_rate, 1)
+    warmup, steps = jnp.maximum(values.warmup_steps, 1), jnp.maximum(values.num_steps - values.warmup_steps, 1)
+    parts = [lambda step: rise(step / warmup), lambda step: decay(step / steps)]
+    return optax.join_schedules(parts, [values.warmup_steps])
 
 
-def make_optimizer(config: ConfigDict, num_steps: int) -> optax.GradientTransformation:
+def make_optimizer(config: ConfigDict, values: StageValues) -> optax.GradientTransformation:
     """AdamW or Muon with global-norm clipping; weight decay on matrices only, as ViT and DETR code bases do.
 
     Muon moves every matrix by its orthogonalised momentum, at ``muon_scale`` times the learning rate; embeddings,
     biases and norms stay with AdamW.
 
     Args:
-      config: the experiment, of which ``config.optimizer`` is read.
-      num_steps: length of the run.
+      config: the experiment, for the names of the rule and of the schedule.
+      values: all numbers, which may be traced.
 
     Raises:
       ValueError: ``config.optimizer.name`` is unknown.
     Source: Loshchilov & Hutter 2019 (AdamW); Jordan et al. 2024 (Muon).
     """
-    c = config.optimizer
-    schedule = learning_rate_schedule(config, num_steps)
-    decay = dict(weight_decay=c.weight_decay)
-    if choose("config.optimizer.name", c.name, NAMES) == "adamw":
+    schedule = learning_rate_schedule(config, values)
+    decay = dict(weight_decay=values.weight_decay)
+    if choose("config.optimizer.name", config.optimizer.name, NAMES) == "adamw":
         rule = optax.adamw(schedule, b2=_SECOND_MOMENT_DECAY, mask=_is_matrix, **decay)
     else:
         rule = optax.contrib.muon(
-            lambda step: c.muon_scale * schedule(step),
+            lambda step: values.muon_scale * schedule(step),
             adam_learning_rate=schedule,
             adam_b2=_SECOND_MOMENT_DECAY,
             weight_decay_mask=_is_matrix,
@@ -71,7 +72,7 @@ def make_optimizer(config: ConfigDict, num_steps: int) -> optax.GradientTransfor
             consistent_rms=_UPDATE_RMS,
             **decay,
         )
-    return optax.chain(optax.clip_by_global_norm(c.clip_norm), rule)
+    return optax.chain(optax.clip_by_global_norm(values.clip_norm), rule)
 
 
 def kernel_axes(params: dict) -> dict:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 
 import jax
-import optax
 from absl import logging
 from flax import nnx
 from ml_collections import ConfigDict
@@ -24,6 +23,7 @@ from ast_jax.training.sharding import Layout, put
 from ast_jax.training.stages import Stage, make_stages, total_steps
 from ast_jax.training.state import TrainState, make_model, make_state, state_shardings
 from ast_jax.training.step import make_train_step
+from ast_jax.training.values import StageValues, make_values
 
 
 @dataclass(frozen=True)
@@ -35,22 +35,20 @@ class Program:
       stages: of it.
       layout: of the devices.
       graphdef: structure of the model.
-      optimizer: as the config wants it.
       shardings: of the state.
       first_state: at step 0, until the loop takes it over.
       steps: compiled, by stage and phase.
-      perceptual: network by stage, None where the stage has no such term.
+      values: what the step of each stage takes beside state and batch, on the devices.
     """
 
     config: ConfigDict
     stages: tuple[Stage, ...]
     layout: Layout
     graphdef: nnx.GraphDef
-    optimizer: optax.GradientTransformation
     shardings: TrainState
     first_state: TrainState | None
     steps: dict[tuple[str, str], CompiledFunction]
-    perceptual: dict[str, PerceptualNetwork | None]
+    values: dict[str, StageValues]
 
     @property
     def num_steps(self) -> int:
@@ -68,12 +66,10 @@ class Program:
         if (stage.name, phase) not in self.steps:
             jitted = make_train_step(
                 self.graphdef,
-                self.optimizer,
                 self.config,
                 stage,
                 layout=self.layout,
                 shardings=self.shardings,
-                num_steps=self.num_steps,
                 phase=phase,
             )
             self.steps[stage.name, phase] = CompiledFunction(
@@ -90,15 +86,16 @@ def make_program(config: ConfigDict, layout: Layout, *, abstract: bool = False) 
     Args:
       config: the experiment.
       layout: of the devices.
-      abstract: the first state is shapes and shardings alone, to compile for devices that are not there.
+      abstract: the first state and the values are shapes and shardings alone, to compile for devices that are not
+        there.
 
     Raises:
       ValueError: the config names what does not exist, the weights to start from do not fit, or the memory does not
         hold the state.
     """
     stages, networks = zip(*(_with_perceptual(stage, config) for stage in make_stages(config)))
-    on_devices = [put(network, jax.tree.map(lambda _: layout.replicated, network)) for network in networks]
-    optimizer = make_optimizer(config, total_steps(stages))
+    values = [make_values(config, stage, total_steps(stages), network) for stage, network in zip(stages, networks)]
+    optimizer = make_optimizer(config, values[0])
 
     def first_state(params: dict) -> TrainState:
         return make_state(params, optimizer, average=config.optimizer.ema_decay > 0)
@@ -107,23 +104,29 @@ def make_program(config: ConfigDict, layout: Layout, *, abstract: bool = False) 
     shapes = jax.eval_shape(first_state, params)
     shardings = state_shardings(shapes, graphdef, layout)
     if abstract:
-        state = jax.tree.map(lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes, shardings)
+        state = _described(shapes, shardings)
+        values = _described(values, jax.tree.map(lambda _: layout.replicated, values))
     else:
         check_state(shapes, shardings, layout.mesh.local_devices[0])
         graphdef, params = make_model(config)
         params = init_params(params, config.init_from)
         state = jax.jit(first_state, out_shardings=shardings)(put(params, shardings.params))
+        values = put(values, jax.tree.map(lambda _: layout.replicated, values))
     return Program(
         config=config,
         stages=stages,
         layout=layout,
         graphdef=graphdef,
-        optimizer=optimizer,
         shardings=shardings,
         first_state=state,
         steps={},
-        perceptual={stage.name: network for stage, network in zip(stages, on_devices)},
+        values={stage.name: value for stage, value in zip(stages, values)},
     )
+
+
+def _described(tree, shardings):
+    """Shapes in place of arrays."""
+    return jax.tree.map(lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), tree, shardings)
 
 
 def _with_perceptual(stage: Stage, config: ConfigDict) -> tuple[Stage, PerceptualNetwork | None]:

@@ -11,63 +11,59 @@ from ml_collections import ConfigDict
 
 from ast_jax.batch import Batch
 from ast_jax.compile_options import quick_options
-from ast_jax.losses.perceptual import PerceptualNetwork
 from ast_jax.losses.term import LossInputs
 from ast_jax.losses.total import total_loss
 from ast_jax.model.axes import placing, recomputing
 from ast_jax.model.template import sphere
+from ast_jax.training.optimizer import make_optimizer
 from ast_jax.training.precision import cast_parameters
 from ast_jax.training.sharding import Layout
 from ast_jax.training.stages import Stage
 from ast_jax.training.state import TrainState
+from ast_jax.training.values import StageValues
 
-# f(state, batch, perceptual network or None) -> (state, metrics)
-TrainStep = Callable[[TrainState, Batch, PerceptualNetwork | None], tuple[TrainState, dict]]
-# f(params, batch, step, perceptual network or None) -> (loss, metrics)
-LossFunction = Callable[[dict, Batch, int | jax.Array, PerceptualNetwork | None], tuple[jax.Array, dict]]
+# f(state, batch, values) -> (state, metrics)
+TrainStep = Callable[[TrainState, Batch, StageValues], tuple[TrainState, dict]]
+# f(params, batch, step, values) -> (loss, metrics)
+LossFunction = Callable[[dict, Batch, int | jax.Array, StageValues], tuple[jax.Array, dict]]
 
 
 def make_train_step(
     graphdef: nnx.GraphDef,
-    optimizer: optax.GradientTransformation,
     config: ConfigDict,
     stage: Stage,
     *,
     layout: Layout,
     shardings: TrainState,
-    num_steps: int,
     phase: str = "shape",
 ) -> TrainStep:
     """Build the step of one stage.
 
     Args:
       graphdef: structure of the model (``nnx.split``).
-      optimizer: made by `make_optimizer`.
-      config: the experiment.
+      config: the experiment. The numbers in `StageValues` are not read from it: the program is the same whatever
+        they are.
       stage: says which losses count and which parameter groups move.
       layout: mesh and rules; the batch is split over the axes of ``batch``.
       shardings: of the state, from `state_shardings`.
-      num_steps: length of the whole run, for the schedule of sigma.
       phase: ``"shape"``, or ``"pose"`` where the model proposes several cameras and only these are trained.
 
     Returns:
-      the jitted ``step(state, batch, perceptual) -> (state, metrics)``; the state given is donated. The network of
-      the perceptual loss, or None, is an argument: as a constant its weights would be compiled into the program.
+      the jitted ``step(state, batch, values) -> (state, metrics)``; the state given is donated.
     """
-    scales = {group: config.optimizer.group_scale[group] for group in stage.trainable}
-    loss_fn = make_loss(graphdef, config, stage, layout=layout, num_steps=num_steps, phase=phase)
+    loss_fn = make_loss(graphdef, config, stage, layout=layout, phase=phase)
 
-    def train_step(state: TrainState, batch: Batch, perceptual: PerceptualNetwork | None) -> tuple[TrainState, dict]:
+    def train_step(state: TrainState, batch: Batch, values: StageValues) -> tuple[TrainState, dict]:
         def gradient(part: Batch):
-            (_, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, part, state.step, perceptual)
+            (_, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, part, state.step, values)
             return metrics, grads
 
         metrics, grads = _accumulated(gradient, batch, config.accumulate_steps)
         grads = _only(grads, stage.trainable)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        scaled = {group: _scale(tree, scales.get(group, 0.0)) for group, tree in updates.items()}
+        updates, opt_state = make_optimizer(config, values).update(grads, state.opt_state, state.params)
+        scaled = {group: _scale(tree, values.group_scale.get(group, 0.0)) for group, tree in updates.items()}
         params = optax.apply_updates(state.params, scaled)
-        average = _moved(state.average, params, state.step, config.optimizer.ema_decay)
+        average = _moved(state.average, params, state.step, values.ema_decay)
         metrics = dict(metrics, gradient_norm=optax.tree.norm(grads))
         # A non-finite step changes nothing: one bad batch must not cost the run.
         good = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient_norm"])
@@ -86,7 +82,7 @@ def make_train_step(
 
 
 def make_loss(
-    graphdef: nnx.GraphDef, config: ConfigDict, stage: Stage, *, layout: Layout, num_steps: int, phase: str = "shape"
+    graphdef: nnx.GraphDef, config: ConfigDict, stage: Stage, *, layout: Layout, phase: str = "shape"
 ) -> LossFunction:
     """The loss of a stage as a function of the parameters; arguments as for `make_train_step`."""
 
@@ -99,30 +95,29 @@ def make_loss(
     shape = config.model.shape
     template = (shape.radius * sphere(shape.level).vertices).astype(np.float32)
 
-    def loss_fn(params: dict, batch: Batch, step, perceptual):
+    def loss_fn(params: dict, batch: Batch, step, values: StageValues):
         inputs = LossInputs(
-            sigma=sigma_at(step / num_steps, config.render),
-            gamma=config.render.gamma,
+            sigma=sigma_at(step / values.num_steps, values.sigma_start, values.sigma),
+            gamma=values.gamma,
             blending=config.render.blending,
             background=tuple(config.data.background),
             falloff=config.render.falloff,
             colour_moves_shape=config.render.colour_moves_shape,
-            perceptual=perceptual,
+            perceptual=values.perceptual,
             mesh=layout.mesh,
             render_axes=layout.render_axes(len(batch.image)),
             phase=phase,
             template_vertices=template,
         )
-        loss, metrics = total_loss(predict(params, batch.image), batch, dict(stage.losses), inputs)
+        loss, metrics = total_loss(predict(params, batch.image), batch, values.loss_weights, inputs)
         return loss, dict(metrics, loss=loss)
 
     return loss_fn
 
 
-def sigma_at(progress, render_config: ConfigDict):
-    """Softness of the rasterizer: geometric from ``sigma_start`` to ``sigma`` over the first half of the run."""
-    ratio = render_config.sigma_start / render_config.sigma
-    return render_config.sigma * ratio ** jnp.clip(1.0 - 2.0 * progress, 0.0, 1.0)
+def sigma_at(progress, start, end):
+    """Softness of the rasterizer: geometric from ``start`` to ``end`` over the first half of the run."""
+    return end * (start / end) ** jnp.clip(1.0 - 2.0 * progress, 0.0, 1.0)
 
 
 def _accumulated(gradient: Callable, batch: Batch, count: int) -> tuple[dict, dict]:
@@ -139,7 +134,7 @@ def _accumulated(gradient: Callable, batch: Batch, count: int) -> tuple[dict, di
     return jax.tree.map(lambda x: x / count, total)
 
 
-def _moved(average: dict | None, params: dict, step, decay: float) -> dict | None:
+def _moved(average: dict | None, params: dict, step, decay) -> dict | None:
     """The moving average one step on; it starts as a plain mean, so that the first parameters are soon forgotten."""
     if average is None:
         return None
@@ -147,7 +142,7 @@ def _moved(average: dict | None, params: dict, step, decay: float) -> dict | Non
     return jax.tree.map(lambda old, new: old + (1.0 - kept) * (new - old), average, params)
 
 
-def _scale(tree: dict, factor: float) -> dict:
+def _scale(tree: dict, factor) -> dict:
     return jax.tree.map(lambda update: update * factor, tree)
 
 

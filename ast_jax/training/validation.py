@@ -12,11 +12,11 @@ from ml_collections import ConfigDict
 from ast_jax.batch import Batch
 from ast_jax.compile_options import quick_options
 from ast_jax.data.pipeline import DataSource, make_batches
-from ast_jax.losses.perceptual import PerceptualNetwork
 from ast_jax.training.sharding import Layout, local_rows
 from ast_jax.training.stages import Stage
 from ast_jax.training.state import TrainState
 from ast_jax.training.step import make_loss
+from ast_jax.training.values import StageValues
 
 SPLIT = "val"
 
@@ -38,28 +38,28 @@ class Validation:
         self._functions: dict[str, Callable] = {}
         self.batches = self._make_batches(root) if config.eval_every > 0 else []
 
-    def __call__(self, state: TrainState, stage: Stage, perceptual: PerceptualNetwork | None) -> dict[str, float]:
+    def __call__(self, state: TrainState, stage: Stage, values: StageValues) -> dict[str, float]:
         """Means over the batches, as ``validation/loss/<name>``; nothing without a validation split.
 
         Args:
           state: whose moving average is taken, if it has one.
           stage: whose losses are computed.
-          perceptual: network of the perceptual loss, or None.
+          values: of that stage.
         """
         if not self.batches:
             return {}
         if stage.name not in self._functions:
             self._functions[stage.name] = self._make(stage)
         params = state.params if state.average is None else state.average
-        results = [self._functions[stage.name](params, batch, perceptual) for batch in self.batches]
+        results = [self._functions[stage.name](params, batch, values) for batch in self.batches]
         table = jax.device_get(results)
         return {f"validation/{name}": float(np.mean([row[name] for row in table])) for name in table[0]}
 
     def _make(self, stage: Stage):
-        loss = make_loss(*self._args, stage, layout=self._layout, num_steps=1)
+        loss = make_loss(*self._args, stage, layout=self._layout)
         layout = self._layout
         return jax.jit(
-            lambda params, batch, perceptual: loss(params, batch, 1, perceptual)[1],
+            lambda params, batch, values: loss(params, batch, values.num_steps, values)[1],
             in_shardings=(self._shardings.params, layout.by_batch, layout.replicated),
             out_shardings=layout.replicated,
             compiler_options=quick_options(),

@@ -6,14 +6,20 @@ import numpy as np
 import pytest
 
 from ast_jax.training.optimizer import kernel_axes, make_optimizer
+from ast_jax.training.stages import make_stages
 from ast_jax.training.state import make_model
+from ast_jax.training.values import make_values
 
 RNG = np.random.default_rng(0)
 
 
+def _values(config, num_steps=100):
+    return make_values(config, make_stages(config)[0], num_steps)
+
+
 def _first_update(config, params):
     grads = jax.tree.map(lambda p: jnp.asarray(RNG.normal(size=p.shape), jnp.float32), params)
-    optimizer = make_optimizer(config, 100)
+    optimizer = make_optimizer(config, _values(config))
     state = optimizer.init(params)
     for _ in range(2):  # the rate is 0 in the very first step
         update, state = optimizer.update(grads, state, params)
@@ -65,4 +71,4 @@ def test_both_optimizers_move_an_entry_about_as_much(config):
 def test_an_unknown_optimizer_is_named(config):
     config.optimizer.name = "mon"
     with pytest.raises(ValueError, match="'mon'.*adamw, muon"):
-        make_optimizer(config, 10)
+        make_optimizer(config, _values(config))

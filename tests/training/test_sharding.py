@@ -51,10 +51,10 @@ def _steps(config, sizes: tuple[int, int]) -> tuple[list[float], object, object]
     config.model.texture.kind = "none"
     if sizes not in _made:
         program, batches, losses = _program(config, sizes), _batches(config), []
-        state = program.first_state
+        state, stage = program.first_state, program.stages[0]
         for number in range(5):
             batch = jax.device_put(next(batches), program.layout.by_batch)
-            state, metrics = program.step(program.stages[0], number)(state, batch, None)
+            state, metrics = program.step(stage, number)(state, batch, program.values[stage.name])
             losses.append(float(metrics["loss"]))
         _made[sizes] = losses, state, program
     return _made[sizes]
@@ -98,7 +98,8 @@ def _describe(config, sizes) -> dict:
     """Specs of parameters, optimizer state and activations, as text."""
     program = _program(config, sizes, abstract=True)
     batch = jax.device_put(next(_batches(config)), program.layout.by_batch)
-    program.step(program.stages[1], 0).jitted.lower(program.first_state, batch, None)
+    stage = program.stages[1]
+    program.step(stage, 0).jitted.lower(program.first_state, batch, program.values[stage.name])
 
     def specs(tree):
         leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda x: isinstance(x, jax.NamedSharding))

@@ -10,8 +10,10 @@ from ast_jax.training.optimizer import make_optimizer
 from ast_jax.training.precision import cast_parameters
 from ast_jax.training.program import make_program
 from ast_jax.training.sharding import make_layout
+from ast_jax.training.stages import make_stages
 from ast_jax.training.state import make_model, make_state
 from ast_jax.training.step import sigma_at
+from ast_jax.training.values import make_values
 
 
 @pytest.fixture
@@ -46,9 +48,10 @@ def _make_steps(config, stage: int, devices: int, turns: int):
     states, metrics = [jax.device_get(state)], []
     for turn in range(turns):
         batch = jax.device_put(next(batches), program.layout.by_batch)
-        state, values = program.step(program.stages[stage], turn)(state, batch, None)
+        values = program.values[program.stages[stage].name]
+        state, found = program.step(program.stages[stage], turn)(state, batch, values)
         states.append(jax.device_get(state))
-        metrics.append(jax.device_get(values))
+        metrics.append(jax.device_get(found))
     return states, metrics
 
 
@@ -153,12 +156,11 @@ def test_an_unknown_loss_is_named(config):
 
 
 def test_sigma_shrinks_to_the_published_one(config):
-    config.render.sigma_start = 1e-3
-    assert [float(sigma_at(p, config.render)) for p in (0.0, 0.5, 1.0)] == pytest.approx([1e-3, 1e-4, 1e-4])
+    assert [float(sigma_at(p, 1e-3, config.render.sigma)) for p in (0.0, 0.5, 1.0)] == pytest.approx([1e-3, 1e-4, 1e-4])
 
 
 def test_no_number_of_the_state_is_weakly_typed(config):
     """It would not be after the first step, and the whole step would be compiled a second time."""
     _, params = make_model(config)
-    state = make_state(params, make_optimizer(config, 100))
+    state = make_state(params, make_optimizer(config, make_values(config, make_stages(config)[0], 100)))
     assert not [jax.tree_util.keystr(k) for k, x in jax.tree_util.tree_leaves_with_path(state) if x.weak_type]

@@ -1,0 +1,80 @@
+"""The numbers of an experiment that a step takes as arguments: other values do not compile it anew."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from ast_jax.losses.perceptual import PerceptualNetwork
+from ast_jax.training.stages import Stage
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class StageValues:
+    """What a stage computes with, beside state and batch; the numbers are scalars, float32 or int32.
+
+    What decides which operations there are stays in the program: names of terms, rules and groups, and sizes.
+
+    Args:
+      num_steps: length of the whole run.
+      warmup_steps: of the learning rate.
+      learning_rate: at its peak.
+      final_fraction: of the peak, at the last step.
+      muon_scale: rate of matrices over that of everything else, with Muon.
+      weight_decay: of matrices.
+      clip_norm: bound on the norm of all gradients together.
+      ema_decay: of the moving average, where there is one.
+      sigma_start, sigma: softness of silhouettes at the start and at the end, squared NDC.
+      gamma: softness of depth.
+      group_scale: factor on the learning rate of each parameter group that the stage trains.
+      loss_weights: by term.
+      perceptual: network of the perceptual loss, or None. As a constant its weights would be compiled into the program.
+    """
+
+    num_steps: Any
+    warmup_steps: Any
+    learning_rate: Any
+    final_fraction: Any
+    muon_scale: Any
+    weight_decay: Any
+    clip_norm: Any
+    ema_decay: Any
+    sigma_start: Any
+    sigma: Any
+    gamma: Any
+    group_scale: dict[str, Any]
+    loss_weights: dict[str, Any]
+    perceptual: PerceptualNetwork | None = None
+
+
+def make_values(
+    config: ConfigDict, stage: Stage, num_steps: int, perceptual: PerceptualNetwork | None = None
+) -> StageValues:
+    """The values of a stage, in the memory of the host.
+
+    Args:
+      config: the experiment, of which ``config.optimizer`` and ``config.render`` are read.
+      stage: for its losses and groups.
+      num_steps: length of the whole run.
+      perceptual: network of the perceptual loss, or None.
+    """
+    optimizer, render = config.optimizer, config.render
+    return StageValues(
+        num_steps=np.int32(num_steps),
+        warmup_steps=np.int32(min(optimizer.warmup_steps, max(num_steps // 10, 1))),
+        learning_rate=np.float32(optimizer.learning_rate),
+        final_fraction=np.float32(optimizer.final_fraction),
+        muon_scale=np.float32(optimizer.muon_scale),
+        weight_decay=np.float32(optimizer.weight_decay),
+        clip_norm=np.float32(optimizer.clip_norm),
+        ema_decay=np.float32(optimizer.ema_decay),
+        sigma_start=np.float32(render.sigma_start),
+        sigma=np.float32(render.sigma),
+        gamma=np.float32(render.gamma),
+        group_scale={group: np.float32(optimizer.group_scale[group]) for group in stage.trainable},
+        loss_weights={name: np.float32(weight) for name, weight in stage.losses},
+        perceptual=perceptual,
+    )
