@@ -17,7 +17,8 @@ def result(overlap: float, size: int = 8) -> Reconstruction:
     return Reconstruction(
         name="a", picture=square, mask=mask, surroundings=square, close_up=square, close_up_mask=mask,
         vertices=np.zeros((4, 3), np.float32), faces=np.zeros((4, 3), np.int32), level=0, is_symmetric=True,
-        predicted_texture=None, camera=orbit(2.732, 0.0, np.zeros(1), 0.42), box=Box(0.0, 0.0, 8.0), image_size=(size, size), mask_iou=overlap, notices=("earlier",),
+        predicted_texture=None, camera=orbit(2.732, 0.0, np.zeros(1), 0.42), box=Box(0.0, 0.0, 8.0),
+        image_size=(size, size), mask_iou=overlap, notices=("earlier",),
     )  # fmt: skip
 
 

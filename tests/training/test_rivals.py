@@ -31,11 +31,10 @@ def test_every_parameter_moves(rival, data_root):
     state, before = program.first_state, jax.device_get(program.first_state.params)
     # Nothing moves in the first turn, in which the rate is 0, and in the second only what heads that start at zero let.
     for turn in range(3):
-        state, values = program.step(program.stages[0], turn)(
-            state, jax.device_put(next(batches), layout.by_batch), None
-        )
-        assert np.isfinite(values["loss"]) and not values["skipped"]
-    assert {f"loss/{name}" for name in config.stage.joint.losses} < set(values)
+        stage, batch = program.stages[0], jax.device_put(next(batches), layout.by_batch)
+        state, metrics = program.step(stage, turn)(state, batch, program.values[stage.name])
+        assert np.isfinite(metrics["loss"]) and not metrics["skipped"]
+    assert {f"loss/{name}" for name in config.stage.joint.losses} < set(metrics)
     pairs = zip(jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(jax.device_get(state.params)))
     assert not [jax.tree_util.keystr(path) for (path, old), new in pairs if np.array_equal(old, new)]
 
