@@ -40,7 +40,7 @@ def main(argv: list[str]) -> None:
     model = ast_jax.load(_CHECKPOINT.value)
     photos, problems, _ = list_photos(_IMAGES.value)
     rows, overlaps = [], []
-    print("| photograph | overlap with the mask | found by | model |\n| --- | ---: | --- | --- |")
+    print("| photograph | overlap with the mask | found by |\n| --- | ---: | --- |")
     for image, mask in photos:
         try:
             result = model.reconstruct(image, mask, refine_steps=_REFINE_STEPS.value)
@@ -49,11 +49,10 @@ def main(argv: list[str]) -> None:
             continue
         rows.append(row(result, _SIZE.value))
         overlaps.append(result.mask_iou)
-        cells = result.name, f"{result.mask_iou:.3f}", result.found_by, result.model or _CHECKPOINT.value
-        print(f"| {' | '.join(cells)} |", flush=True)
+        print(f"| {result.name} | {result.mask_iou:.3f} | {result.found_by} |", flush=True)
     if not rows:
         sys.exit("\n".join(problems))
-    print(f"| mean of {len(rows)} | {np.mean(overlaps):.3f} | | |", *problems, sep="\n")
+    print(f"| mean of {len(rows)} | {np.mean(overlaps):.3f} | |", *problems, sep="\n")
     columns = _COLUMNS.value
     rows += [np.full_like(rows[0], 255)] * (-len(rows) % columns)
     gap = np.full((_SIZE.value, _SIZE.value // 4, 3), 255, np.uint8)

@@ -71,7 +71,6 @@ ALLOWED = {
         "ast_jax.datasets.photo_list",
         "ast_jax.export",
         "ast_jax.training.checkpoint",
-        "ast_jax.training.release",
     ),
     "ast_jax.demo": (
         "ast_jax.files",

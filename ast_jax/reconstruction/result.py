@@ -65,7 +65,6 @@ class Reconstruction:
       found_by: what told the object, see ``Photo``.
       notices: what of the files was left out or guessed.
       texture_size: sides of the texture that is painted, px.
-      model: that answered, where several were asked.
     """
 
     name: str
@@ -87,7 +86,6 @@ class Reconstruction:
     found_by: str = ""
     notices: tuple[str, ...] = ()
     texture_size: int = 1024
-    model: str = ""
 
     def __repr__(self) -> str:
         return f"Reconstruction({self.name!r}, {len(self.faces)} faces, overlap with the mask {self.mask_iou:.3f})"

@@ -76,7 +76,7 @@ def reconstruct_files(
         for row, result in zip(rows, results):
             logging.info("%s: %s: overlap with the mask (%s) %.3f", image, row.name, result.found_by, result.mask_iou)
             report.add(row, result.notices)
-        for notice in dict.fromkeys(notice for result in results for notice in result.notices):
+        for notice in results[0].notices:
             logging.info("%s: %s", image, notice)
     report.finish([printable(line) for line in notices], problems)
     return problems
