@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +16,7 @@ from ast_jax.training.stages import make_stages
 from ast_jax.training.state import make_model, make_state
 from ast_jax.training.step import sigma_at
 from ast_jax.training.values import make_values
+from benchmarks.collectives import count_by_kind, find_collectives
 
 
 @pytest.fixture
@@ -28,12 +31,12 @@ _made = {}  # several tests compare with the same steps, which take half a minut
 
 def _steps(config, stage: int, *, devices: int = 1, turns: int = 3):
     """Parameters before and after, and the metrics of each step."""
-    states, metrics = _states(config, stage, devices, turns)
+    states, metrics, _ = _states(config, stage, devices, turns)
     return states[0].params, states[-1].params, metrics
 
 
 def _states(config, stage: int, devices: int, turns: int):
-    """The state before the first step and after each, and the metrics of each step."""
+    """The state before the first step and after each, the metrics of each step, and the program."""
     key = config.to_json(), stage, devices, turns
     if key not in _made:
         _made[key] = _make_steps(config, stage, devices, turns)
@@ -52,7 +55,7 @@ def _make_steps(config, stage: int, devices: int, turns: int):
         state, found = program.step(program.stages[stage], turn)(state, batch, values)
         states.append(jax.device_get(state))
         metrics.append(jax.device_get(found))
-    return states, metrics
+    return states, metrics, program
 
 
 def _still(before, after, group: str) -> list[str]:
@@ -89,8 +92,12 @@ def test_eight_devices_give_the_loss_of_one(config):
     config.model.num_keypoints = 2
     config.stage.joint.losses.keypoint = 1.0
     one = _steps(config, 1, devices=1)[2]
-    eight = _steps(config, 1, devices=8)[2]
+    _, eight, program = _states(config, 1, 8, 3)
     np.testing.assert_allclose([m["loss"] for m in eight], [m["loss"] for m in one], rtol=2e-5)
+    # Data parallelism only sums gradients. Other meshes: test_sharding.py.
+    text = program.step(program.stages[1], 0).executable.as_text()
+    count = count_by_kind(find_collectives(text, 8))
+    assert sum(count.values()) == count["all-reduce"] > 0, count
 
 
 def _losses(config) -> list[float]:
@@ -104,23 +111,29 @@ def test_parts_of_a_batch_one_after_the_other_are_the_whole_batch(simple):
 
 
 def test_computing_activations_again_keeps_less_and_changes_no_gradient(simple):
-    simple.model.shape.layers = 4
-    graphdef, params = make_model(simple)
     image = jnp.asarray(np.random.default_rng(0).uniform(0, 1, (2, 32, 32, 3)), jnp.float32)
-    kept, gradients = {}, {}
-    for recompute in (False, True):
 
-        def loss(params, recompute=recompute):
+    def losses(layers: int):
+        simple.model.shape.layers = layers
+        graphdef, params = make_model(simple)
+
+        def loss(params, recompute: bool):
             with recomputing(recompute):
                 return jnp.square(nnx.merge(graphdef, params)(image).vertices).sum()
 
-        # The function that jax.vjp gives is a pytree of what is kept for the backward pass.
-        backward = jax.eval_shape(lambda p, loss=loss: jax.vjp(loss, p)[1], params)
-        kept[recompute] = sum(leaf.size for leaf in jax.tree.leaves(backward))
-        gradients[recompute] = jax.jit(jax.grad(loss))(params)
+        return params, [functools.partial(loss, recompute=recompute) for recompute in (False, True)]
+
+    params, (once, again) = losses(4)
+    # The function that jax.vjp gives is a pytree of what is kept for the backward pass.
+    kept = [
+        sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(lambda p, loss=loss: jax.vjp(loss, p)[1], params)))
+        for loss in (once, again)
+    ]
     weights = sum(leaf.size for leaf in jax.tree.leaves(params))
-    assert kept[True] - weights < 0.5 * (kept[False] - weights)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), gradients[True], gradients[False])
+    assert kept[1] - weights < 0.5 * (kept[0] - weights)
+    params, pair = losses(2)  # half as long to compile
+    gradients = [jax.jit(jax.grad(loss))(params) for loss in pair]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), *gradients)
 
 
 def test_bfloat16_computes_most_products_and_keeps_what_must_be_exact(simple):
@@ -141,7 +154,7 @@ def test_bfloat16_computes_most_products_and_keeps_what_must_be_exact(simple):
 
 
 def test_the_average_follows_the_weights_as_its_formula_says(simple):
-    states, _ = _states(simple, 0, 1, 3)
+    states, _, _ = _states(simple, 0, 1, 3)
     for number, (old, new) in enumerate(zip(states, states[1:])):
         decay = min(0.15, (1 + number) / (10 + number))
         for before, weights, found in zip(*map(jax.tree.leaves, (old.average, new.params, new.average))):
