@@ -131,7 +131,7 @@ def _described(tree, shardings):
 
 def _with_perceptual(stage: Stage, config: ConfigDict) -> tuple[Stage, PerceptualNetwork | None]:
     """The network of the perceptual term; without its weights the stage goes on without the term, and says so."""
-    reading = {name for name, _ in stage.losses if TERMS[name].reads_network}
+    reading = {name for name, _ in stage.losses if name in TERMS and TERMS[name].reads_network}
     if not reading:
         return stage, None
     name = config.perceptual.network
