@@ -13,11 +13,9 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from ast_jax.config import base_config, parse_arg
+from ast_jax.config import base_config, parse_arg, use_data_set
 from ast_jax.config.sweeps import sweep_learning_rate, sweep_seed
 
-# Data set -> its key points.
-DATA = {"quickstart": 11, "cub": 15, "freeshapes": 0, "shapenet": 0}
 # CMR's birds are as large as a sphere of this radius; lengths in its losses are measured in that unit.
 _CMR_RADIUS = 0.7
 
@@ -42,7 +40,9 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.model.shape.kind = "mlp"
     # Every vertex of the mesh is predicted by itself.
     config.model.shape.query_level = config.model.shape.level
-    _use_data(config, options.data)
+    use_data_set(config, options.data)
+    if options.data == "cub":
+        config.data.augment.colour = 0.0  # as the rivals were trained on it
     rival = RIVALS[options.rival]
     config.evaluation.method = rival.name
     losses = rival.make(config, options)
@@ -50,30 +50,6 @@ def get_config(arg: str | None = None) -> ConfigDict:
         _make_tiny(config, losses)
     config.stage.joint.losses = ConfigDict(losses)
     return config
-
-
-def _use_data(config: ConfigDict, text: str) -> None:
-    """The data set with the pictures and the encoder that our own experiments on it have."""
-    name, _, category = text.partition(":")
-    parse_arg(name, data=tuple(DATA))  # it is one of them
-    config.data.root = f"data/{name}/{category}".rstrip("/")
-    config.model.num_keypoints = DATA[name]
-    if name == "quickstart":
-        config.data.source, config.data.num_objects = "quickstart", 480
-        config.model.encoder.width = 16
-    elif name == "cub":
-        config.data.input_crop, config.data.input_masked, config.data.crop_padding = "frame", False, 0.05
-        config.data.image_size, config.data.render_size = 256, 128
-        config.data.augment = ConfigDict(dict(flip=True, colour=0.0, crop=0.0, box=0.05))
-        config.model.encoder.name = "resnet18"
-        config.model.shape.radius = _CMR_RADIUS
-        config.evaluation.num_views = 1
-    elif name == "freeshapes":
-        config.data.background, config.data.augment.colour = (0.5, 0.5, 0.5), 0.4
-        config.model.encoder.width = 24
-    else:
-        config.data.input_crop = "frame"
-        config.model.encoder.width = 48
 
 
 def _cmr(config: ConfigDict, options: ConfigDict) -> dict[str, float]:

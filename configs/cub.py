@@ -11,7 +11,7 @@ Not run on the real data yet: no time and no score to promise.
 
 from ml_collections import ConfigDict
 
-from ast_jax.config import base_config, parse_arg
+from ast_jax.config import base_config, parse_arg, use_data_set
 from ast_jax.config.sweeps import (
     sweep_layers,
     sweep_learning_rate,
@@ -26,18 +26,10 @@ def get_config(arg: str | None = None) -> ConfigDict:
     """Options behind the colon: ``cmr`` or ``ast``, ``size=tiny`` for tests."""
     options = parse_arg(arg, variant=("cmr", "ast"), size=("full", "tiny"))
     config = base_config()
-    # The squares about annotated boxes are what the protocols show.
-    config.data.input_crop = "frame"
-    # The published models see the photograph, not the object cut out by its true mask; 0.05 is their margin.
-    config.data.input_masked = False
-    config.data.crop_padding = 0.05
-    config.data.num_target_views = 1
-    config.data.augment = ConfigDict(dict(flip=True, colour=0.2, crop=0.0, box=0.05))
     config.batch_size = 32
     config.render.blending = "layered"
     config.optimizer.group_scale.texture = 8.0
     config.stages = (("shape", 40_000), ("joint", 40_000))
-    config.evaluation.num_views = 1
     shape = _cmr(config) if options.variant == "cmr" else _ast(config)
     config.stage.coarse.losses, config.stage.shape.losses = ConfigDict(shape), ConfigDict(shape)
     config.stage.joint.losses = ConfigDict(shape | dict(l1=1.0, perceptual=10.0))
@@ -48,20 +40,14 @@ def get_config(arg: str | None = None) -> ConfigDict:
 
 def _cmr(config: ConfigDict) -> dict:
     """Cameras by structure from motion and key points, as CMR is trained."""
-    config.data.root = "data/cub"
-    config.data.image_size = 256
-    config.data.render_size = 128
-    config.model.encoder.name = "resnet18"
+    use_data_set(config, "cub")
     config.model.encoder.token_levels = (-2, -1)
-    config.model.num_keypoints = 15
-    config.model.shape.radius = 0.7  # CMR's unit: key points are up to 2 apart
     return dict(iou=1.0, keypoint=5.0, camera=1.0, laplacian=0.05, normal=0.01)
 
 
 def _ast(config: ConfigDict) -> dict:
     """Masks and pictures alone; the camera is one of six candidates. Weights of the released configs/cub.yml."""
-    config.data.root = "data/cub_ast"
-    config.data.image_size = config.data.render_size = 64
+    use_data_set(config, "cub_ast")
     config.model.camera.kind, config.model.camera.predict = "candidates", False
     return dict(iou=1.0, uniform_pose=0.1, laplacian=0.05, normal=0.01)
 

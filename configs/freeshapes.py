@@ -9,7 +9,7 @@ Ablations: python -m launch.sweep --config=configs/freeshapes.py:aircraft --swee
 
 from ml_collections import ConfigDict
 
-from ast_jax.config import base_config, parse_arg, use_learned_steps
+from ast_jax.config import base_config, parse_arg, use_data_set, use_learned_steps
 from ast_jax.config.sweeps import (
     sweep_layers,
     sweep_learning_rate,
@@ -30,11 +30,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     """Behind the colon: category (``thing``: all), ``shape=transformer|mlp|steps``, ``steps=`` of the whole run."""
     options = parse_arg(arg, category=(*CATEGORIES, JOINED), shape=("transformer", "mlp", "steps"), steps=2400)
     config = base_config()
-    config.data.root = f"data/freeshapes/{options.category}"
-    # Many aircraft are white: grey shows their outline.
-    config.data.background = (0.5, 0.5, 0.5)
-    config.data.augment.colour = 0.4
-    config.model.encoder.width = 24
+    use_data_set(config, f"freeshapes:{options.category}")
     config.model.encoder.token_levels = (-2, -1)
     config.model.shape.layers = 1
     config.batch_size = 16

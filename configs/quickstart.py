@@ -6,7 +6,7 @@ Data: made on first use (ast_jax/shapes/birds/synthetic.py), train and held-out 
 
 from ml_collections import ConfigDict
 
-from ast_jax.config import base_config, parse_arg, use_learned_steps
+from ast_jax.config import base_config, parse_arg, use_data_set, use_learned_steps
 from ast_jax.config.sweeps import (
     sweep_layers,
     sweep_learning_rate,
@@ -23,11 +23,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     """Options behind the colon: ``tiny`` (seconds, for tests); ``shape=transformer|mlp`` instead of learned steps."""
     options = parse_arg(arg, size=("small", "tiny"), shape=("steps", "transformer", "mlp"))
     config = base_config()
-    config.data.source = "quickstart"
-    config.data.root = "data/quickstart"
-    config.data.num_objects = 480
-    config.model.num_keypoints = 11  # as many as the birds have
-    config.model.encoder.width = 16
+    use_data_set(config, "quickstart")
     config.model.encoder.token_levels = (-2, -1)
     # Of all that was tried, this learns most per second on two cores (more layers, wider networks and smaller batches
     # learn less).

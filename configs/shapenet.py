@@ -10,7 +10,7 @@ Not run on the real data yet: no time and no score to promise.
 
 from ml_collections import ConfigDict
 
-from ast_jax.config import base_config, parse_arg
+from ast_jax.config import base_config, parse_arg, use_data_set
 from ast_jax.config.sweeps import (
     sweep_layers,
     sweep_learning_rate,
@@ -25,11 +25,9 @@ def get_config(arg: str | None = None) -> ConfigDict:
     """Options behind the colon: the class (``all`` for one model of all), ``shape=transformer|mlp``, ``steps=``."""
     options = parse_arg(arg, category="car", shape=("transformer", "mlp"), steps=100_000)
     config = base_config()
-    config.data.root = f"data/shapenet/{options.category}"
-    config.data.input_crop = "frame"
+    use_data_set(config, f"shapenet:{options.category}")
     # Two views of an object supervise each step, as in SoftRas and DVR.
     config.data.num_target_views = 2
-    config.model.encoder.width = 48
     config.model.encoder.token_levels = (-2, -1)
     config.model.shape.kind = options.shape
     config.model.shape.symmetric = False

@@ -5,6 +5,7 @@ Light: a config file is read on a login node, which has neither jax nor numpy.
 
 from ast_jax.config.check import check, complete, filled
 from ast_jax.config.data import DataConfig
+from ast_jax.config.data_sets import use_data_set
 from ast_jax.config.experiment import ExperimentConfig, base_config, use_learned_steps
 from ast_jax.config.find import find_config, shipped_configs
 from ast_jax.config.model import ModelConfig
@@ -23,5 +24,6 @@ __all__ = [
     "find_config",
     "parse_arg",
     "shipped_configs",
+    "use_data_set",
     "use_learned_steps",
 ]

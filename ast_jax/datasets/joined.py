@@ -47,6 +47,7 @@ def read(options: ReadOptions) -> Collection:
     keypoints = first.keypoint_names if len(names) == 1 else ()
     notices = [] if len(names) == 1 else ["the data sets have different key points, so none are kept."]
     notices += [f"{root.name}: {notice}" for root, part in zip(roots, parts) for notice in part.notices]
+    notices += [f"{root.name}_{line}" for root, part in zip(roots, parts) for line in part.settings.get("notices", [])]
     records = [item for root, part in zip(roots, parts) for item in _records(root, part, bool(keypoints))]
     common = {name: first.settings[name] for name in _COMMON if name in first.settings}
     category = options.category or options.source.resolve().name

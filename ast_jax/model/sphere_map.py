@@ -80,8 +80,13 @@ class SphereMap(nnx.Module):
             x = nnx.relu(norm(convolve(self._with_border(x))))
         return self.last(self._with_border(x))
 
-    def look_up(self, values: Float[Array, "b h w c"], uv: Float[np.ndarray, "n 2"]) -> Float[Array, "b n c"]:
-        """The map at some places, of `sphere_uv`, bilinear."""
+    def at(self, vector: Float[Array, "b d"], points: Float[np.ndarray, "*n 3"]) -> Float[Array, "b m c"]:
+        """The map of a vector where points lie on the sphere, one after the other."""
+        return self.look_up(self(vector), points)
+
+    def look_up(self, values: Float[Array, "b h w c"], points: Float[np.ndarray, "*n 3"]) -> Float[Array, "b m c"]:
+        """A map where points lie on the sphere, bilinear."""
+        uv = sphere_uv(points, self.half).reshape(-1, 2)
         places = jnp.broadcast_to(jnp.asarray(uv), (len(values), *uv.shape))
         return sample_uv(values.astype(jnp.float32), places, wrap="clamp" if self.half else "repeat")
 

@@ -33,6 +33,11 @@ def join(source, root):
     return prepare_records(read_dataset("joined", ReadOptions(source)), root)
 
 
+def test_what_was_told_of_an_object_is_told_again(source, tmp_path):
+    write(source / "car", 1, notices=["one: 3 faces have no area"])
+    assert "car_one: 3 faces have no area" in join(source, tmp_path / "all")["notices"]
+
+
 def test_objects_keep_split_arrays_and_licence(source, tmp_path):
     index = join(source, tmp_path / "all")
     assert index["category"] == "things" and index["keypoint_names"] == NAMES

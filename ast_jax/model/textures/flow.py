@@ -5,7 +5,7 @@ from flax import nnx
 
 from ast_jax.model.encoder import Encoding
 from ast_jax.model.layers import Sizes
-from ast_jax.model.sphere_map import SphereMap, sphere_uv
+from ast_jax.model.sphere_map import SphereMap
 from ast_jax.model.textures.layout import TextureLayout, TextureOutput
 from render import FaceTexels, sample_uv
 
@@ -29,7 +29,6 @@ class FlowTexture(nnx.Module):
 
     def __call__(self, image, encoding: Encoding, vertices, camera, *, return_attention: bool = False) -> TextureOutput:
         """See `ast_jax.model.textures.transformer.TextureTransformer`; vertices and camera are not looked at."""
-        uv = sphere_uv(self.layout.points, self.layout.symmetric).reshape(-1, 2)
-        flow = jnp.tanh(self.head.look_up(self.head(encoding.summary), uv))
+        flow = jnp.tanh(self.head.at(encoding.summary, self.layout.points))
         colours = sample_uv(image[..., :3], (flow + 1) / 2, wrap="clamp")
         return TextureOutput(FaceTexels(self.layout.whole(self.layout.texels_of(colours))), None, flow)

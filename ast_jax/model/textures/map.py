@@ -5,7 +5,7 @@ from flax import nnx
 
 from ast_jax.model.encoder import Encoding
 from ast_jax.model.layers import Sizes
-from ast_jax.model.sphere_map import SphereMap, sphere_uv
+from ast_jax.model.sphere_map import SphereMap
 from ast_jax.model.textures.layout import TextureLayout, TextureOutput
 from render import FaceTexels
 
@@ -25,6 +25,5 @@ class MapTexture(nnx.Module):
 
     def __call__(self, image, encoding: Encoding, vertices, camera, *, return_attention: bool = False) -> TextureOutput:
         """See `ast_jax.model.textures.transformer.TextureTransformer`; image, vertices and camera are not looked at."""
-        uv = sphere_uv(self.layout.points, self.layout.symmetric).reshape(-1, 2)
-        values = self.head.look_up(self.head(encoding.summary), uv)
+        values = self.head.at(encoding.summary, self.layout.points)
         return TextureOutput(FaceTexels(jax.nn.sigmoid(self.layout.whole(self.layout.texels_of(values)))), None)
