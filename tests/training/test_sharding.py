@@ -18,8 +18,8 @@ from benchmarks.collectives import count_by_kind, find_collectives
 from render import icosphere, orbit
 
 GOLDEN = Path(__file__).with_name("golden_shardings.json")
-# (8, 1) is in test_eight_devices_give_the_loss_of_one; the second says of the axis "model" what the first one says.
-MESHES = ((4, 2), pytest.param((1, 8), marks=pytest.mark.slow))
+# The third says of the axis "model" what the second one says.
+MESHES = ((8, 1), (4, 2), pytest.param((1, 8), marks=pytest.mark.slow))
 
 
 @pytest.fixture
@@ -129,12 +129,15 @@ def test_shardings_are_those_written_down(wide):
     assert found == json.loads(GOLDEN.read_text())
 
 
-def test_collectives_of_a_step(wide):
-    """Heads and MLPs over the model axis gather what they share."""
-    _, _, program = _steps(wide, (4, 2))
+@pytest.mark.parametrize("sizes", [(8, 1), (4, 2)])
+def test_collectives_of_a_step(wide, sizes):
+    """Data parallelism only sums gradients; heads and MLPs over the model axis gather what they share."""
+    _, _, program = _steps(wide, sizes)
     step = program.step(program.stages[0], 0)
     count = count_by_kind(find_collectives(step.executable.as_text(), 8))
     assert count["all-reduce"] > 0
+    if sizes == (8, 1):
+        assert sum(count.values()) == count["all-reduce"], count
     assert sum(count.values()) < 250, count
 
 

@@ -86,15 +86,19 @@ def test_updates_are_those_of_optax_with_constants(config):
 
 
 def test_other_numbers_are_the_same_program_of_muon(config):
-    config.optimizer.name = "muon"
-    params = {"kernel": np.ones((4, 3), np.float32), "bias": np.ones(3, np.float32)}
+    """Which still does what it would do with these numbers alone: none was kept from when it was traced."""
+    config.optimizer.name, config.optimizer.warmup_steps = "muon", 0
+    params = {"kernel": np.float32(np.arange(1, 13).reshape(4, 3)), "bias": np.ones(3, np.float32)}
 
-    @jax.jit
     def update(values):
         optimizer = make_optimizer(config, values)
         return optimizer.update(params, optimizer.init(params), params)[0]
 
+    compiled, found = jax.jit(update), []
     for scale in (2.0, 3.0):
         config.optimizer.muon_scale, config.optimizer.weight_decay = scale, 0.1 * scale
-        update(make_values(config, make_stages(config)[0], 100))
-    assert update._cache_size() == 1
+        values = make_values(config, make_stages(config)[0], 100)
+        found.append(compiled(values))
+        alone = jax.jit(lambda values=values: update(values))()
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-8), found[-1], alone)
+    assert compiled._cache_size() == 1 and not np.allclose(found[0]["kernel"], found[1]["kernel"])
