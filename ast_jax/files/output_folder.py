@@ -3,12 +3,11 @@
 import hashlib
 import os
 import re
-import tempfile
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from ast_jax.files.writing import remove_leftovers, write_bytes
+from ast_jax.files.writing import make_writable_folder, remove_leftovers, write_bytes
 
 LOG = "written.sha256"
 # File systems take 255 bytes; numbers, suffixes and the names of files that are being written come on top.
@@ -41,11 +40,7 @@ class OutputFolder:
 
     def check_writable(self) -> None:
         """Raises a ValueError where no file can be made in the folder: known before the work, not after it."""
-        try:
-            with tempfile.TemporaryFile(dir=self.path) as file:
-                file.write(b" ")
-        except OSError as error:
-            raise ValueError(f"{self.path}: cannot be written to ({error.strerror}); name another folder.") from error
+        make_writable_folder(self.path)
 
     def keep(self, files: Iterable[str | Path]) -> None:
         """Files that are never replaced, even if they were written here: those that are read."""

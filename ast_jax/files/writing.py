@@ -50,10 +50,23 @@ def check_can_be_written(path: str | Path) -> None:
     if path.is_dir():
         raise ValueError(f"{path}: is a folder; name a file.")
     try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
+        _try_to_write(path.parent)
     except OSError as error:
         raise ValueError(f"{path}: cannot be written ({error.strerror}); name another file.") from error
+
+
+def make_writable_folder(folder: str | Path) -> None:
+    """Make a folder; raises a ValueError where it cannot be made or written to: known before the work, not after it."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        _try_to_write(folder)
+    except OSError as error:
+        raise ValueError(f"{folder}: cannot be written to ({error.strerror}); name another folder.") from error
+
+
+def _try_to_write(folder: str | Path) -> None:
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b" ")
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -1,7 +1,6 @@
 """From meshes to a data set on disk: views, masks, cameras, and the 3D truth to evaluate with."""
 
 import json
-import tempfile
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,7 +22,7 @@ from ast_jax.data.records import MANIFEST, claim_folder
 from ast_jax.data.store import ObjectRecord, load_object, save_index, save_object
 from ast_jax.files.limits import check_memory
 from ast_jax.files.names import printable
-from ast_jax.files.writing import append_lines, write_text
+from ast_jax.files.writing import append_lines, make_writable_folder, write_text
 from ast_jax.shapes.mesh_files.polygon_mesh import check_vertices
 from ast_jax.shapes.meshes import LazyMesh
 from ast_jax.shapes.normalise import drop_transparent, normalise
@@ -129,7 +128,7 @@ def prepare_objects(
     check_memory(", ".join(sizes), _memory(settings))
     check_fractions(split_fractions)
     root = Path(root)
-    check_writable(root)
+    make_writable_folder(root)
     claim_folder(root, settings.facts())
     done = _read_manifest(root)
     entries, skipped = {}, []
@@ -161,16 +160,6 @@ def prepare_objects(
 def _reason(error: BaseException) -> str:
     """What went wrong; errors that nobody thought of say what they are."""
     return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-
-
-def check_writable(root: Path) -> None:
-    """Make the folder of a data set; raises a ValueError where it cannot be made or written to."""
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=root):
-            pass
-    except OSError as error:
-        raise ValueError(f"{root}: cannot be written to ({error.strerror}).") from error
 
 
 def _is_whole(root: Path, object_id: str) -> bool:

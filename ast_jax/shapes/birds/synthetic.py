@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from ast_jax.data.store import load_index
+from ast_jax.files.writing import make_writable_folder
 from ast_jax.process.ownership import owning
 from ast_jax.shapes.birds.body import KEYPOINT_NAMES, draw_shape, make_bird
 from ast_jax.shapes.birds.plumage import draw_plumage
-from ast_jax.shapes.prepare import PictureSettings, check_writable, prepare_objects
+from ast_jax.shapes.prepare import PictureSettings, prepare_objects
 from ast_jax.shapes.source_mesh import SourceMesh
 
 __all__ = ["KEYPOINT_NAMES", "ensure_dataset", "make_objects"]
@@ -80,7 +81,7 @@ def ensure_dataset(
         "seed": seed,
     }
     if not (Path(root) / "dataset.json").is_file():
-        check_writable(Path(root))
+        make_writable_folder(root)
         with owning(root, wait=True):  # units of a sweep start together: one makes the data, the others find it there
             prepare_objects(
                 make_objects(num_objects, seed),
