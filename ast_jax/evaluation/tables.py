@@ -39,8 +39,28 @@ COLUMNS = {
     **{f"frechet_{name}": (f"Fréchet distance, {name} ↓", 2) for name in ("efficientnet_lite0", "alexnet", "vgg16")},
     **{f"kernel_{name}": (f"kernel distance, {name} ↓", 4) for name in ("efficientnet_lite0", "alexnet", "vgg16")},
 }
+# What a run is told by at first sight; the rest of its two dozen numbers is for those who look for them.
+_HEADLINE = (
+    "iou_3d",
+    "iou_hidden",
+    "f_score",
+    "mask_iou",
+    "mask_iou_soft",
+    "mask_iou_seen",
+    "mask_iou_unseen",
+    "pck_10",
+    "psnr",
+    "psnr_overlap",
+    "camera_error_deg",
+)
 # Method, number of objects, and what `summarize` gives.
 Row = tuple[str, int, Mapping[str, Mapping[str, float]]]
+
+
+def headline(rows: Mapping[str, Evaluation]) -> tuple[str, ...]:
+    """The few metrics of these evaluations that are shown first; all of them where none is among those."""
+    present = _present(rows, None)
+    return tuple(name for name in present if name in _HEADLINE) or tuple(present)
 
 
 def format_table(

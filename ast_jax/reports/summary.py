@@ -21,7 +21,7 @@ from ast_jax.evaluation.protocols import PROTOCOLS, Protocol
 from ast_jax.evaluation.results import Evaluation, summarize
 from ast_jax.evaluation.retrieval import evaluate_retrieval
 from ast_jax.evaluation.run import evaluate
-from ast_jax.evaluation.tables import COLUMNS, format_table
+from ast_jax.evaluation.tables import COLUMNS, format_table, headline
 from ast_jax.files.writing import replacing, write_bytes, write_text
 from ast_jax.model import Model
 from ast_jax.model.predictor import make_predictor
@@ -56,9 +56,8 @@ def write_summary(checkpoint: str | Path) -> list[Path]:
     metrics = {name: summarize(row) for name, row in rows.items()}
     # Methods by name, and which of them is this run's.
     write_text(workdir / "metrics.json", json.dumps({"ours": method_name(config), **metrics}, indent=1) + "\n")
-    table = format_table(rows)
-    write_text(workdir / "table.md", table + "\n")
-    print(f"held-out objects, mean [95 % interval]\n{table}", flush=True)
+    write_text(workdir / "table.md", format_table(rows) + "\n")
+    print(f"held-out objects, mean [95 % interval]\n{format_table(rows, headline(rows))}", flush=True)
     files = write_figures(workdir, model, config, rows)
     files += [workdir / "metrics.json", workdir / "table.md"]
     print("open these:", *files, sep="\n  ", flush=True)
@@ -146,7 +145,9 @@ def _object_row(
         glb=export.encode_glb(*mesh, texture=answer.texture),
         views=pairs,
         metrics={
-            COLUMNS[name][0]: float(values[index]) for name, values in ours.metrics.items() if _per_object(ours, name)
+            COLUMNS[name][0]: float(ours.metrics[name][index])
+            for name in headline({"": ours})
+            if _per_object(ours, name)
         },
     )
     return row, answer
@@ -167,19 +168,26 @@ def _strip(row: export.ObjectRow) -> np.ndarray:
 def _sections(workdir: Path, rows: dict[str, Evaluation], ours: str, gallery: list) -> list:
     names = [name for name in COLUMNS if any(name in row.metrics for row in rows.values())]
     summaries = {method: summarize(row) for method, row in rows.items()}
-    small_print = f"{len(rows[ours].object_ids)} held-out objects"
-    means = {name: summaries[ours][name]["mean"] for name in names}
-    headline = [(COLUMNS[name][0], round(means[name], COLUMNS[name][1]), small_print) for name in names]
+    count = len(rows[ours].object_ids)
+    first = [(name, summaries[ours][name]) for name in headline({ours: rows[ours]})]
+    cards = [(COLUMNS[name][0], round(s["mean"], COLUMNS[name][1]), _small_print(name, s, count)) for name, s in first]
     lines = [
         [method, *(round(s[n]["mean"], COLUMNS[n][1]) if n in s else None for n in names)]
         for method, s in summaries.items()
     ]
+    shown = f"{min(len(gallery), count)} of {count}. Left: the one picture that the model saw."
     return [
-        export.Headline(headline),
-        export.Gallery("Held-out objects", gallery, note="Left: the one picture that the model saw."),
+        export.Headline(cards),
+        export.Gallery("Held-out objects", gallery, note=shown),
         export.Table("Against the baselines", ["method", *(COLUMNS[name][0] for name in names)], lines),
         export.Curves("Training", _curves(read_metrics(workdir))),
     ]
+
+
+def _small_print(name: str, summary: dict[str, float], count: int) -> str:
+    """How sure a mean is, or of how many objects it is."""
+    digits = COLUMNS[name][1]
+    return f"[{summary['low']:.{digits}f}, {summary['high']:.{digits}f}]" if "low" in summary else f"{count} objects"
 
 
 def _curves(lines: list[dict]) -> dict:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from ast_jax.evaluation.results import Evaluation, bootstrap_interval, summarize
-from ast_jax.evaluation.tables import format_table
+from ast_jax.evaluation.tables import format_table, headline
 
 
 def test_interval_agrees_with_the_normal_one_for_many_objects():
@@ -42,3 +42,14 @@ def test_table():
         "| ours | 2 | 0.500 [0.500, 0.500] | 20.00 [20.00, 20.00] |",
         "| template | 2 | 0.250 [0.250, 0.250] | – |",
     ]
+
+
+def test_what_is_shown_first_is_there_and_in_the_order_of_the_table():
+    two = np.ones(2)
+    ours = Evaluation(("a", "b"), {"f_score_03": two, "mask_iou_seen": two, "iou_3d": two})
+    assert headline({"ours": ours, "template": Evaluation(("a", "b"), {"f_score": two})}) == (
+        "iou_3d",
+        "f_score",
+        "mask_iou_seen",
+    )
+    assert headline({"ours": Evaluation(("a", "b"), {"f_score_03": two})}) == ("f_score_03",)  # better than nothing
