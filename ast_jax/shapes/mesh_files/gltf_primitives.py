@@ -12,6 +12,9 @@ DRACO = "KHR_draco_mesh_compression"
 # Primitive modes.
 LOOSE = {0: "points", 1: "lines", 2: "a loop of lines", 3: "a strip of lines"}
 TRIANGLES, STRIP, FAN = 4, 5, 6
+# Corners that a file declares without holding them (section 3.6.2.3: all zeros, but for sparse ones). Twenty bytes of
+# JSON stand for any number of them, so the size of the file is no bound.
+MAX_CORNERS_NOT_STORED = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,20 @@ class Primitives:
         return kept
 
     def num_faces(self, entry: dict) -> int:
-        """How many there will be, without reading any."""
+        """How many there will be, without reading any.
+
+        Raises:
+          ValueError: they are no more than a number in the file, and too many.
+        """
         index = integer(entry, "indices", None)
         index = integer(entry["attributes"], "POSITION") if index is None else index
-        count = integer(self._document.entry("accessors", index), "count")
+        accessor = self._document.entry("accessors", index)
+        count = integer(accessor, "count")
+        if count > MAX_CORNERS_NOT_STORED and "bufferView" not in accessor:
+            raise ValueError(
+                f"accessors[{index}] gives {count:,} corners of faces and has no bufferView that holds them; at most "
+                f"{MAX_CORNERS_NOT_STORED:,} such corners can be read."
+            )
         return count // 3 if integer(entry, "mode", TRIANGLES) == TRIANGLES else max(count - 2, 0)
 
     def read(self, entry: dict, weights: list[float]) -> Primitive:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from ast_jax.export import write_glb
 from ast_jax.shapes.mesh_files.gltf import MAX_FACES, load_gltf
+from ast_jax.shapes.mesh_files.gltf_primitives import MAX_CORNERS_NOT_STORED
 from ast_jax.shapes.normalise import drop_transparent
 from render import FaceTexels, VertexColours
 from tests.shapes.mesh_files.glb import TRIANGLE, Glb, join_chunks
@@ -182,9 +183,37 @@ def test_many_copies_of_many_faces_are_refused_before_memory_is_taken(load):
             with pytest.raises(ValueError, match=message):
                 load(glb)
         glb.primitive["attributes"]["POSITION"] = glb.add("accessors", {**count, "type": "VEC3"})
-        with pytest.raises(ValueError, match="faces, copies counted"):
+        with pytest.raises(ValueError, match="2,500,000,000 corners of faces and has no bufferView"):
             load(glb)
         assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["POSITION", "indices"])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_corners_that_the_file_does_not_hold_are_bounded(load, name, sparse):
+    """A file of 400 bytes could stand for five million faces, which take 1.6 GB."""
+    glb = Glb()
+    entry = {"count": 3, **({"componentType": 5126, "type": "VEC3"} if name == "POSITION" else {"componentType": 5121})}
+    index = glb.add("accessors", {"type": "SCALAR", **entry})
+    (glb.primitive["attributes"] if name == "POSITION" else glb.primitive)[name] = index
+    if sparse:
+        values = TRIANGLE[1:2] if name == "POSITION" else np.uint8([1])
+        glb.tree["accessors"][index]["sparse"] = {
+            "count": 1,
+            "indices": {"bufferView": glb.view(b"\1"), "componentType": 5121},
+            "values": {"bufferView": glb.view(values.tobytes())},
+        }
+    mesh = load(glb)
+    np.testing.assert_array_equal(mesh.vertices[mesh.faces], [np.eye(3)[[2, 0, 2]] * [1, 0, 0] * sparse])
+    tracemalloc.start()
+    try:
+        for count in (MAX_CORNERS_NOT_STORED + 1, 15_000_000):
+            glb.tree["accessors"][index]["count"] = count
+            with pytest.raises(ValueError, match=rf"accessors\[1\] gives {count:,} corners of faces"):
+                load(glb)
+        assert tracemalloc.get_traced_memory()[1] < 1e6
     finally:
         tracemalloc.stop()
 
