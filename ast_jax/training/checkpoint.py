@@ -15,6 +15,7 @@ from orbax.checkpoint import v1 as orbax
 
 from ast_jax.model import Model
 from ast_jax.near_match import hint
+from ast_jax.process.ownership import is_owned
 from ast_jax.training.release import find_release, read_release, shipped_names
 from ast_jax.training.run_config import load_config
 from ast_jax.training.seal import broken_file, is_sealed, seal
@@ -24,6 +25,8 @@ BEST = "best"
 _SCORE = "score"
 # What Orbax reads of every checkpoint when a folder is opened.
 _METADATA = ("_CHECKPOINT_METADATA", "metrics/metrics")
+# How often a reader looks anew where a training removes old checkpoints meanwhile.
+_TRIES = 5
 # What a failed save raises: TensorStore reports a full disk as a ValueError.
 _SAVE_ERRORS = (OSError, ValueError)
 
@@ -31,7 +34,8 @@ _SAVE_ERRORS = (OSError, ValueError)
 class Checkpoints:
     """The checkpoints under ``workdir/checkpoints``: the newest few and the best, saved in the background.
 
-    With many processes every one of them calls every method.
+    For the owner of the run: what a save that was cut short left there is removed. With many processes every one of
+    them calls every method.
     """
 
     def __init__(self, workdir: str | Path, *, keep: int = 2):
@@ -53,7 +57,9 @@ class Checkpoints:
             get_metric_fn=lambda metrics: -metrics[_SCORE], n=1, keep_checkpoints_without_metrics=False
         )
         self._checkpointer = orbax.training.Checkpointer(
-            self._folder, preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(self._keep), best])
+            self._folder,
+            preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(self._keep), best]),
+            cleanup_tmp_directories=True,  # of saves that a kill or a full disk cut short
         )
         self._unsealed: int | None = None
         self._response = None
@@ -112,7 +118,7 @@ class Checkpoints:
           ValueError: the checkpoint belongs to another model, or all are damaged.
         """
         had_some = self.latest_step() is not None
-        restored, damaged = _load_newest(self._checkpointer, _checkpointables(state))
+        restored, _, damaged = _load_newest(self._checkpointer, _checkpointables(state))
         if damaged:
             self._set_aside(damaged)
         if restored is None:
@@ -135,6 +141,8 @@ class Checkpoints:
 def load_model(checkpoint: str | Path) -> tuple[Model, ConfigDict]:
     """The trained model of a run, weights only: their moving average if the run kept one.
 
+    A training may be at work in the folder: it is not disturbed.
+
     Args:
       checkpoint: folder given to ``launch.train``, for the newest; or of one checkpoint, see `find_run`; or a model
         that comes with the package, see `ast_jax.training.release`.
@@ -145,9 +153,17 @@ def load_model(checkpoint: str | Path) -> tuple[Model, ConfigDict]:
     Raises:
       ValueError: no run, or no checkpoint there.
     """
+    return load_model_and_step(checkpoint)[:2]
+
+
+def load_model_and_step(checkpoint: str | Path) -> tuple[Model, ConfigDict, int | None]:
+    """As `load_model`, and the step of the checkpoint that was read; None for a model that comes with the package.
+
+    It need not be the newest by then: that one may be damaged, and a training that is at work saves others.
+    """
     release = find_release(checkpoint)
     if release is not None:
-        return read_release(release)
+        return *read_release(release), None
     workdir, only = find_run(checkpoint)
     if not workdir.exists():
         near = hint(str(checkpoint), shipped_names())
@@ -156,22 +172,42 @@ def load_model(checkpoint: str | Path) -> tuple[Model, ConfigDict]:
     folder = _folder(workdir)
     if not folder.is_dir():
         raise ValueError(f"{workdir}: no checkpoint there yet.")
-    _set_unreadable_aside(folder)
-    checkpointer = orbax.training.Checkpointer(folder)
-    if checkpointer.latest is None:
-        raise ValueError(f"{workdir}: no complete checkpoint there yet.")
+    if not is_owned(workdir):  # its owner is at work on them, and looked at them when it began
+        _set_unreadable_aside(folder)
     graphdef, params = nnx.split(Model(config.model, rngs=nnx.Rngs(config.seed)))
+    restored, step = _read_params(folder, nnx.to_pure_dict(params), only)
+    return nnx.merge(graphdef, jax.tree.map(lambda x: x.addressable_data(0), restored)), config, step
+
+
+def _read_params(folder: Path, like: dict, only: int | None) -> tuple[dict, int]:
+    """The weights of the newest good checkpoint, or of one, and its step; looked for anew where one went meanwhile."""
     # On all devices of all processes while loading, since Orbax loads in all processes together.
     everywhere = jax.NamedSharding(jax.make_mesh((jax.device_count(),), ("all",)), jax.P())
-    wanted = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), nnx.to_pure_dict(params)
-    )
-    name = "average" if (folder / str(only or checkpointer.latest.step) / "average").is_dir() else "params"
-    restored, _ = _load_newest(checkpointer, {name: wanted}, only=only)
-    if restored is None:
-        which = "every checkpoint" if only is None else f"checkpoint {only}"
-        raise ValueError(f"{folder}: {which} is damaged; take another, or train again in another --workdir.")
-    return nnx.merge(graphdef, jax.tree.map(lambda x: x.addressable_data(0), restored[name])), config
+    wanted = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), like)
+    for _ in range(_TRIES):
+        checkpointer = _open_to_read(folder)
+        if checkpointer.latest is None:
+            raise ValueError(f"{folder.parent}: no complete checkpoint there yet.")
+        name = "average" if (folder / str(only or checkpointer.latest.step) / "average").is_dir() else "params"
+        restored, step, _ = _load_newest(checkpointer, {name: wanted}, only=only)
+        if restored is not None:
+            return restored[name], step
+        listed = [folder / str(checkpoint.step) for checkpoint in checkpointer.checkpoints]
+        if jax.process_count() > 1 or all(path.is_dir() for path in listed):
+            break
+    which = "every checkpoint" if only is None else f"checkpoint {only}"
+    raise ValueError(f"{folder}: {which} is damaged; take another, or train again in another --workdir.")
+
+
+def _open_to_read(folder: Path) -> orbax.training.Checkpointer:
+    """Orbax reads a few files of every checkpoint that it lists; a training may remove one meanwhile."""
+    problem = Exception()
+    for _ in range(_TRIES):
+        try:
+            return orbax.training.Checkpointer(folder)
+        except (OSError, ValueError) as error:
+            problem = error
+    raise ValueError(f"{folder}: its checkpoints cannot be listed ({_first_line(problem)}).") from problem
 
 
 def find_run(checkpoint: str | Path) -> tuple[Path, int | None]:
@@ -190,7 +226,7 @@ def find_run(checkpoint: str | Path) -> tuple[Path, int | None]:
     if path.parent.name != "checkpoints":
         return path, None
     if path.name == BEST:
-        return path.parent.parent, _best_step(orbax.training.Checkpointer(path.parent.absolute()))
+        return path.parent.parent, _best_step(_open_to_read(path.parent.absolute()))
     if not (path.name.isdigit() and path.is_dir()):
         found = sorted(int(other.name) for other in path.parent.glob("*") if other.name.isdigit())
         raise ValueError(f"{path}: no such checkpoint; there are {', '.join(map(str, found)) or 'none'}, and {BEST}.")
@@ -200,7 +236,7 @@ def find_run(checkpoint: str | Path) -> tuple[Path, int | None]:
 def latest_step(workdir: str | Path) -> int | None:
     """Step of the newest checkpoint of a run, or None; nothing is loaded."""
     folder = _folder(workdir)
-    latest = orbax.training.Checkpointer(folder).latest if folder.is_dir() else None
+    latest = _open_to_read(folder).latest if folder.is_dir() else None
     return None if latest is None else latest.step
 
 
@@ -264,10 +300,11 @@ def _best_step(checkpointer: orbax.training.Checkpointer) -> int:
 
 def _load_newest(
     checkpointer: orbax.training.Checkpointer, like: dict, *, only: int | None = None
-) -> tuple[dict | None, list[int]]:
-    """The newest checkpoint that is good, or None, and the steps of the damaged ones that are newer.
+) -> tuple[dict | None, int, list[int]]:
+    """The newest checkpoint that is good, or None; its step; and the steps of the damaged ones that are newer.
 
     The first process looks at the files and tells the others; whether a load went well is known when all are done.
+    A checkpoint that is gone by then is no damaged one: the training that it belongs to has removed it.
     """
     damaged: list[int] = []
     steps = sorted((checkpoint.step for checkpoint in checkpointer.checkpoints), reverse=True)
@@ -278,15 +315,16 @@ def _load_newest(
         if problem is None:
             try:
                 restored = _load(checkpointer, step, like)
-            except ValueError as error:
-                if sealed:  # its files are as they were saved: it is another model's
+            except (ValueError, OSError) as error:
+                if sealed and broken_file(folder) is None:  # its files are as they were saved: it is another model's
                     raise
                 problem = str(error.__cause__ or error).strip().splitlines()[0][:200]
         if _all_agree(restored is not None):
-            return restored, damaged
-        logging.warning("%s is damaged (%s); the one before it is taken.", folder, problem)
-        damaged.append(step)
-    return None, damaged
+            return restored, step, damaged
+        if folder.is_dir():
+            logging.warning("%s is damaged (%s); the one before it is taken.", folder, problem)
+            damaged.append(step)
+    return None, -1, damaged
 
 
 def _set_unreadable_aside(folder: Path) -> None:

@@ -29,8 +29,11 @@ def broken_file(folder: Path) -> str | None:
     if not digests:
         return FILE_NAME
     for name, digest in digests.items():
-        path = folder / name
-        if not path.is_file() or _digest(path) != digest:
+        try:
+            found = _digest(folder / name)
+        except OSError:  # gone, or no file
+            return name
+        if found != digest:
             return name
     return None
 

@@ -10,8 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
+from ml_collections import ConfigDict
 
-from ast_jax.training.checkpoint import Checkpoints, latest_step
+from ast_jax.training import checkpoint
+from ast_jax.training.checkpoint import Checkpoints, load_model_and_step
 from ast_jax.training.state import make_state
 
 STEPS = (3, 5)
@@ -54,7 +57,7 @@ def _flip(path):
 
 
 def test_the_newest_is_taken(run):
-    assert _restored_step(run) == 5 == latest_step(run)
+    assert _restored_step(run) == 5 == Checkpoints(run).latest_step()
 
 
 @pytest.mark.parametrize("harm", [_cut, _flip, lambda path: path.unlink()])
@@ -111,10 +114,15 @@ def test_another_model_is_said_to_be_one(run):
     assert (run / "checkpoints" / "5").is_dir()
 
 
-def test_a_save_that_was_cut_short_is_not_seen(run):
+def test_a_save_that_was_cut_short_is_not_seen_and_not_kept(run, read):
     """What orbax had not finished when the process died has a temporary name."""
-    (run / "checkpoints" / "5").rename(run / "checkpoints" / "7.orbax-checkpoint-tmp-1")
+    left = (run / "checkpoints" / "5").rename(run / "checkpoints" / "7.orbax-checkpoint-tmp")
+    assert read() == (3, 3) and left.is_dir()  # it may be under way
     assert _restored_step(run) == 3
+    again = Checkpoints(run)
+    again.save(_state(9))
+    again.wait()
+    assert not left.exists()  # nobody would use it, and each is as large as a checkpoint
 
 
 def test_nothing_is_unpickled(run):
@@ -128,3 +136,55 @@ def test_nothing_is_unpickled(run):
     for name in ("_METADATA", "weights.pkl"):
         (run / "checkpoints" / "5" / "params" / name).write_bytes(pickle.dumps(Trap()))
     assert _restored_step(run) == 3 and not trap.exists()
+
+
+# Those who read a run: launch.evaluate, launch.export and others, while launch.train may be at work in it.
+
+
+class Numbers(nnx.Module):
+    """A model that has the weights of `_state`."""
+
+    def __init__(self, config, rngs):
+        self.encoder = nnx.Dict(a=nnx.Param(jnp.zeros(config.size)), b=nnx.Param(jnp.zeros((3, 5))))
+
+
+@pytest.fixture
+def read(run, monkeypatch):
+    """Reads the run, and answers the step of what was read, found by its weights, and the step that it says."""
+    config = ConfigDict({"model": {"size": 4000}, "seed": 0})
+    monkeypatch.setattr(checkpoint, "Model", Numbers)
+    monkeypatch.setattr(checkpoint, "load_config", lambda workdir: config)
+
+    def read(path=run) -> tuple[int, int | None]:
+        model, _, step = load_model_and_step(path)
+        return int(model.encoder.b[0, 0]), step
+
+    return read
+
+
+def test_the_step_that_is_told_is_the_one_that_was_read(run, read):
+    assert read() == (5, 5)
+    assert read(run / "checkpoints" / "3") == (3, 3)
+    _cut(_largest(run / "checkpoints" / "5" / "params"))
+    assert read() == (3, 3)
+
+
+@pytest.mark.parametrize("moment", ["_inspect", "_load", "broken_file"])
+def test_a_checkpoint_that_a_training_removes_while_it_is_read(run, read, moment, monkeypatch, caplog):
+    """The training saves step 7 and removes the older ones, just before this function reads them."""
+    folder, whole = run / "checkpoints", getattr(checkpoint, moment)
+    newer = Checkpoints(run / "other")
+    newer.save(_state(7))
+    newer.wait()
+
+    def after_the_removal(*args):
+        if not (folder / "7").exists():
+            (run / "other" / "checkpoints" / "7").rename(folder / "7")
+            for step in STEPS:
+                shutil.rmtree(folder / str(step))
+        return whole(*args)
+
+    monkeypatch.setattr(checkpoint, moment, after_the_removal)
+    with caplog.at_level(logging.WARNING):
+        assert read() == (7, 7)
+    assert not any("damaged" in record.getMessage() for record in caplog.records)
