@@ -40,6 +40,9 @@ def replacing(path: str | Path) -> Generator[Path]:
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)
+    except OSError as error:
+        _name(error, path, str(partial))
+        raise
     finally:
         partial.unlink(missing_ok=True)
 
@@ -98,9 +101,16 @@ def append_lines(path: str | Path, text: str) -> None:
         try:
             while content:
                 content = content[file.write(content) :]
-        except OSError:
+        except OSError as error:
             file.truncate(end)
+            _name(error, path)
             raise
+
+
+def _name(error: OSError, path: str | Path, *others: str) -> None:
+    """Let an error say which file it is about: where the disk is full, the system does not."""
+    if error.errno is not None and error.filename in (None, *others):
+        error.filename = str(path)
 
 
 def _end_of_lines(file) -> int:

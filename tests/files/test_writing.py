@@ -44,7 +44,7 @@ def full_disk(largest_file: int):
 def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path):
     path = tmp_path / "metrics.json"
     write_text(path, "old")
-    with full_disk(100), pytest.raises(OSError):
+    with full_disk(100), pytest.raises(OSError, match=f"'{path}'"):
         write_bytes(path, b"x" * 1000)
     with pytest.raises(KeyboardInterrupt), replacing(path) as partial:
         partial.write_text("half")
@@ -80,7 +80,7 @@ def test_a_line_is_never_glued_to_one_that_was_cut(tmp_path, before, after):
 def test_an_append_to_a_full_disk_changes_nothing(tmp_path):
     path = tmp_path / "lines"
     append_lines(path, "a" * 90 + "\n")
-    with full_disk(100), pytest.raises(OSError):
+    with full_disk(100), pytest.raises(OSError, match=f"'{path}'"):
         append_lines(path, "b" * 90 + "\n")
     append_lines(path, "c\n")
     assert path.read_text() == "a" * 90 + "\nc\n"
