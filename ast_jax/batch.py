@@ -23,6 +23,8 @@ class Batch:
       camera: the cameras of the supervising views, leading axes ``[b, s]``; meaningless where the source knows none.
       keypoints_ndc: x, y in NDC of the supervising views, and visible (0 or 1).
       index: the number of each sample in its data set.
+      frame: where the first supervising view shows a point of the stored picture, ``frame[0] x + frame[1]`` in NDC;
+        the scale of x is below 0 where the sample was mirrored. None: as stored.
     """
 
     image: Float[Array, "b h w c"]
@@ -32,3 +34,4 @@ class Batch:
     camera: Camera
     keypoints_ndc: Float[Array, "b s p 3"]
     index: Int[Array, " b"] | Shaped[Array, " b"]
+    frame: Float[Array, "b 2 2"] | None = None

@@ -168,7 +168,7 @@ def _turn(jitted: Callable, *args) -> Turn:
 
 
 def _step(program: Program, stage, number: int, batch: Batch) -> Turn:
-    step, state = program.step(stage, number), [jax.tree.map(jnp.copy, program.first_state)]
+    step, state = program.step(stage, number), [jax.tree.map(jnp.copy, program.start(len(batch.index)))]
 
     def turn():
         state[0], _ = step(state[0], batch, program.values[stage.name])

@@ -1,11 +1,12 @@
 """The rivals of the paper's tables, each a choice of branches, losses and stages of the one model (docs/rivals.md).
 
-Papers:  cmr, Kanazawa et al., ECCV 2018; dibr, Chen et al., NeurIPS 2019.
+Papers:  cmr, Kanazawa et al., ECCV 2018; dibr, Chen et al., NeurIPS 2019; ucmr, Goel et al., ECCV 2020.
 Command: python -m launch.train --config=configs/baselines.py:cmr --workdir=runs/cmr
          python -m launch.train --config=configs/baselines.py:dibr,data=freeshapes:chair --workdir=runs/dibr_chair
+         python -m launch.train --config=configs/baselines.py:ucmr,data=cub --workdir=runs/ucmr
 Data:    data=quickstart (made on first use), cub, freeshapes:CATEGORY, shapenet:CATEGORY, prepared as the run cards of
          configs/cub.py, configs/freeshapes.py and configs/shapenet.py say.
-Needs:   pip install -e ".[perceptual]" for cmr, whose colours are learned by a pretrained network alone.
+Needs:   pip install -e ".[perceptual]" for cmr and ucmr, whose colours are learned by a pretrained network alone.
 """
 
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from ast_jax.config.sweeps import sweep_learning_rate, sweep_seed
 
 # CMR's birds are as large as a sphere of this radius; lengths in its losses are measured in that unit.
 _CMR_RADIUS = 0.7
+# Of the steps: cameras alone, the shape with all of them, with the best four, and with the camera that is regressed.
+_UCMR_SHARES = (0.25, 0.15, 0.4, 0.2)
 
 
 class Rival(NamedTuple):
@@ -30,7 +33,7 @@ class Rival(NamedTuple):
 
 def get_config(arg: str | None = None) -> ConfigDict:
     """Options behind the colon: the rival, ``data=``, ``size=tiny`` for tests, ``steps=``, and those of the rival:
-    ``dibr,texture=vertex_colour|map,light=harmonics|none``."""
+    ``dibr,texture=vertex_colour|map,light=harmonics|none`` and ``ucmr,kind=bird|car``."""
     first = (arg or next(iter(RIVALS))).split(",")[0].removeprefix("rival=")
     own = RIVALS[first].options if first in RIVALS else {}
     options = parse_arg(arg, rival=tuple(RIVALS), data="quickstart", size=("full", "tiny"), steps=2400, **own)
@@ -45,10 +48,9 @@ def get_config(arg: str | None = None) -> ConfigDict:
         config.data.augment.colour = 0.0  # as the rivals were trained on it
     rival = RIVALS[options.rival]
     config.evaluation.method = rival.name
-    losses = rival.make(config, options)
+    config.stage.joint.losses = ConfigDict(rival.make(config, options))
     if options.size == "tiny":
-        _make_tiny(config, losses)
-    config.stage.joint.losses = ConfigDict(losses)
+        _make_tiny(config)
     return config
 
 
@@ -80,25 +82,66 @@ def _dibr(config: ConfigDict, options: ConfigDict) -> dict[str, float]:
     return dict(iou=1.0, l1=3.0, displacement_laplacian=0.01 * 642, flatness=0.001 * 1920)
 
 
+def _ucmr(config: ConfigDict, options: ConfigDict) -> dict[str, float]:
+    """No key points and no cameras: many cameras for each picture, of which the masks and the colours leave one."""
+    config.data.num_target_views = 1
+    config.data.input_crop = "frame"  # the cameras are those of whole stored pictures
+    config.model.num_keypoints = 0
+    config.model.texture.kind = "map"
+    config.model.camera.kind, config.model.camera.predict = "multiplex", False
+    config.perceptual.required = True
+    config.best_metric = "loss/mask_mse"
+    # The released rate of the cameras, 0.1, over ours of everything else.
+    config.optimizer.group_scale.multiplex = 0.1 / config.optimizer.learning_rate
+    longer = _CMR_RADIUS / config.model.shape.radius
+    mask = dict(mask_mse=10.0, mask_barrier=10.0)
+    losses = mask | dict(mean_deviation=1.0 * longer)
+    if options.kind == "car":
+        config.model.camera.elevations = 1
+        losses |= dict(perceptual_cosine=0.2, displacement_laplacian=2.0 * longer**2)
+    else:
+        losses |= dict(perceptual_cosine=1.0, laplacian=0.5 * longer)
+    names = dict(zip(("cameras", "multiplex", "joint", "camera"), _UCMR_SHARES))
+    config.stages = tuple((name, max(round(share * options.steps), 1)) for name, share in names.items())
+    every = config.stage.joint.trainable
+    config.stage.cameras = _stage(config, mask, ("multiplex",), peakiness=0.0)
+    config.stage.multiplex = _stage(config, losses, every)
+    config.stage.joint.cameras = 4
+    config.stage.camera = _stage(config, losses | dict(camera_quaternion=2.0), every, cameras=4)
+    return losses
+
+
+def _stage(config: ConfigDict, losses: dict[str, float], trainable: tuple[str, ...], **options) -> ConfigDict:
+    """A stage like ``joint`` but for what is given."""
+    stage = config.stage.joint.copy_and_resolve_references()
+    stage.losses, stage.trainable = ConfigDict(losses), trainable
+    stage.update(options)
+    return stage
+
+
 RIVALS = {
     "cmr": Rival("CMR", _cmr, {}),
     "dibr": Rival("DIB-R", _dibr, dict(texture=("vertex_colour", "map"), light=("harmonics", "none"))),
+    "ucmr": Rival("U-CMR", _ucmr, dict(kind=("bird", "car"))),
 }
 
 
-def _make_tiny(config: ConfigDict, losses: dict[str, float]) -> None:
-    # The pretrained network is an extra, which tests do without.
-    if losses.pop("perceptual_cosine", None):
-        config.perceptual.required, losses["l1"] = False, 1.0
+def _make_tiny(config: ConfigDict) -> None:
+    for name, _ in config.stages:
+        losses = config.stage[name].losses
+        if "perceptual_cosine" in losses:  # its network is an extra, which tests do without
+            del losses["perceptual_cosine"]
+            config.perceptual.required, losses.l1 = False, 1.0
     if config.data.source == "quickstart":
         config.data.root, config.data.num_objects = "data/quickstart_tiny", 10
     config.data.image_size = config.data.render_size = 32
     config.model.dim, config.model.heads = 16, 2
     config.model.encoder.name, config.model.encoder.width = "convnet", 8
+    config.model.camera.azimuths, config.model.camera.elevations = 4, 2
     config.model.shape.level = config.model.shape.query_level = 2
     config.model.texture.query_level, config.model.texture.texels, config.model.texture.map_size = 1, 2, 16
     config.batch_size = 8
-    config.stages = (("joint", 4),)
+    config.stages = tuple((name, 4 // len(config.stages)) for name, _ in config.stages)
     config.log_every = 2
     config.checkpoint_every = 4
     config.eval_every = 0

@@ -74,9 +74,15 @@ class TextureConfig:
 class CameraConfig:
     """Where the picture was taken from."""
 
-    kind: str = key("given", "cameras of the data set, or candidates that the network weighs (AST, Unicorn)")
+    kind: str = key(
+        "given",
+        "cameras of the data set; candidates that the network weighs (AST, Unicorn); or a multiplex: many cameras for "
+        "each training picture, moved with the shape, and one that is regressed for any picture (U-CMR)",
+    )
     num_candidates: int = key(6, "candidate cameras k", at_least=1)
     predict: bool = key(True, "with given cameras: also regress that of the picture")
+    azimuths: int = key(8, "azimuths from which the cameras of a multiplex begin, evenly round the object", at_least=1)
+    elevations: int = key(5, "elevations from which they begin, evenly from -60 to 60 deg; 1: 0 deg", at_least=1)
 
 
 @dataclass(frozen=True)

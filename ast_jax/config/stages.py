@@ -19,6 +19,12 @@ class StageConfig:
     losses: dict[str, float] = table({}, "weight of each term; 0 switches it off")
     trainable: tuple[str, ...] = key((*_ALL_BUT_COLOUR, *_COLOUR), "the parameter groups that move")
     synthesis: bool = key(True, "the model's steps of analysis by synthesis, if it has any, are taken")
+    cameras: int = key(
+        0,
+        "of a multiplex: the best cameras of each picture are kept, so many, and no others come back; 0: all",
+        at_least=0,
+    )
+    peakiness: float = key(20.0, "of a multiplex: how much more the better cameras count; 0: all alike", at_least=0)
 
 
 # Stage ``coarse`` leaves out the steps of synthesis, which cost more than all the rest: they are worth it on a coarse

@@ -56,6 +56,26 @@ def crop_first_view(targets, camera: PerspectiveCamera, keypoints, boxes: list[B
     return targets, camera, keypoints
 
 
+def first_frames(boxes: list[Box] | None, frame_size: int, draws: list[Draw]) -> Float[np.ndarray, "b 2 2"]:
+    """Where the first supervising views show what the stored pictures show; see `Batch.frame`.
+
+    Args:
+      boxes: that they were cut out of, in pixels of the stored frame; None where they are whole.
+      frame_size: sides of the stored frame, px.
+      draws: say which samples are mirrored.
+    """
+    count = len(draws)
+    whole = np.ones((count, 2), np.float32), np.zeros((count, 2), np.float32)
+    camera = PerspectiveCamera(
+        np.broadcast_to(np.eye(3, dtype=np.float32), (count, 3, 3)), np.zeros((count, 3)), *whole
+    )
+    if boxes is not None:
+        camera = crop_camera(camera, boxes, (frame_size, frame_size))
+    frames = np.stack([camera.focal, camera.principal], axis=1).astype(np.float32)
+    frames[np.array([draw.mirror for draw in draws]), :, 0] *= -1
+    return frames
+
+
 def premultiplied(rgba: UInt8[np.ndarray, "*b h w 4"]) -> Float[np.ndarray, "*b h w 4"]:
     """Stored pictures as float32 in [0, 1], colours times alpha."""
     picture = rgba.astype(np.float32)

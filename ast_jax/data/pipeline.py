@@ -27,7 +27,14 @@ from ast_jax.data.augment import (
     mirrored_views,
     recoloured,
 )
-from ast_jax.data.batch_crops import crop_first_view, cut_inputs, input_box, premultiplied, shown_pictures
+from ast_jax.data.batch_crops import (
+    crop_first_view,
+    cut_inputs,
+    first_frames,
+    input_box,
+    premultiplied,
+    shown_pictures,
+)
 from ast_jax.data.crop import Box, area_downsample, composite, crop_camera, crop_to_mask, object_box
 from ast_jax.data.data_config import checked_config
 from ast_jax.data.store import SPLITS, ObjectRecord, load_arrays, load_index, load_object, object_path
@@ -340,6 +347,7 @@ def make_batch(source: DataSource, draws: list[Draw], config: dict) -> Batch:
         camera=jax.tree.map(lambda x: x[:, 1:], camera),
         keypoints_ndc=keypoints,
         index=views[:, 0].astype(np.int32),
+        frame=first_frames(boxes if config["input_crop"] == "frame" else None, source.images.shape[1], draws),
     )
 
 

@@ -8,7 +8,7 @@ from ast_jax.losses.camera import (
     uniform_pose_loss,
 )
 from ast_jax.losses.colour import l1_loss, mse_loss
-from ast_jax.losses.flow import distance_transform, flow_mask_loss
+from ast_jax.losses.flow import distance_transform, flow_mask_loss, outside_barrier
 from ast_jax.losses.keypoint import keypoint_loss
 from ast_jax.losses.mesh import (
     cotangent_laplacian_loss,
@@ -26,7 +26,7 @@ from ast_jax.losses.perceptual import (
     lpips,
     perceptual_loss,
 )
-from ast_jax.losses.silhouette import bce_iou_loss, iou_loss, mse_mask_loss
+from ast_jax.losses.silhouette import bce_iou_loss, iou_loss, mask_barrier_loss, mse_mask_loss
 
 __all__ = [
     "PerceptualNetwork",
@@ -49,9 +49,11 @@ __all__ = [
     "laplacian_loss",
     "load_perceptual",
     "lpips",
+    "mask_barrier_loss",
     "mse_loss",
     "mse_mask_loss",
     "normal_consistency_loss",
+    "outside_barrier",
     "perceptual_loss",
     "uniform_pose_loss",
 ]

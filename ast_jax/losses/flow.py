@@ -39,11 +39,25 @@ def _squares(side: int) -> np.ndarray:
     return np.square(places[:, None] - places[None])
 
 
+def outside_barrier(mask: Float[Array, "b h w"]) -> Float[jax.Array, "b h w"]:
+    """Near 1 outside of a mask and near 0 inside, without a gradient.
+
+    ``1 / (1 + exp(-50 (d_out - d_in) / max(h, w)))``; ``d_out`` is the distance to the mask and
+    ``d_in`` that to what is not mask.
+
+    Args:
+      mask: of an object.
+
+    Source: Kanazawa et al., CMR, ECCV 2018, released code (``compute_dt_barrier``).
+    """
+    outside, inside = distance_transform(mask), distance_transform(1.0 - mask)
+    return jax.lax.stop_gradient(jax.nn.sigmoid(_SLOPE * (outside - inside) / max(mask.shape[1:])))
+
+
 def flow_mask_loss(places_ndc: Float[Array, "b n 2"], mask: Float[Array, "b h w"]) -> Float[jax.Array, " b"]:
     """How far places lie outside of the mask, or how near to its border inside.
 
-    ``mean_i D(place_i)``, bilinear, with ``D = 1 / (1 + exp(-50 (d_out - d_in) / max(h, w)))``; ``d_out`` is the
-    distance to the mask and ``d_in`` that to what is not mask.
+    ``mean_i D(place_i)``, bilinear, with D from `outside_barrier`.
 
     Args:
       places_ndc: where texels take their colours.
@@ -52,12 +66,9 @@ def flow_mask_loss(places_ndc: Float[Array, "b n 2"], mask: Float[Array, "b h w"
     Returns:
       one value in [0, 1] per image.
 
-    Source: Kanazawa et al., CMR, ECCV 2018, released code (``texture_dt_loss`` of ``compute_dt_barrier``).
+    Source: Kanazawa et al., CMR, ECCV 2018, released code (``texture_dt_loss``).
     """
-    outside, inside = distance_transform(mask), distance_transform(1.0 - mask)
-    barrier = jax.nn.sigmoid(_SLOPE * (outside - inside) / max(mask.shape[1:]))
-    barrier = jax.lax.stop_gradient(barrier)
-    return sample_uv(barrier[..., None], (places_ndc + 1) / 2, wrap="clamp")[..., 0].mean(1)
+    return sample_uv(outside_barrier(mask)[..., None], (places_ndc + 1) / 2, wrap="clamp")[..., 0].mean(1)
 
 
 def _flow(seen: Seen) -> Float[jax.Array, " b"]:

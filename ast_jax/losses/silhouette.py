@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from ast_jax.arrays import Array
+from ast_jax.losses.flow import outside_barrier
 from ast_jax.losses.term import Term
 
 # Probabilities are kept this far from 0 and 1 before the logarithm (released AST code).
@@ -47,6 +48,23 @@ def mse_mask_loss(alpha: Float[Array, "b h w"], mask: Float[Array, "b h w"]) -> 
     return jnp.square(alpha - mask).mean(axis=(1, 2))
 
 
+def mask_barrier_loss(alpha: Float[Array, "b h w"], mask: Float[Array, "b h w"]) -> Float[jax.Array, " b"]:
+    """What is drawn far from the mask: ``mean(alpha * D)`` with the barrier D of `outside_barrier`.
+
+    Unlike the squares of `mse_mask_loss` it tells how far away a silhouette is that misses the mask.
+
+    Args:
+      alpha: rendered coverage in [0, 1].
+      mask: target in [0, 1]; a pixel counts above 0.5.
+
+    Returns:
+      one value in [0, 1] per image.
+
+    Source: Goel et al., U-CMR, ECCV 2020, mask loss.
+    """
+    return (alpha * outside_barrier(mask)).mean(axis=(1, 2))
+
+
 def bce_iou_loss(alpha: Float[Array, "b h w"], mask: Float[Array, "b h w"]) -> Float[jax.Array, " b"]:
     """Binary cross entropy plus a smoothed soft IoU.
 
@@ -77,5 +95,6 @@ def _intersection_and_union(alpha, mask):
 TERMS = (
     Term("iou", lambda seen: iou_loss(seen.alpha, seen.mask)),
     Term("mask_mse", lambda seen: mse_mask_loss(seen.alpha, seen.mask)),
+    Term("mask_barrier", lambda seen: mask_barrier_loss(seen.alpha, seen.mask)),
     Term("bce_iou", lambda seen: bce_iou_loss(seen.alpha, seen.mask)),
 )

@@ -38,6 +38,7 @@ class LossInputs:
       render_axes: the axes of ``mesh`` over which pictures are rendered; their size divides the batch.
       phase: ``"pose"`` trains only the cameras of a model that proposes several, ``"shape"`` all the rest.
       template_vertices: ``[v, 3]``, for the deformation term, or None.
+      peakiness: how much more the better cameras of a multiplex count, see `multiplex_loss`.
     """
 
     sigma: float | Float[Array, ""]
@@ -51,6 +52,7 @@ class LossInputs:
     render_axes: tuple[str, ...] = ()
     phase: str = "shape"
     template_vertices: Float[np.ndarray, "v 3"] | None = None
+    peakiness: float | Float[Array, ""] = 20.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,12 +7,16 @@ from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 import ast_jax.losses as losses
 from ast_jax.batch import Batch
 from ast_jax.losses.term import CAMERA, CANDIDATES, TEXTURE, LossInputs, Seen, Term
 from ast_jax.prediction import Prediction
+
+# Below this difference the losses through two cameras are the same.
+_TINY = 1e-12
 
 
 def _find_terms() -> dict[str, Term]:
@@ -46,16 +50,57 @@ def total_loss(
     Raises:
       ValueError: a term that does not exist, or one that this model or data set cannot give.
     """
-    unknown = set(weights) - set(TERMS)
-    if unknown:
-        raise ValueError(f"unknown loss terms {sorted(unknown)}; there are {', '.join(TERMS)}.")
-    terms = [term for name, term in TERMS.items() if name in weights and inputs.phase in term.phases]
+    terms = _live_terms(weights, inputs.phase)
     if prediction.camera is None:
         values = _means(terms, prediction, batch, batch.camera, inputs)
     else:
         values = _with_candidates(terms, prediction, batch, inputs)
     loss = sum(weights[name] * value for name, value in values.items())
     return loss, {f"loss/{name}": value for name, value in values.items()}
+
+
+def multiplex_loss(
+    prediction: Prediction, batch: Batch, weights: dict[str, float | Float[Array, ""]], inputs: LossInputs
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]], Float[Array, "b k"]]:
+    """The expected loss over the cameras of a multiplex, all of which move with the shape.
+
+    ``sum_k p_k L_k`` with ``p = softmax(-peakiness (L - min L) / (max L - min L))`` over the cameras of a picture;
+    ``L_k`` is the weighted sum of the terms that look through camera k. All other terms count once.
+
+    Args:
+      prediction: what the model gave, and in ``camera`` the cameras of the multiplex.
+      batch: its first supervising view is compared, and ``input_camera`` is what terms on cameras compare with.
+      weights: term -> weight.
+      inputs: see `LossInputs`.
+
+    Returns:
+      the loss, every term unweighted under ``loss/<name>``, and ``L_k``, without a gradient.
+
+    Raises:
+      ValueError: as `total_loss`.
+
+    Source: Goel et al., U-CMR, ECCV 2020. That no gradient goes through ``p`` is our choice.
+    """
+    terms = _live_terms(weights, inputs.phase)
+    shape = prediction.camera.translation.shape[:2]
+    seen = _seen(terms, prediction, _first_view(batch, shape[1]), prediction.camera, inputs)
+    values = {term.name: term.function(seen) for term in terms}
+    views = {name: value.reshape(shape) for name, value in values.items() if value.size == np.prod(shape)}
+    scores = jax.lax.stop_gradient(sum((weights[name] * value for name, value in views.items()), jnp.zeros(shape)))
+    low, high = (bound(scores, axis=1, keepdims=True) for bound in (jnp.min, jnp.max))
+    share = jax.nn.softmax(-inputs.peakiness * (scores - low) / jnp.maximum(high - low, _TINY))
+    means = {
+        name: (views[name] * share).sum(1).mean() if name in views else value.mean() for name, value in values.items()
+    }
+    loss = sum(weights[name] * value for name, value in means.items())
+    return loss, {f"loss/{name}": value for name, value in means.items()}, scores
+
+
+def _live_terms(weights: dict, phase: str) -> list[Term]:
+    unknown = set(weights) - set(TERMS)
+    if unknown:
+        raise ValueError(f"unknown loss terms {sorted(unknown)}; there are {', '.join(TERMS)}.")
+    return [term for name, term in TERMS.items() if name in weights and phase in term.phases]
 
 
 def _seen(terms: Sequence[Term], prediction: Prediction, batch: Batch, camera, inputs: LossInputs) -> Seen:

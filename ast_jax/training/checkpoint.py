@@ -23,6 +23,8 @@ from ast_jax.training.state import TrainState
 
 BEST = "best"
 _SCORE = "score"
+# Parts of a state that not every run has.
+_OPTIONAL = ("average", "multiplex")
 # What Orbax reads of every checkpoint when a folder is opened.
 _METADATA = ("_CHECKPOINT_METADATA", "metrics/metrics")
 # How often a reader looks anew where a training removes old checkpoints meanwhile.
@@ -125,8 +127,8 @@ class Checkpoints:
             if had_some:
                 raise ValueError(f"{self._folder}: every checkpoint is damaged; start anew in another --workdir.")
             return state
-        average = restored.get("average")
-        return TrainState(restored["progress"]["step"], restored["params"], restored["opt_state"], average)
+        rest = {name: restored.get(name) for name in _OPTIONAL}
+        return TrainState(restored["progress"]["step"], restored["params"], restored["opt_state"], **rest)
 
     def _set_aside(self, damaged: list[int]) -> None:
         _wait_for_all("found damage")
@@ -282,7 +284,7 @@ def init_params(params: dict, init_from: str) -> dict:
 def _checkpointables(state: TrainState) -> dict:
     """Weights apart from the rest, so that they can be read alone."""
     items = {"params": state.params, "opt_state": state.opt_state, "progress": {"step": state.step}}
-    return items if state.average is None else items | {"average": state.average}
+    return items | {name: getattr(state, name) for name in _OPTIONAL if getattr(state, name) is not None}
 
 
 def _folder(workdir: str | Path) -> Path:

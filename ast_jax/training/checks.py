@@ -1,6 +1,7 @@
 """What can be known of an experiment before any work is done for it: one line that names the key."""
 
 import functools
+from collections.abc import Sequence
 
 from absl import logging
 from ml_collections import ConfigDict
@@ -19,6 +20,7 @@ from ast_jax.model.synthesis import KINDS as SYNTHESES
 from ast_jax.model.synthesis import NEEDS as SYNTHESIS_NEEDS
 from ast_jax.model.textures import TEXTURES
 from ast_jax.near_match import choose
+from ast_jax.training.multiplex import camera_count, has_multiplex
 from ast_jax.training.optimizer import NAMES as OPTIMIZERS
 from ast_jax.training.optimizer import SCHEDULES
 from ast_jax.training.precision import check_pattern
@@ -50,6 +52,7 @@ def check_config(config: ConfigDict, layout: Layout) -> None:
     checked_config(config.data)
     _check_synthesis(config)
     stages = make_stages(config)
+    _check_multiplex(config, stages)
     for stage in stages:
         _check_losses(stage, config)
         _check_flow(stage, config)
@@ -69,6 +72,23 @@ def _check_synthesis(config: ConfigDict) -> None:
     has_camera = model.camera.predict or model.camera.kind != "given"
     if model.shape.synthesis != "none" and not (config.data.input_masked and has_camera):
         raise ValueError(f"config.model.shape.synthesis={model.shape.synthesis}: {SYNTHESIS_NEEDS}")
+
+
+def _check_multiplex(config: ConfigDict, stages: Sequence[Stage]) -> None:
+    """The cameras of a multiplex are those of the stored picture, which is what the regressed one has to see, too."""
+    if not has_multiplex(config):
+        return
+    if config.data.input_crop != "frame":
+        raise ValueError(
+            "config.model.camera.kind=multiplex: its cameras are those of whole stored pictures; set "
+            "config.data.input_crop=frame."
+        )
+    for stage in stages:
+        if stage.cameras > camera_count(config):
+            raise ValueError(
+                f"config.stage.{stage.name}.cameras={stage.cameras}: each picture has {camera_count(config)}, "
+                "config.model.camera.azimuths times elevations."
+            )
 
 
 def _check_losses(stage: Stage, config: ConfigDict) -> None:
@@ -126,6 +146,6 @@ def _check_cameras(source: DataSource, config: ConfigDict) -> None:
     wants = config.model.camera.kind == "given" or config.model.camera.predict
     if source.camera_kind == "unknown" and (wants or any("camera" in terms for terms in losses)):
         raise ValueError(
-            f"{source.root}: knows no cameras; set config.model.camera.kind=candidates and config.model.camera.predict="
-            "False, and take the loss 'camera' out."
+            f"{source.root}: knows no cameras; set config.model.camera.kind to candidates or multiplex and "
+            "config.model.camera.predict=False, and take the loss 'camera' out."
         )

@@ -77,7 +77,9 @@ def _train(
     check_data(source, config)
     save_config(workdir, config, allow_change=allow_config_change, write=jax.process_index() == 0)
     checkpoints = Checkpoints(workdir, keep=config.keep_checkpoints)
-    state = checkpoints.restore(program.first_state)
+    state = program.start(len(source))
+    check_room(workdir, state, config.keep_checkpoints)  # once more: the cameras of its pictures are part of it
+    state = checkpoints.restore(state)
     program = replace(program, first_state=None)
     validation = Validation(program.graphdef, config, root, layout=layout, shardings=program.shardings)
     batches = make_batches(

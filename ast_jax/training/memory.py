@@ -10,6 +10,7 @@ from ast_jax.machine import available_memory
 from ast_jax.model.template import sphere, vertex_half
 from ast_jax.training.compiled import CompileStats
 from ast_jax.training.monitoring.overview import Size, size_of
+from ast_jax.training.multiplex import CameraTable, camera_count, has_multiplex
 from ast_jax.training.sharding import Layout
 from ast_jax.training.state import TrainState
 
@@ -51,13 +52,18 @@ def check_batches(config: ConfigDict, rows: int) -> None:
 def largest_arrays(config: ConfigDict) -> dict[tuple[str, ...], int]:
     """Keys of the config -> how many numbers one sample needs, in a step, for the array whose size they decide.
 
-    Views ``4 s r^2``; the finest map of ``convnet`` ``w (i / 2)^2``; scores between queries ``n q^2``; what the scan
-    over K learned steps keeps of v vertices for the backward pass ``3 K v``; texels ``3 f t^2``.
+    Views ``4 s r^2``, and through the k cameras of a multiplex ``4 k r^2``; the finest map of ``convnet``
+    ``w (i / 2)^2``; scores between queries ``n q^2``; what the scan over K learned steps keeps of v vertices for the
+    backward pass ``3 K v``; texels ``3 f t^2``.
     """
     data, model, shape = config.data, config.model, config.model.shape
     level = shape.query_level
     queries = len(vertex_half(level).members if shape.symmetric else sphere(level).vertices)
     found = {("data.num_target_views", "data.render_size"): 4 * data.num_target_views * data.render_size**2}
+    if has_multiplex(config):
+        found["model.camera.azimuths", "model.camera.elevations", "data.render_size"] = (
+            4 * camera_count(config) * data.render_size**2
+        )
     if model.encoder.name == "convnet":
         side = (model.encoder.input_size or data.image_size) // 2
         found["data.image_size", "model.encoder.width"] = model.encoder.width * side**2
@@ -112,6 +118,28 @@ def check_state(state: TrainState, shardings: TrainState, device: jax.Device) ->
             f"{largest.size / 1e6:,.1f}; with gradients and the optimizer's state they take {_gigabytes(needed)} of "
             f"memory, and {_gigabytes(left)} are left; make config.model smaller (dim, mlp_ratio, encoder.width, "
             "texture.texels), or split it over more devices (config.mesh)."
+        )
+
+
+def check_table(table: CameraTable, shardings: CameraTable, device: jax.Device) -> None:
+    """Before a table of cameras is made: whether it and the gradients of its cameras fit.
+
+    Args:
+      table: of `jax.ShapeDtypeStruct`.
+      shardings: a tree like it.
+      device: one of those that hold it.
+
+    Raises:
+      ValueError: they do not.
+    """
+    held, gradients = _size_split(table, shardings), _size_split(table.motion, shardings.motion)
+    needed, left = _on_device(held.per_device + gradients.per_device, device)
+    if left is not None and needed > left:
+        rows, count = table.score.shape
+        raise ValueError(
+            f"{count} cameras for each of {rows} training pictures take {_gigabytes(needed)} of memory, and "
+            f"{_gigabytes(left)} are left; lower config.model.camera.azimuths or config.model.camera.elevations, train "
+            "on fewer pictures, or split the table over more devices (config.mesh)."
         )
 
 

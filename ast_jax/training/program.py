@@ -17,7 +17,8 @@ from ast_jax.losses.term import CANDIDATES
 from ast_jax.losses.total import TERMS
 from ast_jax.training.checkpoint import init_params
 from ast_jax.training.compiled import CompiledFunction
-from ast_jax.training.memory import check_program, check_state
+from ast_jax.training.memory import check_program, check_state, check_table
+from ast_jax.training.multiplex import has_multiplex, make_table, table_shardings
 from ast_jax.training.optimizer import make_optimizer
 from ast_jax.training.sharding import Layout, put
 from ast_jax.training.stages import Stage, make_stages, total_steps
@@ -36,7 +37,7 @@ class Program:
       layout: of the devices.
       graphdef: structure of the model.
       shardings: of the state.
-      first_state: at step 0, until the loop takes it over.
+      first_state: at step 0, until the loop takes it over; without what depends on the data, see `start`.
       steps: compiled, by stage and phase.
       values: what the step of each stage takes beside state and batch, on the devices.
     """
@@ -59,6 +60,19 @@ class Program:
     def phases(self) -> tuple[str, ...]:
         """Unknown cameras let pose and shape take turns, as AST and Unicorn do."""
         return ("pose", "shape") if CANDIDATES.is_met(self.config.model) else ("shape",)
+
+    def start(self, pictures: int) -> TrainState:
+        """The first state for so many training pictures: with a table of their cameras, if they have some of their own.
+
+        Raises:
+          ValueError: the memory does not hold the table.
+        """
+        if self.shardings.multiplex is None:
+            return self.first_state
+        place, device = self.shardings.multiplex, self.layout.mesh.local_devices[0]
+        check_table(jax.eval_shape(lambda: make_table(self.config, pictures)), place, device)
+        make = jax.jit(lambda: make_table(self.config, pictures), out_shardings=place)
+        return replace(self.first_state, multiplex=make())
 
     def step(self, stage: Stage, number: int) -> CompiledFunction:
         """The train step for a step number."""
@@ -112,6 +126,8 @@ def make_program(config: ConfigDict, layout: Layout, *, abstract: bool = False) 
         params = init_params(params, config.init_from)
         state = jax.jit(first_state, out_shardings=shardings)(put(params, shardings.params))
         values = put(values, jax.tree.map(lambda _: layout.replicated, values))
+    if has_multiplex(config):
+        shardings = replace(shardings, multiplex=table_shardings(config, layout))
     return Program(
         config=config,
         stages=stages,

@@ -18,6 +18,7 @@ class Stage:
       losses: name -> weight, without the terms of weight 0.
       trainable: the parameter groups that move.
       synthesis: whether the model's steps of analysis by synthesis, if it has any, are taken.
+      cameras: of a multiplex, how many of the best are kept; 0: all.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Stage:
     losses: tuple[tuple[str, float], ...]
     trainable: tuple[str, ...]
     synthesis: bool = True
+    cameras: int = 0
 
 
 def make_stages(config: ConfigDict) -> tuple[Stage, ...]:
@@ -45,8 +47,8 @@ def make_stages(config: ConfigDict) -> tuple[Stage, ...]:
         for group in description.trainable:
             choose(f"config.stage.{name}.trainable", group, GROUPS)
         losses = tuple((term, float(weight)) for term, weight in sorted(description.losses.items()) if weight)
-        trainable = tuple(description.trainable)
-        stages.append(Stage(name, start, start + steps, losses, trainable, bool(description.synthesis)))
+        options = tuple(description.trainable), bool(description.synthesis), description.cameras
+        stages.append(Stage(name, start, start + steps, losses, *options))
         start += steps
     return tuple(stages)
 

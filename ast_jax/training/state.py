@@ -25,12 +25,14 @@ class TrainState:
       params: of the model, float32.
       opt_state: of the optimizer.
       average: exponential moving average of the parameters, or None without ``config.optimizer.ema_decay``.
+      multiplex: the cameras of the training pictures, a `CameraTable`, or None where they have none of their own.
     """
 
     step: Any
     params: Any
     opt_state: Any
     average: Any = None
+    multiplex: Any = None
 
 
 def make_model(config: ConfigDict, *, abstract: bool = False) -> tuple[nnx.GraphDef, dict]:

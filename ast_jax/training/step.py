@@ -1,6 +1,7 @@
 """One training step: a pure function of state and batch, jitted, donated and sharded by the layout."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +13,11 @@ from ml_collections import ConfigDict
 from ast_jax.batch import Batch
 from ast_jax.compile_options import quick_options
 from ast_jax.losses.term import LossInputs
-from ast_jax.losses.total import total_loss
+from ast_jax.losses.total import multiplex_loss, total_loss
 from ast_jax.model.axes import placing, recomputing
 from ast_jax.model.template import sphere
-from ast_jax.training.optimizer import make_optimizer
+from ast_jax.training.multiplex import GROUP, CameraTable, Seen, choose_cameras, moved_table, note_seen
+from ast_jax.training.optimizer import learning_rate_schedule, make_optimizer
 from ast_jax.training.precision import cast_parameters
 from ast_jax.training.sharding import Layout
 from ast_jax.training.stages import Stage
@@ -24,8 +26,8 @@ from ast_jax.training.values import StageValues
 
 # f(state, batch, values) -> (state, metrics)
 TrainStep = Callable[[TrainState, Batch, StageValues], tuple[TrainState, dict]]
-# f(params, batch, step, values) -> (loss, metrics)
-LossFunction = Callable[[dict, Batch, int | jax.Array, StageValues], tuple[jax.Array, dict]]
+# f(params, batch, step, values, table of cameras or None) -> (loss, (metrics, what was seen of the cameras or None))
+LossFunction = Callable[..., tuple[jax.Array, tuple[dict, Seen | None]]]
 
 
 def make_train_step(
@@ -55,19 +57,27 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: Batch, values: StageValues) -> tuple[TrainState, dict]:
         def gradient(part: Batch):
-            (_, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, part, state.step, values)
-            return metrics, grads
+            def loss(params: dict, motion):
+                table = None if motion is None else replace(state.multiplex, motion=motion)
+                return loss_fn(params, part, state.step, values, table)
 
-        metrics, grads = _accumulated(gradient, batch, config.accumulate_steps)
+            motion = None if state.multiplex is None else state.multiplex.motion
+            (_, told), grads = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(state.params, motion)
+            return told, grads
+
+        (metrics, seen), (grads, motion_grads) = _accumulated(gradient, batch, config.accumulate_steps)
         grads = _only(grads, stage.trainable)
         updates, opt_state = make_optimizer(config, values).update(grads, state.opt_state, state.params)
         scaled = {group: _scale(tree, values.group_scale.get(group, 0.0)) for group, tree in updates.items()}
         params = optax.apply_updates(state.params, scaled)
         average = _moved(state.average, params, state.step, values.ema_decay)
-        metrics = dict(metrics, gradient_norm=optax.tree.norm(grads))
+        rate = learning_rate_schedule(config, values)(state.step) * values.group_scale.get(GROUP, 0.0)
+        multiplex = None if seen is None else moved_table(state.multiplex, motion_grads, seen, rate)
+        metrics = dict(metrics, gradient_norm=optax.tree.norm((grads, motion_grads)))
         # A non-finite step changes nothing: one bad batch must not cost the run.
         good = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient_norm"])
-        new, old = (params, opt_state, average), (state.params, state.opt_state, state.average)
+        new = params, opt_state, average, multiplex
+        old = state.params, state.opt_state, state.average, state.multiplex
         kept = jax.tree.map(lambda new, old: jnp.where(good, new, old), new, old)
         metrics["skipped"] = 1.0 - good
         return TrainState(state.step + 1, *kept), metrics
@@ -95,7 +105,7 @@ def make_loss(
     shape = config.model.shape
     template = (shape.radius * sphere(shape.level).vertices).astype(np.float32)
 
-    def loss_fn(params: dict, batch: Batch, step, values: StageValues):
+    def loss_fn(params: dict, batch: Batch, step, values: StageValues, table: CameraTable | None = None):
         inputs = LossInputs(
             sigma=sigma_at(step / values.num_steps, values.sigma_start, values.sigma),
             gamma=values.gamma,
@@ -108,9 +118,17 @@ def make_loss(
             render_axes=layout.render_axes(len(batch.image)),
             phase=phase,
             template_vertices=template,
+            peakiness=values.peakiness,
         )
-        loss, metrics = total_loss(predict(params, batch.image), batch, values.loss_weights, inputs)
-        return loss, dict(metrics, loss=loss)
+        prediction = predict(params, batch.image)
+        if table is None:
+            loss, metrics = total_loss(prediction, batch, values.loss_weights, inputs)
+            return loss, (dict(metrics, loss=loss), None)
+        chosen = choose_cameras(table, batch, config, stage.cameras)
+        prediction = replace(prediction, camera=chosen.cameras)
+        batch = replace(batch, input_camera=jax.lax.stop_gradient(chosen.best))
+        loss, metrics, scores = multiplex_loss(prediction, batch, values.loss_weights, inputs)
+        return loss, (dict(metrics, loss=loss), note_seen(table, batch, chosen.which, scores))
 
     return loss_fn
 
@@ -120,8 +138,8 @@ def sigma_at(progress, start, end):
     return end * (start / end) ** jnp.clip(1.0 - 2.0 * progress, 0.0, 1.0)
 
 
-def _accumulated(gradient: Callable, batch: Batch, count: int) -> tuple[dict, dict]:
-    """Mean of metrics and gradients over ``count`` parts of a batch, one after the other.
+def _accumulated(gradient: Callable, batch: Batch, count: int) -> tuple:
+    """Mean of what is told and of gradients over ``count`` parts of a batch, one after the other.
 
     Every part takes every ``count``-th sample, so that each device works on samples that it holds.
     """

@@ -59,7 +59,7 @@ class Validation:
         loss = make_loss(*self._args, stage, layout=self._layout)
         layout = self._layout
         return jax.jit(
-            lambda params, batch, values: loss(params, batch, values.num_steps, values)[1],
+            lambda params, batch, values: loss(params, batch, values.num_steps, values)[1][0],
             in_shardings=(self._shardings.params, layout.by_batch, layout.replicated),
             out_shardings=layout.replicated,
             compiler_options=quick_options(),

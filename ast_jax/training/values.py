@@ -31,6 +31,7 @@ class StageValues:
       gamma: softness of depth.
       group_scale: factor on the learning rate of each parameter group that the stage trains.
       loss_weights: by term.
+      peakiness: how much more the better cameras of a multiplex count.
       perceptual: network of the perceptual loss, or None. As a constant its weights would be compiled into the program.
     """
 
@@ -47,6 +48,7 @@ class StageValues:
     gamma: Any
     group_scale: dict[str, Any]
     loss_weights: dict[str, Any]
+    peakiness: Any
     perceptual: PerceptualNetwork | None = None
 
 
@@ -76,5 +78,6 @@ def make_values(
         gamma=np.float32(render.gamma),
         group_scale={group: np.float32(optimizer.group_scale[group]) for group in stage.trainable},
         loss_weights={name: np.float32(weight) for name, weight in stage.losses},
+        peakiness=np.float32(config.stage[stage.name].peakiness),
         perceptual=perceptual,
     )

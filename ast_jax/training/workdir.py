@@ -53,7 +53,7 @@ def check_room(workdir: str | Path, state: TrainState, keep: int) -> None:
       ValueError: it has not.
     """
     workdir = Path(workdir)
-    each = size_of((state.params, state.opt_state, state.average)).total
+    each = size_of((state.params, state.opt_state, state.average, state.multiplex)).total
     needed = each * (keep + _BEST_AND_UNDER_WAY)
     there = sum(path.stat().st_size for path in (workdir / "checkpoints").rglob("*") if path.is_file())
     free = shutil.disk_usage(workdir).free

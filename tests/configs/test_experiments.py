@@ -18,7 +18,15 @@ VARIANTS = {
     "cub": (None, "ast", "cmr,size=tiny"),
     "shapenet": (None, "02691156,shape=mlp,steps=9"),
     "freeshapes": ("aircraft", "chair,shape=mlp", "car,steps=9", "thing,shape=steps"),
-    "baselines": (None, "cmr,data=cub", "cmr,size=tiny", "dibr,data=freeshapes:chair", "dibr,texture=map,size=tiny"),
+    "baselines": (
+        None,
+        "cmr,data=cub",
+        "cmr,size=tiny",
+        "dibr,data=freeshapes:chair",
+        "dibr,texture=map,size=tiny",
+        "ucmr,data=cub",
+        "ucmr,kind=car,size=tiny",
+    ),
     "large": ("size=tiny", "accumulate=32,model=2"),
 }
 

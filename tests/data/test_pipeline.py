@@ -20,7 +20,8 @@ from ast_jax.data.pipeline import (
     photo_input,
 )
 from ast_jax.data.store import object_path, save_index, save_object
-from render import OrthographicCamera, orbit
+from ast_jax.model.cameras.multiplex import seen_through
+from render import OrthographicCamera, PerspectiveCamera, orbit
 from tests.datasets.seen import face_ids
 
 STILL = {"flip": False, "crop": 0.0, "colour": 0.0}
@@ -84,6 +85,21 @@ def test_supervising_views_are_the_input_and_others_of_the_same_object(busy):
             own = busy.views["translation"][first : first + 4]
             seen = [int(np.flatnonzero((own == t).all(-1))[0]) for t in batch.camera.translation[row]]
             assert seen[0] == sample - first and len(set(seen)) == 3
+
+
+def test_a_frame_says_how_the_first_view_was_cut_and_mirrored(dataset_root):
+    """It takes the stored cameras to those that the pipeline found by its own way."""
+    config = {**PLAIN, "input_crop": "frame", "augment": {"flip": True, "crop": 0.2, "colour": 0.0}}
+    source = DataSource(dataset_root, "train", config)
+    (batch,) = take(source, 1, config)
+    names = ("rotation", "translation", "focal", "principal")
+    stored = PerspectiveCamera(*(jnp.asarray(source.views[name][batch.index][:, None]) for name in names))
+    found = seen_through(jnp.asarray(batch.frame), stored)
+    for name in names:
+        np.testing.assert_allclose(getattr(found, name), getattr(batch.camera, name), atol=1e-5)
+    assert 0 < (batch.frame[:, 0, 0] < 0).sum() < 8 and len(np.unique(batch.frame[:, 1])) > 8
+    whole = evaluation_batch(source, 0, [0]).frame
+    np.testing.assert_allclose(whole, [[[1, 1], [0, 0]]], atol=1e-6)
 
 
 def test_one_epoch_shows_every_view_once(plain):

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.ndimage import distance_transform_edt
 
-from ast_jax.losses.silhouette import bce_iou_loss, iou_loss, mse_mask_loss
+from ast_jax.losses.silhouette import bce_iou_loss, iou_loss, mask_barrier_loss, mse_mask_loss
 
 TERMS = (iou_loss, mse_mask_loss, bce_iou_loss)
 
@@ -59,6 +60,13 @@ def test_finite_at_empty_and_full(term, alpha_value, mask_value):
     alpha, mask = jnp.full((1, 3, 3), alpha_value), jnp.full((1, 3, 3), mask_value)
     value, gradient = _value_and_gradient(term)(alpha, mask)
     assert np.isfinite(value) and np.all(np.isfinite(gradient))
+
+
+def test_the_barrier_counts_what_is_drawn_by_its_distance_from_the_mask():
+    alpha, mask = _images()
+    difference = [distance_transform_edt(1 - m) - distance_transform_edt(m) for m in mask]
+    wanted = [(a / (1 + np.exp(-50 * d / 5))).mean() for a, d in zip(alpha, difference)]
+    np.testing.assert_allclose(mask_barrier_loss(jnp.float32(alpha), jnp.float32(mask)), wanted, rtol=1e-5)
 
 
 def test_empty_mask_of_iou():

@@ -13,7 +13,7 @@ from ast_jax.batch import Batch
 from ast_jax.losses import total
 from ast_jax.losses.mesh import laplacian_loss
 from ast_jax.losses.term import LossInputs, Term
-from ast_jax.losses.total import TERMS, total_loss
+from ast_jax.losses.total import TERMS, multiplex_loss, total_loss
 from ast_jax.model.template import sphere
 from ast_jax.prediction import Prediction
 from render import FaceTexels, orbit
@@ -115,6 +115,32 @@ def test_the_shape_may_be_far_from_the_template_if_it_is_the_mean():
     # One object is the template, the other a smaller ball: its way there is -0.2 of it.
     wanted = laplacian_loss(-0.2 * 0.4 * jnp.float32(BALL.vertices)[None], BALL.faces, squared=True)[0] / 2
     np.testing.assert_allclose(values["loss/displacement_laplacian"], wanted, rtol=1e-4)
+
+
+def test_the_loss_of_a_multiplex_is_what_is_expected_of_its_cameras():
+    """Each camera by itself, as if it were given, tells its loss; the shares of the better ones follow from these."""
+    prediction, batch = scene()
+    names = ("target_images", "target_masks", "keypoints_ndc")
+    first = replace(batch, **{name: getattr(batch, name)[:, :1] for name in names})
+    cameras = jax.tree.map(lambda x: x[jnp.array([[0, 1, 2], [3, 0, 1]])], orbit(2.7, np.zeros(4), np.arange(4.0), 0.5))
+    weights, inputs = {"mask_mse": 10.0, "l1": 1.0}, LossInputs(sigma=1e-3, blending="hard", peakiness=5.0)
+
+    @jax.jit
+    def alone(row: int, k: int):
+        told, seen, camera = jax.tree.map(lambda x: x[row][None], (prediction, first, cameras))
+        return total_loss(
+            told, replace(seen, camera=jax.tree.map(lambda x: x[:, k][:, None], camera)), weights, inputs
+        )[0]
+
+    each = np.array([[alone(row, k) for k in range(3)] for row in range(2)], np.float64)
+    rescaled = (each - each.min(1, keepdims=True)) / np.ptp(each, axis=1, keepdims=True)
+    share = np.exp(-5 * rescaled) / np.exp(-5 * rescaled).sum(1, keepdims=True)
+    expected = jax.jit(lambda told: multiplex_loss(told, batch, weights | {"laplacian": 0.3}, inputs))
+    loss, values, scores = expected(replace(prediction, camera=cameras))
+    np.testing.assert_allclose(scores, each, rtol=1e-4)
+    surface = laplacian_loss(prediction.vertices, prediction.faces).mean()
+    np.testing.assert_allclose(values["loss/laplacian"], surface, rtol=1e-6)
+    np.testing.assert_allclose(loss, (share * each).sum(1).mean() + 0.3 * surface, rtol=1e-4)
 
 
 def test_an_unknown_term_is_named():

@@ -20,6 +20,12 @@ def _config(rival: str, data_root):
     return config
 
 
+def _learned(state):
+    """What training moves; of a table of cameras the row of a picture whose cameras have moved farthest."""
+    cameras = None if state.multiplex is None else np.abs(state.multiplex.motion).max(axis=(0, 1))
+    return jax.device_get(state.params), cameras
+
+
 @pytest.mark.parametrize("rival", RIVALS)
 def test_every_parameter_moves(rival, data_root):
     config = _config(rival, data_root)
@@ -28,20 +34,27 @@ def test_every_parameter_moves(rival, data_root):
     program, source = make_program(config, layout), DataSource(data_root, "train", config.data)
     check_data(source, config)
     batches = make_batches(source, config.data, batch_size=config.batch_size, seed=0)
-    state, before = program.first_state, jax.device_get(program.first_state.params)
+    state = program.start(len(source))
+    before = _learned(state)
     # Nothing moves in the first turn, in which the rate is 0, and in the second only what heads that start at zero let.
     for turn in range(3):
-        stage, batch = program.stages[0], jax.device_put(next(batches), layout.by_batch)
+        stage, batch = program.stages[-1], jax.device_put(next(batches), layout.by_batch)
         state, metrics = program.step(stage, turn)(state, batch, program.values[stage.name])
         assert np.isfinite(metrics["loss"]) and not metrics["skipped"]
-    assert {f"loss/{name}" for name in config.stage.joint.losses} < set(metrics)
-    pairs = zip(jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(jax.device_get(state.params)))
+    assert {f"loss/{name}" for name in config.stage[stage.name].losses} < set(metrics)
+    pairs = zip(jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(_learned(state)))
     assert not [jax.tree_util.keystr(path) for (path, old), new in pairs if np.array_equal(old, new)]
 
 
 def test_what_sets_them_apart(data_root):
-    cmr, dibr = (_config(rival, data_root) for rival in RIVALS)
+    cmr, dibr, ucmr = (_config(rival, data_root) for rival in RIVALS)
     assert cmr.model.shape.symmetric and cmr.model.texture.kind == "flow" and not cmr.render.colour_moves_shape
     assert cmr.data.num_target_views == 1 and cmr.model.num_keypoints and cmr.model.camera.predict
     assert dibr.data.num_target_views == 2 and dibr.model.light == "harmonics" and not dibr.model.num_keypoints
     assert (dibr.render.blending, dibr.render.falloff) == ("hard", "exponential")
+    assert ucmr.model.camera.kind == "multiplex" and not ucmr.model.num_keypoints and not ucmr.model.camera.predict
+    used = {stage: (ucmr.stage[stage].cameras, ucmr.stage[stage].peakiness) for stage, _ in ucmr.stages}
+    assert used == {"cameras": (0, 0.0), "multiplex": (0, 20.0), "joint": (4, 20.0), "camera": (4, 20.0)}
+    assert ucmr.stage.cameras.trainable == ("multiplex",) and "texture" in ucmr.stage.multiplex.trainable
+    full = {kind: get_config(f"ucmr,kind={kind}").model.camera for kind in ("bird", "car")}
+    assert {kind: (c.azimuths, c.elevations) for kind, c in full.items()} == {"bird": (8, 5), "car": (8, 1)}

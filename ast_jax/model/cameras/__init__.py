@@ -7,6 +7,11 @@ from collections.abc import Callable
 
 from ast_jax.model.cameras.answer import CameraBranch
 from ast_jax.model.cameras.candidates import ProposedCameras
+from ast_jax.model.cameras.multiplex import MultiplexCamera
 from ast_jax.model.cameras.regressed import GivenCamera
 
-CAMERAS: dict[str, Callable[..., CameraBranch]] = {"given": GivenCamera, "candidates": ProposedCameras}
+CAMERAS: dict[str, Callable[..., CameraBranch]] = {
+    "given": GivenCamera,
+    "candidates": ProposedCameras,
+    "multiplex": MultiplexCamera,
+}

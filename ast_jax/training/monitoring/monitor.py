@@ -21,6 +21,7 @@ from ast_jax.training.monitoring.preview import make_preview, preview_strips
 from ast_jax.training.monitoring.progress import Progress
 from ast_jax.training.monitoring.provenance import note_start
 from ast_jax.training.monitoring.utilisation import model_flop_utilisation, peak_flops
+from ast_jax.training.multiplex import GROUP
 from ast_jax.training.program import Program
 from ast_jax.training.stages import Stage
 from ast_jax.training.state import TrainState, count_parameters
@@ -153,7 +154,9 @@ class Monitor:
         self._writer.write(done, {"step_seconds": seconds, "model_flop_utilisation": share})
 
     def _write_parameters(self, state: TrainState, start: int) -> None:
-        table, sizes = parameter_table(state.params), size_of((state.params, state.opt_state, state.average))
+        named = state.params if state.multiplex is None else {**state.params, GROUP: {"motion": state.multiplex.motion}}
+        table = parameter_table(named)
+        sizes = size_of((state.params, state.opt_state, state.average, state.multiplex))
         table += f"\n\nWith optimizer: {sizes.total:,} bytes, {sizes.per_device:,} on a device."
         if self._is_first:
             write_text(self._workdir / PARAMETERS_FILE, table + "\n")
