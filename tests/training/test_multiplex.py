@@ -188,7 +188,7 @@ def test_a_stopped_run_goes_on_with_its_cameras(rival, tmp_path, monkeypatch):
     assert "multiplex.motion" in (straight / "parameters.md").read_text()
     # What is loaded, exported and released knows nothing of them: it finds the camera of any picture.
     model, _ = load_model(straight)
-    answer = model(np.zeros((2, 32, 32, 4), np.float32))
+    answer = jax.eval_shape(model, jnp.zeros((2, 32, 32, 4)))
     assert answer.found_camera.rotation.shape == (2, 3, 3)
     assert not any("multiplex" in name or "motion" in name for name in vars(model) | vars(model.camera))
 
