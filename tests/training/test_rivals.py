@@ -21,8 +21,8 @@ def _config(rival: str, data_root):
 
 
 def _learned(state):
-    """What training moves; of a table of cameras the row of a picture whose cameras have moved farthest."""
-    cameras = None if state.multiplex is None else np.abs(state.multiplex.motion).max(axis=(0, 1))
+    """What training moves; of a table of cameras how far any of them went, in each of its six numbers."""
+    cameras = () if state.multiplex is None else tuple(np.abs(state.multiplex.motion).max(axis=(0, 1)))
     return jax.device_get(state.params), cameras
 
 
