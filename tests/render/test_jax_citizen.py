@@ -288,9 +288,14 @@ def test_short_floats_give_what_single_precision_gives(name, dtype):
         np.testing.assert_allclose(one, two, rtol=0.51 * float(jnp.finfo(dtype).eps), atol=1e-5 * scale)
 
 
-@pytest.mark.parametrize("name", ["softmax", "layered", "soft_coverage"])
+SOFT = ("softmax", "layered", "soft_coverage")
+
+
+@pytest.mark.parametrize(
+    "name", [*SOFT, *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES if name not in SOFT)]
+)
 def test_forward_mode_agrees_with_reverse_mode(name):
-    """Of the functions whose derivatives are written by hand: the slope along a move is the gradient times the move."""
+    """The slope along a move is the gradient times the move; `-m slow` sees those whose derivatives are jax's own."""
     x, rng = arguments(), np.random.default_rng(0)
     moves = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype), x)
     moves |= {"sigma": 0.0 * x["sigma"], "gamma": 0.0 * x["gamma"]}
@@ -301,6 +306,14 @@ def test_forward_mode_agrees_with_reverse_mode(name):
 
     terms = [np.vdot(g, m) for g, m in zip(*map(jax.tree.leaves, (program(name)(x)[1], moves)))]
     np.testing.assert_allclose(slope(x, moves), np.sum(terms), rtol=1e-4, atol=1e-4 * np.abs(terms).max())
+
+
+@pytest.mark.parametrize("name", ["softmax", "layered", "hard", "antialias"])
+def test_every_blending_has_a_jacobian_by_the_camera(name):
+    """Traced alone: where a rule for forward mode is missing, jax says so before anything is compiled."""
+    x = arguments()
+    jacobian = jax.eval_shape(jax.jacfwd(lambda camera: FUNCTIONS[name](x | {"camera": camera}).rgb), x["camera"])
+    assert jacobian.rotation.shape == (2, *SIZE, 3, *x["camera"].rotation.shape)
 
 
 def test_jacobian_of_a_silhouette_by_a_camera(float64):
@@ -317,11 +330,28 @@ def test_jacobian_of_a_silhouette_by_a_camera(float64):
     np.testing.assert_allclose(jacobian, (cover(2.5 + 1e-5) - cover(2.5 - 1e-5)) / 2e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", ["softmax", "layered", "soft_coverage"])
+@pytest.mark.parametrize("name", [*SOFT, "hard"])
 def test_second_derivatives_are_refused_in_words(name):
     x = arguments()
     with pytest.raises(NotImplementedError, match="no second derivatives .* jax.jacfwd"):
         jax.eval_shape(jax.hessian(lambda points: loss_of(FUNCTIONS[name], x | {"points": points})[0]), x["points"])
+
+
+@pytest.mark.slow
+def test_second_derivatives_of_antialiasing(float64):
+    """It has no soft border: how the gradient changes along a move, against central differences."""
+    x = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), arguments())
+    move = jnp.asarray(np.random.default_rng(0).normal(size=x["points"].shape))
+
+    @jax.jit
+    def gradient(points):
+        return jax.grad(lambda points: loss_of(FUNCTIONS["antialias"], x | {"points": points})[0])(points)
+
+    change = jax.jit(lambda points: jax.jvp(gradient, (points,), (move,))[1])(x["points"])
+    assert np.abs(change).max() > 0.1
+    step = 1e-6 * move
+    difference = (gradient(x["points"] + step) - gradient(x["points"] - step)) / 2e-6
+    np.testing.assert_allclose(change, difference, atol=1e-4 * np.abs(change).max())
 
 
 def test_known_faces_are_checked_inside_of_jit():
