@@ -7,6 +7,8 @@
 with: RGB in [0, 1] over the background, and the coverage of the object.
 """
 
+from pathlib import Path
+
 from absl import flags
 
 from ast_jax.process import runtime
@@ -24,12 +26,13 @@ def main(argv: list[str]) -> None:
     del argv
     runtime.setup(num_processes=1)
     from ast_jax.export.program import PROGRAM_FORMATS, encode_program, make_program  # after the devices are set up
-    from ast_jax.files.writing import check_can_be_written, write_bytes
+    from ast_jax.files.writing import check_can_be_written, remove_leftovers, write_bytes
     from ast_jax.near_match import choose
     from ast_jax.training.checkpoint import load_model
 
     choose("--format", _FORMAT.value, tuple(PROGRAM_FORMATS))
     check_can_be_written(_OUTPUT.value)
+    remove_leftovers(Path(_OUTPUT.value).parent, below=False)
     model, config = load_model(_CHECKPOINT.value)
     size, channels = config.data.image_size, 4 if config.data.input_masked else 3
     program = make_program(model, (size, size, channels), takes_camera=_TAKES_CAMERA.value)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ast_jax.evaluation.protocols import find_protocol
 from ast_jax.evaluation.tables import format_latex_rows, format_table_rows
-from ast_jax.files.writing import write_text
+from ast_jax.files.writing import write_texts
 
 FILES = ("metrics.json", "table.md", "table.tex")
 # What must be the same for a mean to be one of the same measure.
@@ -48,12 +48,10 @@ def average_classes(runs: Sequence[str | Path], protocol_name: str) -> list[Path
     }
     text = "\n\n".join([protocol.description, format_table_rows(rows, names, published), *notes]) + "\n"
     folder = Path(runs[0]).parent / "average" / protocol_name
-    folder.mkdir(parents=True, exist_ok=True)
     contents = (json.dumps(numbers, indent=1) + "\n", text, format_latex_rows(rows, names, published) + "\n")
-    for name, content in zip(FILES, contents):
-        write_text(folder / name, content)
+    files = write_texts(folder, dict(zip(FILES, contents)))
     print(text, flush=True)
-    return [folder / name for name in FILES]
+    return files
 
 
 def mean_of_classes(classes: Sequence[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:

@@ -77,6 +77,24 @@ def write_text(path: str | Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def write_texts(folder: str | Path, contents: dict[str, str]) -> list[Path]:
+    """Write text files by their names; what a killed process left in the folder is removed first.
+
+    Args:
+      folder: made where it is not there.
+      contents: of each file.
+
+    Returns:
+      the files.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder, below=False)
+    for name, text in contents.items():
+        write_text(folder / name, text)
+    return [folder / name for name in contents]
+
+
 def write_bytes(path: str | Path, content: bytes) -> None:
     """Write a file as a whole or not at all; raises OSError as :func:`replacing` does."""
     with replacing(path) as partial:

@@ -17,9 +17,9 @@ from ast_jax.evaluation.results import Evaluation, summarize
 from ast_jax.evaluation.run import WHOLE, Share, evaluate
 from ast_jax.evaluation.stamp import hash_dataset, hash_files
 from ast_jax.evaluation.tables import format_latex, format_table
-from ast_jax.files.writing import write_text
+from ast_jax.files.writing import write_texts
 from ast_jax.model.predictor import make_predictor
-from ast_jax.training.checkpoint import find_run, latest_step, load_model
+from ast_jax.training.checkpoint import find_run, load_model_and_step
 from ast_jax.training.run_config import CONFIG_FILE
 from ast_jax.training.seal import FILE_NAME as SEAL_FILE
 
@@ -63,9 +63,8 @@ def run_protocol(
     protocol = with_lpips(find_protocol(name), lpips_path or None)
     if features:
         protocol = with_set_distance(protocol, features, features_path or None)
-    model, config = load_model(checkpoint)
-    workdir, step = find_run(checkpoint)
-    step = latest_step(workdir) if step is None else step
+    model, config, step = load_model_and_step(checkpoint)
+    workdir, _ = find_run(checkpoint)
     source = _open_data(config, name, protocol, root, split)
     folder, stamp = workdir / "evaluation" / name, _stamp(workdir, step, name, protocol, source, split)
     result = evaluate(
@@ -136,7 +135,6 @@ def _write(
         text,
         format_latex(rows, protocol.columns, protocol.published) + "\n",
     )
-    for file_name, content in zip(_FILES, contents):
-        write_text(folder / file_name, content)
+    files = write_texts(folder, dict(zip(_FILES, contents)))
     print(text, flush=True)
-    return [folder / file_name for file_name in _FILES]
+    return files

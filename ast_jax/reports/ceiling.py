@@ -16,7 +16,7 @@ from ast_jax.evaluation.evidence import measure_answers
 from ast_jax.evaluation.protocols.freeshapes import evenly_spaced_views
 from ast_jax.evaluation.results import summarize
 from ast_jax.evaluation.tables import format_table
-from ast_jax.files.writing import write_text
+from ast_jax.files.writing import write_texts
 from ast_jax.losses import iou_loss, laplacian_loss, normal_consistency_loss
 from ast_jax.model.shape import QueryLayout, query_layout, spread
 from ast_jax.model.template import sphere
@@ -63,12 +63,8 @@ def measure_ceiling(checkpoint: str | Path) -> list[Path]:
     rows = {_NAME: measure_answers(Prediction(shapes, ball.faces), source, views)}
     table = format_table(rows)
     print(table, flush=True)
-    folder = workdir / "evaluation" / "ceiling"
-    folder.mkdir(parents=True, exist_ok=True)
     files = {"metrics.json": json.dumps(summarize(rows[_NAME]), indent=1) + "\n", "table.md": table + "\n"}
-    for name, content in files.items():
-        write_text(folder / name, content)
-    return [folder / name for name in files]
+    return write_texts(workdir / "evaluation" / "ceiling", files)
 
 
 def _chunks(count: int) -> list[list[int]]:

@@ -13,7 +13,7 @@ from ast_jax.data.pipeline import DataSource
 from ast_jax.datasets.sources import data_root
 from ast_jax.evaluation.evidence import PredictWith, evaluate_probe, evidence_use, format_use
 from ast_jax.evaluation.results import summarize
-from ast_jax.files.writing import write_text
+from ast_jax.files.writing import write_texts
 from ast_jax.model import Model
 from ast_jax.model.textures import FlowTexture, ProjectedTexture, TextureTransformer
 from ast_jax.training.checkpoint import find_run, load_model
@@ -70,13 +70,9 @@ def probe(checkpoint: str | Path) -> list[Path]:
     if idle:
         text += f"\nNOT READ, as another object's does as well: {'; '.join(idle)}.\n"
     print(text, flush=True)
-    folder = workdir / "evaluation" / "probe"
-    folder.mkdir(parents=True, exist_ok=True)
     numbers = {"use": use, "not_read": idle, "scores": {name: summarize(row) for name, row in rows.items()}}
     files = {"metrics.json": json.dumps(numbers, indent=1) + "\n", "table.md": text}
-    for name, content in files.items():
-        write_text(folder / name, content)
-    return [folder / name for name in files]
+    return write_texts(workdir / "evaluation" / "probe", files)
 
 
 def make_probe(model: Model) -> PredictWith:

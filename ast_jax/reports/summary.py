@@ -22,7 +22,7 @@ from ast_jax.evaluation.results import Evaluation, summarize
 from ast_jax.evaluation.retrieval import evaluate_retrieval
 from ast_jax.evaluation.run import evaluate
 from ast_jax.evaluation.tables import COLUMNS, format_table, headline
-from ast_jax.files.writing import replacing, write_bytes, write_text
+from ast_jax.files.writing import remove_leftovers, replacing, write_bytes, write_texts
 from ast_jax.model import Model
 from ast_jax.model.predictor import make_predictor
 from ast_jax.prediction import Predict, Prediction
@@ -55,11 +55,10 @@ def write_summary(checkpoint: str | Path) -> list[Path]:
     rows = evaluate_run(model, config)
     metrics = {name: summarize(row) for name, row in rows.items()}
     # Methods by name, and which of them is this run's.
-    write_text(workdir / "metrics.json", json.dumps({"ours": method_name(config), **metrics}, indent=1) + "\n")
-    write_text(workdir / "table.md", format_table(rows) + "\n")
+    numbers = json.dumps({"ours": method_name(config), **metrics}, indent=1) + "\n"
+    written = write_texts(workdir, {"metrics.json": numbers, "table.md": format_table(rows) + "\n"})
     print(f"held-out objects, mean [95 % interval]\n{format_table(rows, headline(rows))}", flush=True)
-    files = write_figures(workdir, model, config, rows)
-    files += [workdir / "metrics.json", workdir / "table.md"]
+    files = write_figures(workdir, model, config, rows) + written
     print("open these:", *files, sep="\n  ", flush=True)
     return files
 
@@ -102,6 +101,7 @@ def write_figures(workdir: Path, model: Model, config: ConfigDict, rows: dict[st
     predict, ours = make_predictor(model), method_name(config)
     gallery, files = [], []
     (workdir / "figures").mkdir(exist_ok=True)
+    remove_leftovers(workdir / "figures", below=False)
     for index in _spread(len(source.ids), config.evaluation.num_report_objects):
         row, answer = _object_row(source, index, predict, rows[ours])
         gallery.append(row)

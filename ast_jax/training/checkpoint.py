@@ -20,6 +20,7 @@ from ast_jax.training.release import find_release, read_release, shipped_names
 from ast_jax.training.run_config import load_config
 from ast_jax.training.seal import broken_file, is_sealed, seal
 from ast_jax.training.state import TrainState
+from ast_jax.training.workdir import DAMAGED
 
 BEST = "best"
 _SCORE = "score"
@@ -207,7 +208,7 @@ def _open_to_read(folder: Path) -> orbax.training.Checkpointer:
     for _ in range(_TRIES):
         try:
             return orbax.training.Checkpointer(folder)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # whatever the readers of its files raise
             problem = error
     raise ValueError(f"{folder}: its checkpoints cannot be listed ({_first_line(problem)}).") from problem
 
@@ -233,13 +234,6 @@ def find_run(checkpoint: str | Path) -> tuple[Path, int | None]:
         found = sorted(int(other.name) for other in path.parent.glob("*") if other.name.isdigit())
         raise ValueError(f"{path}: no such checkpoint; there are {', '.join(map(str, found)) or 'none'}, and {BEST}.")
     return path.parent.parent, int(path.name)
-
-
-def latest_step(workdir: str | Path) -> int | None:
-    """Step of the newest checkpoint of a run, or None; nothing is loaded."""
-    folder = _folder(workdir)
-    latest = _open_to_read(folder).latest if folder.is_dir() else None
-    return None if latest is None else latest.step
 
 
 def init_params(params: dict, init_from: str) -> dict:
@@ -342,7 +336,7 @@ def _set_unreadable_aside(folder: Path) -> None:
 
 def _put_aside(path: Path) -> None:
     """``5`` becomes ``damaged_5``, or ``damaged_5-2`` where the step was damaged before."""
-    names = itertools.chain([f"damaged_{path.name}"], (f"damaged_{path.name}-{n}" for n in itertools.count(2)))
+    names = itertools.chain([DAMAGED + path.name], (f"{DAMAGED}{path.name}-{n}" for n in itertools.count(2)))
     path.rename(next(other for name in names if not (other := path.with_name(name)).exists()))
 
 

@@ -12,6 +12,7 @@ from ast_jax.process.ownership import owning
 from ast_jax.training.monitoring.overview import size_of
 from ast_jax.training.state import TrainState
 
+DAMAGED = "damaged_"  # checkpoints that were set aside; they stay
 _BEST_AND_UNDER_WAY = 2  # checkpoints beside the newest that are kept
 
 
@@ -55,7 +56,8 @@ def check_room(workdir: str | Path, state: TrainState, keep: int) -> None:
     workdir = Path(workdir)
     each = size_of((state.params, state.opt_state, state.average, state.multiplex)).total
     needed = each * (keep + _BEST_AND_UNDER_WAY)
-    there = sum(path.stat().st_size for path in (workdir / "checkpoints").rglob("*") if path.is_file())
+    folders = [path for path in (workdir / "checkpoints").glob("*") if not path.name.startswith(DAMAGED)]
+    there = sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file())
     free = shutil.disk_usage(workdir).free
     if needed - there > free:
         raise ValueError(

@@ -18,6 +18,7 @@ from ast_jax.files.writing import (
     replacing,
     write_bytes,
     write_text,
+    write_texts,
 )
 from ast_jax.machine import machine
 
@@ -102,9 +103,11 @@ def test_leftovers_of_dead_processes_are_removed_and_no_others(tmp_path):
     assert not left.exists() and not old.exists() and all(path.exists() for path in kept)
 
 
-@pytest.mark.parametrize("begin", [lambda folder: claim_folder(folder, {}), OutputFolder])
+@pytest.mark.parametrize(
+    "begin", [lambda folder: claim_folder(folder, {}), OutputFolder, lambda folder: write_texts(folder, {})]
+)
 def test_who_goes_on_in_a_folder_removes_what_a_killed_process_left(tmp_path, begin):
-    """A data set, and a folder of results."""
+    """A data set, a folder of results, and the tables of an evaluation."""
     root = Path(__file__).resolve().parents[2]
     assert subprocess.run([sys.executable, "-c", DIE, tmp_path / "a.png"], cwd=root).returncode == 9
     (left,) = tmp_path.iterdir()

@@ -1,5 +1,6 @@
 """Checkpoints that were cut short or changed are never loaded; the newest good one is."""
 
+import contextlib
 import json
 import logging
 import pickle
@@ -13,6 +14,7 @@ import pytest
 from flax import nnx
 from ml_collections import ConfigDict
 
+from ast_jax.process.ownership import owning
 from ast_jax.training import checkpoint
 from ast_jax.training.checkpoint import Checkpoints, load_model_and_step
 from ast_jax.training.state import make_state
@@ -167,6 +169,21 @@ def test_the_step_that_is_told_is_the_one_that_was_read(run, read):
     assert read(run / "checkpoints" / "3") == (3, 3)
     _cut(_largest(run / "checkpoints" / "5" / "params"))
     assert read() == (3, 3)
+
+
+def test_a_reader_removes_nothing_of_a_training_that_is_at_work(run, read):
+    """What it finds half there may be on its way out, or in."""
+    metadata = run / "checkpoints" / "5" / "_CHECKPOINT_METADATA"
+    content = metadata.read_bytes()
+    metadata.write_bytes(b"")
+    with owning(run):
+        with contextlib.suppress(ValueError):
+            read()
+        assert not (run / "checkpoints" / "damaged_5").exists()
+        metadata.write_bytes(content)
+        assert read() == (5, 5)
+    metadata.write_bytes(b"")
+    assert read() == (3, 3) and (run / "checkpoints" / "damaged_5").is_dir()
 
 
 @pytest.mark.parametrize("moment", ["_inspect", "_load", "broken_file"])

@@ -1,5 +1,7 @@
 """What is said before any work: every wrong value by its key."""
 
+import contextlib
+
 import jax
 import pytest
 from flax import nnx
@@ -224,3 +226,9 @@ def test_a_disk_without_room_for_the_checkpoints(tmp_path, monkeypatch):
     workdir.check_room(tmp_path, state, 1)  # one, the best, and the one under way: 3 GB
     with pytest.raises(ValueError, match=r"take 4.00 GB \(1.00 each\), and the disk has 3.50 GB.*keep_checkpoints=2"):
         workdir.check_room(tmp_path, state, 2)
+    for name in ("damaged_5", "5"):  # what was set aside stays; a checkpoint of before makes room
+        (tmp_path / "checkpoints" / name / "params").mkdir(parents=True)
+        with (tmp_path / "checkpoints" / name / "params" / "data").open("wb") as file:
+            file.truncate(10**9)
+        with contextlib.nullcontext() if name == "5" else pytest.raises(ValueError, match="the disk has 3.50 GB"):
+            workdir.check_room(tmp_path, state, 2)
