@@ -25,6 +25,12 @@ class StageConfig:
         at_least=0,
     )
     peakiness: float = key(20.0, "of a multiplex: how much more the better cameras count; 0: all alike", at_least=0)
+    wrong_starts: float = key(
+        0.0,
+        "share of the pictures whose steps begin at a wrong shape and camera, to learn to read",
+        at_least=0,
+        at_most=1,
+    )
 
 
 # Stage ``coarse`` leaves out the steps of synthesis, which cost more than all the rest: they are worth it on a coarse

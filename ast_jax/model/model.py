@@ -18,6 +18,7 @@ from ast_jax.model.keypoints import KeypointHead
 from ast_jax.model.layers import Sizes
 from ast_jax.model.light import LightHead
 from ast_jax.model.shape import ShapeBranch
+from ast_jax.model.starts import WrongStarts
 from ast_jax.model.synthesis import NEEDS as SYNTHESIS_NEEDS
 from ast_jax.model.template import sphere
 from ast_jax.model.textures import make_texture
@@ -74,6 +75,7 @@ class Model(nnx.Module):
         camera: Camera | None = None,
         synthesis: bool = True,
         both_ways: bool = True,
+        wrong_starts: WrongStarts | None = None,
         return_attention: bool = False,
     ) -> Prediction:
         """Reconstruct.
@@ -83,11 +85,13 @@ class Model(nnx.Module):
           camera: of the picture, where it is known; None: the predicted one.
           synthesis: whether the steps of analysis by synthesis are taken, if the model has any.
           both_ways: see `encode`.
+          wrong_starts: which steps begin at a wrong shape and camera, in training.
           return_attention: also return the cross-attention of both decoders; costs nothing otherwise.
         """
         image = jax.numpy.asarray(image)
         encoding = self.encode(image, both_ways=both_ways)
-        return self.answer(image, encoding, camera=camera, synthesis=synthesis, return_attention=return_attention)
+        options = dict(synthesis=synthesis, wrong_starts=wrong_starts, return_attention=return_attention)
+        return self.answer(image, encoding, camera=camera, **options)
 
     def encode(self, image: Float[Array, "b h w c"], *, both_ways: bool = True) -> Encoding:
         """What the encoder makes of the picture.
@@ -110,6 +114,7 @@ class Model(nnx.Module):
         camera: Camera | None = None,
         camera_is_known: bool | Bool[Array, ""] = True,
         synthesis: bool = True,
+        wrong_starts: WrongStarts | None = None,
         return_attention: bool = False,
     ) -> Prediction:
         """Decode; parts of the encoding, or the picture, may be another object's, which tells what a branch reads.
@@ -118,7 +123,7 @@ class Model(nnx.Module):
           image: whose colours are gathered.
           encoding: what the encoder made of the picture.
           camera_is_known: whether a camera that comes along is a true one, which no step may move.
-          camera, synthesis, return_attention: as for a call of the model.
+          camera, synthesis, wrong_starts, return_attention: as for a call of the model.
         """
         predicted = self.camera(encoding.summary)
         seen = predicted.seen if camera is None else camera
@@ -129,7 +134,8 @@ class Model(nnx.Module):
         # Steps move a camera of perspective that is regressed; that of candidates is the world's own.
         is_fixed = predicted.candidates is not None or not isinstance(seen, PerspectiveCamera)
         holds_camera = is_fixed or (camera is not None and camera_is_known)
-        evidence = dict(coverage=coverage, camera=seen, holds_camera=holds_camera) if synthesis else {}
+        evidence = dict(coverage=coverage, camera=seen, holds_camera=holds_camera, wrong_starts=wrong_starts)
+        evidence = evidence if synthesis else {}
         shape = self.shape(encoding, **evidence, return_attention=return_attention)
         earlier, seen = _camera_steps(seen, shape.cameras)
         attention, texture, flow = {"shape": shape.attention}, None, None

@@ -14,6 +14,7 @@ from ast_jax.model.axes import constrain, named
 from ast_jax.model.decoders import DECODERS
 from ast_jax.model.encoder import Encoding, map_index
 from ast_jax.model.layers import Mlp, QueryEmbedding, Sizes
+from ast_jax.model.starts import WrongStarts
 from ast_jax.model.synthesis import KINDS as SYNTHESES
 from ast_jax.model.synthesis import Evidence, ShapeSynthesis
 from ast_jax.model.template import check_levels, interpolation_matrix, sphere, vertex_half
@@ -175,6 +176,7 @@ class ShapeBranch(nnx.Module):
         camera: PerspectiveCamera | None = None,
         *,
         holds_camera: bool | Bool[Array, ""] = False,
+        wrong_starts: WrongStarts | None = None,
         return_attention: bool = False,
     ) -> ShapeOutput:
         """Predict the vertices.
@@ -184,6 +186,7 @@ class ShapeBranch(nnx.Module):
           coverage: of the object in the picture, which steps of synthesis compare with; None: none are taken.
           camera: the predicted one of the picture, for them.
           holds_camera: whether it is known, so that no step moves it.
+          wrong_starts: which steps of synthesis begin elsewhere, in training.
           return_attention: also give the attention of every decoder layer.
         """
         tokens, summary = encoding.tokens, encoding.summary
@@ -203,10 +206,10 @@ class ShapeBranch(nnx.Module):
                 displacement = displacement + _STEP_SCALE * head(output)
                 steps.append(displacement)
         if self.synthesis is not None and coverage is not None:
+            start = steps[-1].astype(jnp.float32)
             evidence = Evidence(coverage, camera, encoding.features[self.synthesis_level])
-            displacement, cameras = self.synthesis(
-                steps[-1].astype(jnp.float32), self._query_points, evidence, holds_camera=holds_camera
-            )
+            options = dict(holds_camera=holds_camera, wrong_starts=wrong_starts)
+            displacement, cameras = self.synthesis(start, self._query_points, evidence, **options)
             steps.append(displacement)
         vertices = [self._vertices(step) for step in steps]
         return ShapeOutput(vertices[-1], tuple(vertices[:-1]), cameras, attention)

@@ -18,6 +18,7 @@ from ast_jax.model.axes import each_share
 from ast_jax.model.cameras.geometry import NUM_MOTIONS, moved_camera
 from ast_jax.model.gather import PictureReader
 from ast_jax.model.layers import NUM_FREQUENCIES, Mlp, QueryEmbedding, fourier, linear
+from ast_jax.model.starts import WrongStarts
 from ast_jax.model.template import sphere, vertex_half
 from render import PerspectiveCamera, soft_coverage, vertex_normals
 
@@ -242,6 +243,7 @@ class ShapeSynthesis(nnx.Module):
         evidence: Evidence,
         *,
         holds_camera: bool | Bool[Array, ""] = False,
+        wrong_starts: WrongStarts | None = None,
     ) -> tuple[Float[Array, "b m 3"], PerspectiveCamera | None]:
         """The displacements after the last step, and the cameras after each.
 
@@ -250,12 +252,17 @@ class ShapeSynthesis(nnx.Module):
           to_sphere: displacements to vertices of the queries' sphere, ``[b, q, 3]``.
           evidence: of the picture.
           holds_camera: whether the camera is known, and stays; an array where one program serves both.
+          wrong_starts: in training, which of them begin elsewhere; their cameras, too, if the steps move cameras.
 
         Returns:
           displacements as given; cameras with leading axes ``[b, k]``, None where no step can move them.
         """
         evidence = evidence._replace(coverage=_at_most(evidence.coverage, self.size))
         moves_camera = self.network is not None and self.network.camera is not None and holds_camera is not True
+        if wrong_starts is not None:
+            displacement = wrong_starts.shapes(displacement)
+        if wrong_starts is not None and moves_camera:
+            evidence = evidence._replace(camera=wrong_starts.cameras(evidence.camera))
 
         def step(carry, schedule):
             displacement, queries, camera = carry

@@ -15,6 +15,7 @@ from ast_jax.compile_options import quick_options
 from ast_jax.losses.term import LossInputs
 from ast_jax.losses.total import multiplex_loss, total_loss
 from ast_jax.model.axes import placing, recomputing
+from ast_jax.model.starts import WrongStarts
 from ast_jax.model.template import sphere
 from ast_jax.training.multiplex import GROUP, CameraTable, Seen, choose_cameras, moved_table, note_seen
 from ast_jax.training.optimizer import learning_rate_schedule, make_optimizer
@@ -96,10 +97,13 @@ def make_loss(
 ) -> LossFunction:
     """The loss of a stage as a function of the parameters; arguments as for `make_train_step`."""
 
-    def predict(params: dict, image):
+    def predict(params: dict, image, step, values: StageValues):
         model = nnx.merge(graphdef, cast_parameters(params, config.precision))
         with placing(layout.place, layout.split), recomputing(config.recompute):
-            prediction = model(image, synthesis=stage.synthesis, both_ways=False)
+            starts = None
+            if values.wrong_starts is not None:
+                starts = WrongStarts(values.wrong_starts, jax.random.fold_in(jax.random.key(0), step))
+            prediction = model(image, synthesis=stage.synthesis, both_ways=False, wrong_starts=starts)
         return jax.tree.map(lambda x: x.astype(jnp.float32), prediction)
 
     shape = config.model.shape
@@ -120,7 +124,7 @@ def make_loss(
             template_vertices=template,
             peakiness=values.peakiness,
         )
-        prediction = predict(params, batch.image)
+        prediction = predict(params, batch.image, step, values)
         if table is None:
             loss, metrics = total_loss(prediction, batch, values.loss_weights, inputs)
             return loss, (dict(metrics, loss=loss), None)

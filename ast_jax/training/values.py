@@ -32,6 +32,7 @@ class StageValues:
       group_scale: factor on the learning rate of each parameter group that the stage trains.
       loss_weights: by term.
       peakiness: how much more the better cameras of a multiplex count.
+      wrong_starts: share of the pictures whose steps of synthesis begin elsewhere; None where no step does.
       perceptual: network of the perceptual loss, or None. As a constant its weights would be compiled into the program.
     """
 
@@ -49,6 +50,7 @@ class StageValues:
     group_scale: dict[str, Any]
     loss_weights: dict[str, Any]
     peakiness: Any
+    wrong_starts: Any = None
     perceptual: PerceptualNetwork | None = None
 
 
@@ -63,7 +65,7 @@ def make_values(
       num_steps: length of the whole run.
       perceptual: network of the perceptual loss, or None.
     """
-    optimizer, render = config.optimizer, config.render
+    optimizer, render, share = config.optimizer, config.render, config.stage[stage.name].wrong_starts
     return StageValues(
         num_steps=np.int32(num_steps),
         warmup_steps=np.int32(min(optimizer.warmup_steps, max(num_steps // 10, 1))),
@@ -79,5 +81,6 @@ def make_values(
         group_scale={group: np.float32(optimizer.group_scale[group]) for group in stage.trainable},
         loss_weights={name: np.float32(weight) for name, weight in stage.losses},
         peakiness=np.float32(config.stage[stage.name].peakiness),
+        wrong_starts=np.float32(share) if stage.synthesis and share else None,
         perceptual=perceptual,
     )
