@@ -7,9 +7,11 @@ import pytest
 
 from ast_jax.sweep import make_sweep
 from ast_jax.training.stages import make_stages
+from ast_jax.training.state import make_model
 from tests.configs.test_experiments import FOLDER, VARIANTS, trace_vertices
 
 SWEEPS = ("layers", "learning_rate", "queries", "seed", "shape", "texture")
+PATH = FOLDER / "quickstart.py"
 # Where the input is cut out and its camera is predicted.
 MORE = {"quickstart": ["steps", "synthesis"], "freeshapes": ["steps", "synthesis"]}
 # A rival is what it is: only chance and the learning rate may change.
@@ -35,8 +37,23 @@ def test_every_unit_of_every_sweep_builds(name, variant):
             changed.update_from_flattened_dict(unit.overrides)
             assert make_stages(changed)
             if changed.model.to_json() not in built:
-                assert trace_vertices(changed).shape[2] == 3
+                make_model(changed, abstract=True)
             built.add(changed.model.to_json())
+
+
+def test_every_unit_of_every_sweep_answers():
+    """All branches that sweeps choose from, on the experiment that offers most of them."""
+    config = importlib.import_module("configs.quickstart").get_config("tiny")
+    sweeps = (*SWEEPS, *MORE["quickstart"])
+    units = [unit for name in sweeps for unit in make_sweep(str(PATH), config, [name], "runs", common={}).units]
+    models = {}
+    for unit in units:
+        changed = config.copy_and_resolve_references()
+        changed.update_from_flattened_dict(unit.overrides)
+        models[changed.model.to_json()] = changed
+    assert len(models) > 10
+    for changed in models.values():
+        assert trace_vertices(changed).shape[2] == 3
 
 
 def test_the_ablations_of_the_paper_multiply():

@@ -116,8 +116,8 @@ def _measured(name: str, source, predict) -> dict[str, np.ndarray]:
 
 
 def _means(name: str, source, predict) -> dict[str, float]:
-    # A thirtieth of the points of the real protocols.
-    quick = {"shapenet_unicorn": shapenet.unicorn(3000), "shapenet_occnet": shapenet.occnet(3000)}
+    # A hundredth of the points of the real protocols.
+    quick = {"shapenet_unicorn": shapenet.unicorn(1000), "shapenet_occnet": shapenet.occnet(1000)}
     result = evaluate((PROTOCOLS | quick)[name], predict, source)
     return {metric: result.mean(metric) for metric in result.metrics}
 
@@ -131,10 +131,10 @@ def test_the_truth_gets_full_marks_in_points_whatever_its_own_axes(source):
     """In axes other than those of the data, in which the next test aligns a shape of half the size."""
     predict = _oracle(source, turned_rad=0.7)
     unicorn = _means("shapenet_unicorn", source, predict)
-    # 3,000 points on an area of about 1.7 are 0.012 apart.
-    assert unicorn["chamfer_l1"] < 0.02 and unicorn["chamfer_l1_icp"] < 0.02
+    # 1,000 points on an area of about 1.7 are 0.021 apart.
+    assert unicorn["chamfer_l1"] < 0.035 and unicorn["chamfer_l1_icp"] < 0.035
     occnet = _means("shapenet_occnet", source, predict)
-    assert occnet["iou_points"] > 0.999 and occnet["normal_consistency"] > 0.95
+    assert occnet["iou_points"] > 0.999 and occnet["normal_consistency"] > 0.93
 
 
 def test_a_wrong_shape_gets_fewer_marks(source):
@@ -143,7 +143,7 @@ def test_a_wrong_shape_gets_fewer_marks(source):
     assert abs(_means("shapenet_occnet", source, predict)["iou_points"] - 0.125) < 0.01
     # Half the size: after the alignment nothing is left of that.
     unicorn = _means("shapenet_unicorn", source, predict)
-    assert unicorn["chamfer_l1"] > 0.1 and unicorn["chamfer_l1_icp"] < 0.02
+    assert unicorn["chamfer_l1"] > 0.1 and unicorn["chamfer_l1_icp"] < 0.035
 
 
 @pytest.mark.parametrize("name", ["cub_ast", "cub_unicorn", "cub_umr", "cub_cmr"])
@@ -267,7 +267,7 @@ def test_given_cameras_stand_in_where_none_is_found(source):
 
 
 def test_a_second_call_goes_on_and_two_processes_give_the_same(source, tmp_path):
-    protocol, oracle, calls = PROTOCOLS["cub_ast"], _oracle(source), []
+    protocol, oracle, calls = PROTOCOLS["cub_cmr"], _oracle(source), []
 
     def predict(image):
         calls.append(len(image))
