@@ -150,13 +150,13 @@ def bounds() -> Iterator[None]:
 
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    before = signal.signal(signal.SIGALRM, stop)
+    before = signal.signal(signal.SIGPROF, stop)
     resource.setrlimit(resource.RLIMIT_AS, (in_use + MOST_MEMORY, hard))
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
@@ -183,7 +183,7 @@ def feed(files: list[Path], read: Callable[[], object], examples: int, change=mu
             broken.write_bytes(good[broken])
             broken = path
         path.write_bytes(change(good[path], _changes(seed)))
-        signal.setitimer(signal.ITIMER_REAL, MOST_SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, MOST_SECONDS)
         try:
             read()
         except ValueError as error:
@@ -194,7 +194,7 @@ def feed(files: list[Path], read: Callable[[], object], examples: int, change=mu
                 assert not isinstance(chain, MemoryError), f"memory was taken before it was known to be enough: {error}"
                 chain = chain.__cause__
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
 
     read()
     with bounds():

@@ -14,6 +14,7 @@ import pytest
 from flax import nnx
 from ml_collections import ConfigDict
 
+from ast_jax.model import Model
 from ast_jax.process.ownership import owning
 from ast_jax.training import checkpoint
 from ast_jax.training.checkpoint import Checkpoints, load_model_and_step
@@ -143,8 +144,8 @@ def test_nothing_is_unpickled(run):
 # Those who read a run: launch.evaluate, launch.export and others, while launch.train may be at work in it.
 
 
-class Numbers(nnx.Module):
-    """A model that has the weights of `_state`."""
+class Numbers(Model):
+    """A model that has the weights of `_state`, and no branches."""
 
     def __init__(self, config, rngs):
         self.encoder = nnx.Dict(a=nnx.Param(jnp.zeros(config.size)), b=nnx.Param(jnp.zeros((3, 5))))
