@@ -100,3 +100,5 @@ def use_learned_steps(config: ConfigDict) -> None:
     for stage in (config.stage.shape, config.stage.joint):
         stage.losses.intermediate_iou = 0.5
         stage.losses.intermediate_camera = 1.0
+    # Steps that always begin at a coarse shape of the same picture learn to read little of it.
+    config.stage.shape.wrong_starts = 0.5
