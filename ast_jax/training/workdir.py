@@ -1,5 +1,6 @@
 """The folder of a run: one process at a time, writable, with room for what will come."""
 
+import os
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext, suppress
@@ -57,7 +58,7 @@ def check_room(workdir: str | Path, state: TrainState, keep: int) -> None:
     each = size_of((state.params, state.opt_state, state.average, state.multiplex)).total
     needed = each * (keep + _BEST_AND_UNDER_WAY)
     folders = [path for path in (workdir / "checkpoints").glob("*") if not path.name.startswith(DAMAGED)]
-    there = sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file())
+    there = sum(_bytes_in(folder) for folder in folders)
     free = shutil.disk_usage(workdir).free
     if needed - there > free:
         raise ValueError(
@@ -65,3 +66,13 @@ def check_room(workdir: str | Path, state: TrainState, keep: int) -> None:
             f"has {free / 1e9:.2f} GB left; make room, choose another --workdir, or keep fewer "
             f"(config.keep_checkpoints={keep})."
         )
+
+
+def _bytes_in(folder: Path) -> int:
+    """Of all its files. What an earlier save left half done may be removed meanwhile, by Orbax in the background."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += os.stat(os.path.join(parent, name)).st_size
+    return total

@@ -232,3 +232,6 @@ def test_a_disk_without_room_for_the_checkpoints(tmp_path, monkeypatch):
             file.truncate(10**9)
         with contextlib.nullcontext() if name == "5" else pytest.raises(ValueError, match="the disk has 3.50 GB"):
             workdir.check_room(tmp_path, state, 2)
+    monkeypatch.setattr(workdir.os, "walk", lambda folder: [(folder, [], ["removed_meanwhile"])])
+    with pytest.raises(ValueError, match="the disk has 3.50 GB"):
+        workdir.check_room(tmp_path, state, 2)
