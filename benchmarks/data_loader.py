@@ -48,11 +48,8 @@ def _rate(turn, batch_size: int) -> float:
 def _step_of(config, batch):
     """A function that trains on the same batch again and again."""
     program = make_program(config, make_layout(config))
-    stage, placed, state = (
-        program.stages[0],
-        jax.device_put(batch, program.layout.by_batch),
-        [program.start(len(batch.index))],
-    )
+    stage, placed = program.stages[0], jax.device_put(batch, program.layout.by_batch)
+    state = [program.start(len(batch.index))]
     step = program.step(stage, 0)
 
     def turn():

@@ -72,8 +72,10 @@ def make_train_step(
         scaled = {group: _scale(tree, values.group_scale.get(group, 0.0)) for group, tree in updates.items()}
         params = optax.apply_updates(state.params, scaled)
         average = _moved(state.average, params, state.step, values.ema_decay)
-        rate = learning_rate_schedule(config, values)(state.step) * values.group_scale.get(GROUP, 0.0)
-        multiplex = None if seen is None else moved_table(state.multiplex, motion_grads, seen, rate)
+        multiplex = None
+        if seen is not None:
+            rate = learning_rate_schedule(config, values)(state.step) * values.group_scale.get(GROUP, 0.0)
+            multiplex = moved_table(state.multiplex, motion_grads, seen, rate)
         metrics = dict(metrics, gradient_norm=optax.tree.norm((grads, motion_grads)))
         # A non-finite step changes nothing: one bad batch must not cost the run.
         good = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient_norm"])

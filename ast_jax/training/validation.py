@@ -1,6 +1,7 @@
 """The losses of a stage on pictures that are not learned from, to know the best checkpoint."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -51,6 +52,7 @@ class Validation:
         if stage.name not in self._functions:
             self._functions[stage.name] = self._make(stage)
         params = state.params if state.average is None else state.average
+        values = replace(values, wrong_starts=None)  # those are for learning
         results = [self._functions[stage.name](params, batch, values) for batch in self.batches]
         table = jax.device_get(results)
         return {f"validation/{name}": float(np.mean([row[name] for row in table])) for name in table[0]}

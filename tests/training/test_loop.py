@@ -2,19 +2,23 @@ import json
 import logging
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from ast_jax.data.pipeline import make_batches
 from ast_jax.process.ownership import is_owned
 from ast_jax.reports.probe import probe
-from ast_jax.training import loop
-from ast_jax.training.checkpoint import Checkpoints, load_model
+from ast_jax.training import loop, validation
+from ast_jax.training.checkpoint import load_model
 from ast_jax.training.loop import train
 from ast_jax.training.monitoring.metrics import read_metrics
+from ast_jax.training.program import make_program
 from ast_jax.training.run_config import load_config
+from ast_jax.training.sharding import make_layout
 from ast_jax.training.workdir import owning_run
 from tests.files.test_writing import full_disk
+from tests.training.stopped import stopped_at_first_save
 
 
 @pytest.fixture
@@ -33,21 +37,13 @@ def _losses(workdir) -> dict[int, float]:
     return {line["step"]: line["loss"] for line in read_metrics(workdir)}
 
 
-def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(config, one, tmp_path, monkeypatch):
+def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(config, one, tmp_path):
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
     config.stages, config.model.texture.kind = (("shape", 4),), "none"
     assert train(config, straight, **one) == 4
 
-    save = Checkpoints.save
-
-    def save_then_die(self, state, **options):
-        save(self, state, **options)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Checkpoints, "save", save_then_die)
-    with pytest.raises(KeyboardInterrupt):
+    with stopped_at_first_save():
         train(config, stopped, **one)
-    monkeypatch.undo()
     assert train(config, stopped, **one) == 4
     assert _losses(stopped) == pytest.approx(_losses(straight), rel=1e-5)
 
@@ -101,6 +97,25 @@ def _params(model):
     from flax import nnx
 
     return nnx.to_pure_dict(nnx.state(model))
+
+
+def test_the_validation_split_is_measured_from_starts_that_are_right(config, data_root, monkeypatch):
+    config.eval_every, config.stage.shape.wrong_starts = 1, 0.5
+    program = make_program(config, make_layout(config, jax.devices()[:1]))
+    stage, told = program.stages[0], []
+
+    def make_loss(*args, **options):
+        def loss(params, batch, step, values):
+            told.append(values.wrong_starts)
+            return 0.0, ({"loss": jnp.zeros(())}, None)
+
+        return loss
+
+    monkeypatch.setattr(validation, "make_loss", make_loss)
+    settings = dict(layout=program.layout, shardings=program.shardings)
+    validated = validation.Validation(program.graphdef, config, data_root, **settings)
+    assert validated(program.first_state, stage, program.values[stage.name]) == {"validation/loss": 0.0}
+    assert told == [None] and program.values[stage.name].wrong_starts == 0.5
 
 
 def test_samples_that_are_not_finite_are_skipped_and_three_stop_the_run(four_steps, one, tmp_path, monkeypatch):

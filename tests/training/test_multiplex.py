@@ -16,7 +16,7 @@ from ast_jax.losses.term import LossInputs
 from ast_jax.losses.total import multiplex_loss
 from ast_jax.model.cameras.multiplex import first_angles, multiplex_cameras, seen_through
 from ast_jax.prediction import Prediction
-from ast_jax.training.checkpoint import Checkpoints, load_model
+from ast_jax.training.checkpoint import load_model
 from ast_jax.training.checks import check_config
 from ast_jax.training.loop import train
 from ast_jax.training.monitoring.metrics import read_metrics
@@ -25,6 +25,7 @@ from ast_jax.training.program import make_program
 from ast_jax.training.sharding import make_layout
 from configs.baselines import get_config
 from render import icosphere, soft_coverage
+from tests.training.stopped import stopped_at_first_save
 
 SIZE = 24
 MASKS = {"mask_mse": 10.0, "mask_barrier": 10.0}
@@ -169,19 +170,11 @@ def rival(data_root):
     return config
 
 
-def test_a_stopped_run_goes_on_with_its_cameras(rival, tmp_path, monkeypatch):
+def test_a_stopped_run_goes_on_with_its_cameras(rival, tmp_path):
     straight, stopped, one = tmp_path / "straight", tmp_path / "stopped", dict(devices=jax.devices()[:1])
     assert train(rival, straight, **one) == 4
-    save = Checkpoints.save
-
-    def save_then_die(self, state, **options):
-        save(self, state, **options)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Checkpoints, "save", save_then_die)
-    with pytest.raises(KeyboardInterrupt):
+    with stopped_at_first_save():
         train(rival, stopped, **one)
-    monkeypatch.undo()
     assert train(rival, stopped, **one) == 4
     losses = [[line["loss"] for line in read_metrics(path)] for path in (straight, stopped)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5) and len(set(losses[0])) == 4
