@@ -37,6 +37,11 @@ _FORMAT = flags.DEFINE_list("format", [], "Formats to write beside the GLB: obj,
 _TEXTURE_SIZE = flags.DEFINE_integer(
     "texture_size", 1024, "Sides of the texture, pixels.", lower_bound=16, upper_bound=16384
 )
+_FACES = flags.DEFINE_integer(
+    "faces", None, "About how many faces meshes have: 80, 320, 1280, 5120 or 20480; unset: the model's.", lower_bound=1
+)
+_UP = flags.DEFINE_enum("up", "y", ["y", "z"], "The axis that points up in all files but GLB, which knows +Y alone.")
+_SCALE = flags.DEFINE_float("scale", 1.0, "Factor of all lengths.")
 _TURNTABLE = flags.DEFINE_bool("turntable", False, "Write a GIF of the turning mesh, too.")
 
 
@@ -47,7 +52,8 @@ def main(argv: list[str]) -> None:
     from ast_jax.reconstruction import check_files, load, reconstruct_files  # after the devices are set up
 
     check_files(_IMAGE.value, _OUTPUT.value, masks=_MASK.value, formats=_FORMAT.value)
-    model = load(_CHECKPOINT.value, mask_model=_MASK_MODEL.value, texture_size=_TEXTURE_SIZE.value)
+    settings = dict(texture_size=_TEXTURE_SIZE.value, faces=_FACES.value, up=_UP.value, scale=_SCALE.value)
+    model = load(_CHECKPOINT.value, mask_model=_MASK_MODEL.value, **settings)
     options = dict(refine_steps=_REFINE_STEPS.value, formats=_FORMAT.value, turntable=_TURNTABLE.value)
     problems = reconstruct_files(model, _IMAGE.value, _OUTPUT.value, masks=_MASK.value, **options)
     if problems:

@@ -24,7 +24,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from ast_jax.arrays import Array
 from ast_jax.export.photo_view import look, photo_view
 from ast_jax.export.unwrap import Unwrapped, unwrap
-from ast_jax.model.template import sphere
+from ast_jax.model.template import carry_points, sphere
 from render import Fragments, PerspectiveCamera, sample_texture, unique_edges
 from render.texture import Texture
 
@@ -73,6 +73,7 @@ def bake_texture(
     level: int,
     size: int = 1024,
     symmetric: bool = True,
+    layout_level: int | None = None,
 ) -> BakedTexture:
     """Paint the texture of one reconstruction; see the top of the module.
 
@@ -87,6 +88,8 @@ def bake_texture(
       level: of the template.
       size: of the texture's sides, px.
       symmetric: what is seen of one side colours the other, where that is not seen.
+      layout_level: of the template in whose layout it is painted, for the surface with more or fewer faces; None: the
+        mesh's own.
 
     Returns:
       the texture; every pixel is painted, those outside of the charts like the nearest one inside.
@@ -96,7 +99,7 @@ def bake_texture(
     """
     _check(faces, level, picture, mask, size)
     vertices, faces = np.asarray(vertices, np.float32), sphere(level).faces
-    layout = _layout(level, size)
+    layout = _layout(level, size, level if layout_level is None else layout_level)
     view = photo_view(vertices, faces, camera, np.asarray(picture, np.float32), np.asarray(mask, np.float32), size)
     photo, own = look(view, faces, layout.face, layout.barycentric)
     weight = own
@@ -123,12 +126,14 @@ def _check(faces, level: int, picture, mask, size: int) -> None:
 
 
 @functools.lru_cache(maxsize=2)  # 48 MB each at 1024 px
-def _layout(level: int, size: int) -> _Layout:
-    face_id, barycentric = _draw(unwrap(level), size)
+def _layout(level: int, size: int, layout_level: int) -> _Layout:
+    """What the pixels of one level's layout show of the faces of a level."""
+    face_id, barycentric = _draw(unwrap(layout_level), size)
     outside = face_id < 0
     row, column = scipy.ndimage.distance_transform_edt(outside, return_distances=False, return_indices=True)
     position = np.cumsum(~outside).reshape(outside.shape) - 1
-    face, barycentric = face_id[~outside], barycentric[~outside]
+    face, barycentric = carry_points(face_id[~outside], barycentric[~outside], layout_level, level)
+    barycentric = barycentric.astype(np.float32)
     # A mirror image has its second and third corner exchanged, and so has a face that is its own (see `Sphere`).
     mirrored = sphere(level).mirror_face[face]
     return _Layout(position[row, column], face, barycentric, mirrored, barycentric[:, [0, 2, 1]])

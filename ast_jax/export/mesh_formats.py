@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import trimesh
@@ -9,12 +10,14 @@ import trimesh.exchange.ply
 import trimesh.exchange.stl
 
 from ast_jax.export.gltf import encode_textured_glb
-from ast_jax.export.textured_mesh import TexturedMesh, encode_png, smooth_normals, vertex_colours
+from ast_jax.export.textured_mesh import UP_AXES, TexturedMesh, encode_png, smooth_normals, vertex_colours
 from ast_jax.export.usdz import encode_usdz
 from ast_jax.near_match import choose
 
 
-def encode_mesh(mesh: TexturedMesh, suffix: str, *, name: str = "mesh", extras: dict | None = None) -> dict[str, bytes]:
+def encode_mesh(
+    mesh: TexturedMesh, suffix: str, *, name: str = "mesh", extras: dict | None = None, up: str = "y"
+) -> dict[str, bytes]:
     """The files of one mesh in one format: GLB, OBJ with ``NAME.mtl`` and ``NAME_texture.png``, PLY, STL or USDZ.
 
     All but GLB keep the positions welded, so that the mesh in the file is as watertight as it is here; GLB has one
@@ -25,16 +28,21 @@ def encode_mesh(mesh: TexturedMesh, suffix: str, *, name: str = "mesh", extras: 
       suffix: one of ``MESH_FORMATS``, with or without a dot.
       name: of the files, without suffix, and of the mesh within them.
       extras: what JSON can hold; goes into the GLB, the other formats have no place for it.
+      up: ``y`` or ``z``, the axis that points up in the file. GLB knows +Y alone and keeps it.
 
     Returns:
       names of files and their contents, the mesh itself first; they belong into one folder.
 
     Raises:
-      ValueError: an unknown suffix; names the near match.
+      ValueError: an unknown suffix or axis; names the near match.
     """
+    axes = UP_AXES[choose("up", up, UP_AXES)]
     suffix = choose("format", suffix.lower().removeprefix("."), MESH_FORMATS)
     if suffix == "glb":
         return {f"{name}.glb": encode_textured_glb(mesh, name=_inside(name), extras=extras)}
+    mesh = replace(mesh, vertices=mesh.vertices @ axes.T)
+    if suffix == "usdz":
+        return {f"{name}.usdz": encode_usdz(mesh, up=up)}
     return _ENCODERS[suffix](mesh, name)
 
 
@@ -77,14 +85,9 @@ def _encode_stl(mesh: TexturedMesh, name: str) -> dict[str, bytes]:
     return {f"{name}.stl": trimesh.exchange.stl.export_stl(solid)}
 
 
-def _encode_usdz(mesh: TexturedMesh, name: str) -> dict[str, bytes]:
-    return {f"{name}.usdz": encode_usdz(mesh)}
-
-
 _ENCODERS: dict[str, Callable[[TexturedMesh, str], dict[str, bytes]]] = {
     "obj": _encode_obj,
     "stl": _encode_stl,
     "ply": _encode_ply,
-    "usdz": _encode_usdz,
 }
-MESH_FORMATS = ("glb", *_ENCODERS)
+MESH_FORMATS = ("glb", *_ENCODERS, "usdz")

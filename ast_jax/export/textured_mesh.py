@@ -13,6 +13,9 @@ from ast_jax.arrays import Array
 from ast_jax.export.unwrap import unwrap
 from ast_jax.model.template import sphere
 
+# From our axes, +Y up and the front towards +Z, to those of a file: with +Z up, the front is towards -Y.
+UP_AXES = {"y": np.eye(3), "z": np.array([[1.0, 0, 0], [0, 0, -1.0], [0, 1.0, 0]])}
+
 
 @dataclass(frozen=True, eq=False)
 class TexturedMesh:

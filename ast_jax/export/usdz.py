@@ -13,14 +13,18 @@ _DATE = (1980, 1, 1, 0, 0, 0)  # the first one of the format: the same mesh give
 _PADDING_ID = 0x1986  # of an extra field that holds nothing
 
 
-def encode_usdz(mesh: TexturedMesh) -> bytes:
-    """The mesh as the bytes of one USDZ file, one metre a unit of length, +Y up.
+def encode_usdz(mesh: TexturedMesh, *, up: str = "y") -> bytes:
+    """The mesh as the bytes of one USDZ file, one metre a unit of length.
+
+    Args:
+      mesh: to write.
+      up: ``y`` or ``z``, the axis of the mesh that points up, which the file says.
 
     Source: Pixar, Usdz File Format Specification, version 1.3.
     """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, content in ((_LAYER, _layer(mesh).encode()), (_TEXTURE, encode_png(mesh.image))):
+        for name, content in ((_LAYER, _layer(mesh, up).encode()), (_TEXTURE, encode_png(mesh.image))):
             info = zipfile.ZipInfo(name, _DATE)
             # 30 bytes of header and 4 of the extra field itself come before the content, beside the name.
             missing = -(buffer.tell() + 34 + len(name)) % _ALIGNMENT
@@ -29,13 +33,13 @@ def encode_usdz(mesh: TexturedMesh) -> bytes:
     return buffer.getvalue()
 
 
-def _layer(mesh: TexturedMesh) -> str:
+def _layer(mesh: TexturedMesh, up: str) -> str:
     low, high = mesh.vertices.min(0), mesh.vertices.max(0)
     return f"""#usda 1.0
 (
     defaultPrim = "Object"
     metersPerUnit = 1
-    upAxis = "Y"
+    upAxis = "{up.upper()}"
 )
 
 def Xform "Object" (

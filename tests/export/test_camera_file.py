@@ -56,6 +56,20 @@ def test_opengl_matrices_project_the_mesh():
     np.testing.assert_allclose(eye, np.asarray(camera().position_world)[0], atol=1e-5)
 
 
+def test_the_camera_sees_a_turned_and_scaled_mesh_where_it_saw_ours():
+    numbers = camera_json(camera(), BOX, SIZE, up="z", scale=12.5)
+    assert "+Z up" in numbers["conventions"]["world"]
+    x, y, z = 12.5 * POINTS.T
+    turned = np.stack([x, -z, y, np.ones(50)], 1)
+    seen = turned @ np.array(numbers["opencv"]["projection"]).T
+    np.testing.assert_allclose(seen[:, :2] / seen[:, 2:], expected_px(), atol=1e-3)
+    clip = turned @ np.array(numbers["opengl"]["view"]).T @ np.array(numbers["opengl"]["projection"]).T
+    assert (np.abs(clip[:, 2] / clip[:, 3]) < 1).all()
+    eye = np.asarray(camera().position_world)[0]
+    found = np.array(numbers["opengl"]["camera_to_world"])[:3, 3]
+    np.testing.assert_allclose(found, 12.5 * np.array([eye[0], -eye[2], eye[1]]), atol=1e-4)
+
+
 def test_photo_camera_undoes_crop_camera():
     there = photo_camera(camera(), [BOX], SIZE)
     back = crop_camera(there, [BOX], SIZE)

@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+import scipy.spatial
 
 from ast_jax.model.template import (
+    at_level,
+    carry_points,
     child_faces,
     face_half,
     interpolation_matrix,
@@ -87,3 +90,37 @@ def test_every_face_shows_itself_or_its_mirror_image(query_level, level):
 def test_levels_in_the_wrong_order_are_refused():
     with pytest.raises(ValueError, match="query_level=3, level=2"):
         interpolation_matrix(3, 2)
+
+
+def flat_vertices(level: int, to_level: int) -> np.ndarray:
+    """Vertices of a finer level on the flat faces of a coarser one: middles of edges, found by where they are."""
+    places = sphere(level).vertices
+    for finer in range(level + 1, to_level + 1):
+        coarse, fine = sphere(finer - 1), sphere(finer).vertices
+        edges = np.unique(np.sort(coarse.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), 1), axis=0)
+        middles = coarse.vertices[edges].mean(1)
+        order = scipy.spatial.cKDTree(middles / np.linalg.norm(middles, axis=1)[:, None]).query(fine[len(places) :])[1]
+        places = np.concatenate([places, places[edges[order]].mean(1)])
+    return places
+
+
+@pytest.mark.parametrize("level, to_level", [(0, 2), (1, 2), (2, 4), (3, 3)])
+def test_points_are_carried_to_finer_faces_and_back(level, to_level):
+    rng = np.random.default_rng(level)
+    faces = sphere(level).faces
+    face, places = rng.integers(0, len(faces), 500), rng.dirichlet(np.ones(3), 500)
+    fine_face, fine_places = carry_points(face, places, level, to_level)
+    assert fine_places.min() > -1e-12
+    np.testing.assert_allclose(fine_places.sum(1), 1)
+    corners = flat_vertices(level, to_level)[sphere(to_level).faces[fine_face]]
+    wanted = np.einsum("nk,nkc->nc", places, sphere(level).vertices[faces[face]])
+    np.testing.assert_allclose(np.einsum("nk,nkc->nc", fine_places, corners), wanted, atol=1e-12)
+    back = carry_points(fine_face, fine_places, to_level, level)
+    np.testing.assert_array_equal(back[0], face)
+    np.testing.assert_allclose(back[1], places, atol=1e-12)
+
+
+def test_values_of_a_level_stay_at_the_vertices_that_it_shares():
+    values = np.random.default_rng(0).normal(size=(162, 2))
+    np.testing.assert_allclose(at_level(values, 2, 4)[:162], values)
+    np.testing.assert_array_equal(at_level(values, 2, 1), values[:42])

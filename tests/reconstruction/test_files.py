@@ -27,7 +27,7 @@ from ast_jax.files.output_folder import OutputFolder, unique_names
 from ast_jax.model.template import sphere
 from ast_jax.prediction import Prediction
 from ast_jax.pretrained.saliency import DoubtfulMask
-from ast_jax.reconstruction import Reconstruction, Reconstructor, check_files, reconstruct_files
+from ast_jax.reconstruction import MeshSettings, Reconstruction, Reconstructor, check_files, reconstruct_files
 from render import FaceTexels, orbit
 
 BALL = sphere(2)
@@ -88,7 +88,7 @@ def quick(monkeypatch):
         around = crop_to_mask(photo.rgb, mask, 256, masked=False, **options)[0]
         camera = orbit(2.732, np.zeros(1), np.zeros(1), np.pi / 6)
         mesh, place = (VERTICES, FACES, 2, True, None), (camera, Box(0.0, 0.0, 90.0), mask.shape, 0.9)
-        words = dict(found_by=photo.found_by, notices=photo.notices, texture_size=64)
+        words = dict(found_by=photo.found_by, notices=photo.notices, settings=MeshSettings(texture_size=64))
         return Reconstruction(name, picture, cover, around, picture, cover, *mesh, *place, **words)
 
     monkeypatch.setattr(Reconstructor, "_finish", finish)

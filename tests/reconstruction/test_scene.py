@@ -8,6 +8,7 @@ import trimesh
 from ast_jax.data.crop import Box, crop_camera
 from ast_jax.export import encode_glb, join_glb
 from ast_jax.model.template import sphere
+from ast_jax.reconstruction import MeshSettings
 from ast_jax.reconstruction.result import Reconstruction
 from ast_jax.reconstruction.scene import encode_scene, placement
 from render import FaceTexels, PerspectiveCamera, VertexColours
@@ -36,7 +37,7 @@ def planted(place, angle_rad, box, size=(120, 200), colour=0.5):
     shown = blank, blank[..., 0], blank, blank, blank[..., 0]
     mesh = VERTICES, FACES, 1, True, texture
     crop = crop_camera(camera, [box], size)
-    return Reconstruction("ball", *shown, *mesh, crop, box, size, 1.0, texture_size=64)
+    return Reconstruction("ball", *shown, *mesh, crop, box, size, 1.0, settings=MeshSettings(texture_size=64))
 
 
 def test_planted_objects_are_found_where_they_stand():
