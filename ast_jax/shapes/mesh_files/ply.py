@@ -42,8 +42,8 @@ def load_ply(path: Path, root: Path | None = None) -> SourceMesh:
     notices = [
         f"{len(e)} of the element {key!r} are left out" for key, e in elements.items() if key not in known and len(e)
     ]
-    polygon = _corner_list(face)
-    strips = _strip_faces(_corner_list(elements.get("tristrips")))
+    polygon = _corner_list(face, f"{name}: 'face'")
+    strips = _strip_faces(_corner_list(elements.get("tristrips"), f"{name}: 'tristrips'"))
     corners = np.concatenate([polygon.values.astype(np.int64), strips.ravel()])
     sizes = np.concatenate([polygon.sizes, np.full(len(strips), 3, np.int64)])
     check_corners(name, corners, len(vertices))
@@ -66,11 +66,13 @@ def load_ply(path: Path, root: Path | None = None) -> SourceMesh:
     return polygon_mesh(name, Polygons(vertices, corners, sizes, texture, uv, colours), materials, notices + extra)
 
 
-def _corner_list(element: Element | None) -> List:
-    if element is not None:
-        for key in (*_CORNERS, *element.lists):
-            if key in element.lists and key != "texcoord":
-                return element.lists[key]
+def _corner_list(element: Element | None, name: str) -> List:
+    """The list of corners of an element that is there; an empty one of any other."""
+    for key in () if element is None else (*_CORNERS, *element.lists):
+        if key in element.lists and key != "texcoord":
+            return element.lists[key]
+    if element is not None and len(element):
+        raise ValueError(f"{name} has no list of vertices, such as vertex_indices.")
     return List(np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 

@@ -160,3 +160,12 @@ def test_what_is_wrong_is_named(tmp_path, kind):
         (tmp_path / f"{name}.ply").write_bytes(content)
         with pytest.raises(ValueError, match=f"{name}.ply: "):
             load_mesh(tmp_path / f"{name}.ply")
+
+
+@pytest.mark.parametrize("element", ["face", "tristrips"])
+def test_faces_without_corners_are_refused_beside_others(tmp_path, element):
+    """Found by mutation 2748160258331443431 of a text file: faces with textures and no corners, beside strips."""
+    whole = ("tristrips" if element == "face" else "face", FACE, [((0, 1, 2),)])
+    empty = (element, [("texnumber", "int")], [(0,), (1,)])
+    with pytest.raises(ValueError, match=f"'{element}' has no list of vertices"):
+        load_mesh(write(tmp_path, [("vertex", XYZ, VERTICES), whole, empty], FORMATS[0]))
