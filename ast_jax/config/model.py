@@ -29,10 +29,22 @@ class EncoderConfig:
 class ShapeConfig:
     """From tokens and summary to the vertices."""
 
-    kind: str = key("transformer", "the Shape Transformer, or an MLP on the summary (the baseline of CMR and DIB-R)")
+    kind: str = key(
+        "transformer",
+        "the Shape Transformer; an MLP on the summary (the baseline of CMR and DIB-R); or a field, which displaces "
+        "each vertex by its place and a code of the picture (Unicorn)",
+    )
     level: int = key(3, "icosphere level of the mesh", at_least=0, at_most=5)
     query_level: int = key(2, "icosphere level whose vertices are queries", at_least=0, at_most=5)
     radius: float = key(0.35, "radius of the template sphere, world units", above=0)
+    axes: tuple[float, float, float] = key(
+        (1.0, 1.0, 1.0), "half axes of the template over its radius, x, y, z: other than 1 make it an ellipsoid"
+    )
+    scale_range: float = key(
+        0.0, "s: each picture also stretches its shape along x, y, z, by 1 - s to 1 + s; 0: none", at_least=0, below=1
+    )
+    code_size: int = key(32, "of a field: numbers of the code, of which a stage may let some be live", at_least=1)
+    field_units: int = key(128, "hidden size of a field", at_least=1)
     layers: int = key(2, "decoder layers", at_least=1, at_most=100)
     symmetric: bool = key(True, _SYMMETRIC)
     mean_shape: bool = key(True, "a learned displacement shared by all pictures")
@@ -67,6 +79,11 @@ class TextureConfig:
     symmetric: bool = key(True, _SYMMETRIC)
     condition_on_global: bool = key(True, _CONDITION)
     map_level: int = key(1, "the encoder's map that queries read, 0: finest")
+    code_size: int = key(
+        0,
+        "colours are decoded from a code of so many numbers, of which a stage may let some be live; 0: no code",
+        at_least=0,
+    )
     map_size: int = key(128, "rows of the map that `flow` and `map` decode, px: 4 times a power of two", at_least=4)
 
 

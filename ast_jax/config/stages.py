@@ -25,6 +25,12 @@ class StageConfig:
         at_least=0,
     )
     peakiness: float = key(20.0, "of a multiplex: how much more the better cameras count; 0: all alike", at_least=0)
+    shape_code: int = key(-1, "of a code of the shape: the first so many numbers are live; -1: all", at_least=-1)
+    texture_code: int = key(-1, "of a code of the texture: the first so many numbers are live; -1: all", at_least=-1)
+    scale: bool = key(True, "a stretch of the shape that is predicted for each picture counts; False: there is none")
+    mean_texture: float = key(
+        0.0, "share of the pictures whose texture is its mean colour, so that shapes are learned", at_least=0, at_most=1
+    )
     wrong_starts: float = key(
         0.0,
         "share of the pictures whose steps begin at a wrong shape and camera, to learn to read",

@@ -16,7 +16,8 @@ from ast_jax.losses.term import LossInputs
 from ast_jax.losses.total import multiplex_loss, total_loss
 from ast_jax.model.axes import placing, recomputing
 from ast_jax.model.starts import WrongStarts
-from ast_jax.model.template import sphere
+from ast_jax.model.template import template_vertices
+from ast_jax.training.mean_texture import with_mean_texture
 from ast_jax.training.multiplex import GROUP, CameraTable, Seen, choose_cameras, moved_table, note_seen
 from ast_jax.training.optimizer import learning_rate_schedule, make_optimizer
 from ast_jax.training.precision import cast_parameters
@@ -105,11 +106,12 @@ def make_loss(
             starts = None
             if values.wrong_starts is not None:
                 starts = WrongStarts(values.wrong_starts, jax.random.fold_in(jax.random.key(0), step))
-            prediction = model(image, synthesis=stage.synthesis, both_ways=False, wrong_starts=starts)
+            options = dict(synthesis=stage.synthesis, both_ways=False, live=values.live)
+            prediction = model(image, **options, wrong_starts=starts)
         return jax.tree.map(lambda x: x.astype(jnp.float32), prediction)
 
     shape = config.model.shape
-    template = (shape.radius * sphere(shape.level).vertices).astype(np.float32)
+    template = template_vertices(shape.level, shape.radius, shape.axes).astype(np.float32)
 
     def loss_fn(params: dict, batch: Batch, step, values: StageValues, table: CameraTable | None = None):
         inputs = LossInputs(
@@ -127,6 +129,9 @@ def make_loss(
             peakiness=values.peakiness,
         )
         prediction = predict(params, batch.image, step, values)
+        if values.mean_texture is not None:
+            drawn = jax.random.uniform(jax.random.fold_in(jax.random.key(1), step), (len(batch.image),))
+            prediction = with_mean_texture(prediction, drawn < values.mean_texture)
         if table is None:
             loss, metrics = total_loss(prediction, batch, values.loss_weights, inputs)
             return loss, (dict(metrics, loss=loss), None)
