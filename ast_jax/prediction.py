@@ -50,6 +50,8 @@ class Prediction:
       mean_vertices: the shape that the method deforms for each picture, the same for all; None without one.
       light: of the picture, in world space, of a method that tells it from the colours of the surface: ``texture`` is
         then the surface's own (albedo), which is what files are made of, and `lit_texture` what pictures show.
+      background: what lies behind the object in the picture that the method saw, all of its frame, in [0, 1]; None of a
+        method that tells nothing of it.
       keypoint_entropy: of each key point's choice among the vertices, nats; 0 where it is one vertex.
       texture_flow: the places in the picture that the texels are copied from, NDC, of a texture that is a flow.
       codes: that shape and texture are decoded from, of a method that has codes.
@@ -70,6 +72,7 @@ class Prediction:
     keypoints_world: Float[Array, "b p 3"] | None = None
     mean_vertices: Float[Array, "b v 3"] | None = None
     light: SphericalHarmonicsLight | None = None
+    background: Float[Array, "b h w 3"] | None = None
     keypoint_entropy: Float[Array, "b p"] | None = None
     texture_flow: Float[Array, "b n 2"] | None = None
     codes: Codes = Codes()

@@ -96,10 +96,30 @@ class CameraConfig:
         "cameras of the data set; candidates that the network weighs (AST, Unicorn); or a multiplex: many cameras for "
         "each training picture, moved with the shape, and one that is regressed for any picture (U-CMR)",
     )
-    num_candidates: int = key(6, "candidate cameras k", at_least=1)
+    num_candidates: int = key(6, "candidate cameras k, evenly round the object", at_least=1)
+    candidate_elevations_deg: tuple[float, float] = key(
+        (-10.0, 30.0), "lowest and highest elevation of candidates; they begin half-way"
+    )
+    candidate_roll_deg: float = key(60.0, "range of their rolls, about 0", at_least=0, at_most=360)
+    candidate_shift: tuple[float, float, float] = key(
+        (0.3, 0.3, 0.3), "how far they may be off the middle, x, y, and depth, world units"
+    )
     predict: bool = key(True, "with given cameras: also regress that of the picture")
     azimuths: int = key(8, "azimuths from which the cameras of a multiplex begin, evenly round the object", at_least=1)
     elevations: int = key(5, "elevations from which they begin, evenly from -60 to 60 deg; 1: 0 deg", at_least=1)
+
+
+@dataclass(frozen=True)
+class BackgroundConfig:
+    """From the picture to what lies behind the object."""
+
+    kind: str = key(
+        "none",
+        "`picture`: convolutions decode it from a code of the picture, and renderings stand in front of it",
+        choices=("none", "picture"),
+    )
+    code_size: int = key(128, "numbers of the code, of which a stage may let some be live", at_least=1)
+    size: int = key(64, "sides of that picture, px: 4 times a power of two", at_least=4)
 
 
 @dataclass(frozen=True)
@@ -119,3 +139,4 @@ class ModelConfig:
     shape: ShapeConfig = group(ShapeConfig)
     texture: TextureConfig = group(TextureConfig)
     camera: CameraConfig = group(CameraConfig)
+    background: BackgroundConfig = group(BackgroundConfig)

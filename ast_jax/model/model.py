@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from ast_jax.arrays import Array
 from ast_jax.config import ModelConfig, check
+from ast_jax.model.background import BackgroundHead
 from ast_jax.model.cameras import CAMERAS
 from ast_jax.model.codes import ALL_LIVE, LiveCodes
 from ast_jax.model.decoders import DECODERS
@@ -58,6 +59,8 @@ class Model(nnx.Module):
         has_keypoints = config.num_keypoints > 0
         self.keypoints = KeypointHead(config.num_keypoints, num_vertices, rngs=rngs) if has_keypoints else None
         self.light = LightHead(config.dim, rngs=rngs) if config.light != "none" else None
+        has_background = config.background.kind != "none"
+        self.background = BackgroundHead(config.background, config.dim, rngs=rngs) if has_background else None
 
     @property
     def is_symmetric(self) -> bool:
@@ -159,6 +162,7 @@ class Model(nnx.Module):
             intermediate_cameras=earlier,
             keypoints_world=None if self.keypoints is None else self.keypoints(shape.vertices),
             light=None if self.light is None else self.light(encoding.summary),
+            background=None if self.background is None else self.background(encoding.summary, live),
             keypoint_entropy=None if self.keypoints is None else self.keypoints.entropy(batch),
             mean_vertices=None if mean is None else jax.numpy.broadcast_to(mean, shape.vertices.shape),
             texture_flow=None if painted is None else painted.flow,

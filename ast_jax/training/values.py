@@ -98,5 +98,5 @@ def make_values(
 
 def _live(options: ConfigDict) -> LiveCodes:
     """How much of each code is live in a stage; an entry that is not there cannot be."""
-    sizes = (options.shape_code, options.texture_code)
+    sizes = (options.shape_code, options.texture_code, options.background_code)
     return LiveCodes(*(np.int32(size if size >= 0 else _ALL) for size in sizes), scale=np.float32(options.scale))
