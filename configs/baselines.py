@@ -185,7 +185,7 @@ def _make_tiny(config: ConfigDict) -> None:
     config.data.image_size = config.data.render_size = 32
     config.model.dim, config.model.heads = 16, 2
     config.model.encoder.name, config.model.encoder.width = "convnet", 8
-    config.model.camera.azimuths, config.model.camera.elevations = 4, 2
+    config.model.camera.azimuths, config.model.camera.elevations, config.model.camera.num_candidates = 4, 2, 2
     config.model.shape.level = config.model.shape.query_level = 2
     config.model.texture.query_level, config.model.texture.texels, config.model.texture.map_size = 1, 2, 16
     config.model.shape.field_units, config.model.background.size, config.neighbours.memory = 16, 16, 16

@@ -121,10 +121,12 @@ def find_neighbours(memory: Memory, entry: Entry, settings: ConfigDict, key: jax
     Source: Monnier et al., Unicorn, ECCV 2022, released code.
     """
     count, size = len(entry.rotation), len(memory.rotation)
-    cosine = (jnp.einsum("bij,nij->bn", entry.rotation, memory.rotation, precision="highest") - 1) / 2
+    trace = jnp.einsum("bij,nij->bn", entry.rotation, memory.rotation, precision="highest")
+    cosine = jnp.clip((trace - 1) / 2, -1.0, 1.0)  # rounding leaves it beyond
     width = (180.0 - settings.least_angle_deg) / settings.angle_bins
     chosen = jax.random.randint(key, (count, 1), 0, settings.angle_bins)
     low, high = (jnp.cos(jnp.deg2rad(settings.least_angle_deg + width * (chosen + k))) for k in range(2))
+    high = jnp.where(chosen == settings.angle_bins - 1, -2.0, high)  # the last bin has its upper end
     allowed = (cosine <= low) & (cosine > high) & (jnp.arange(size) < memory.count)[None]
     distances = [_squared_distances(*pair) for pair in zip(entry[:2], (memory.shape, memory.texture))]
     nearest = [jnp.argmin(jnp.where(allowed, distance, jnp.inf), axis=1) for distance in distances]

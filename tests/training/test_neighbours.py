@@ -202,6 +202,10 @@ def rival(data_root):
     config = get_config("unicorn,size=tiny")
     config.data.source, config.data.root = "prepared", str(data_root)
     config.optimizer.name, config.optimizer.warmup_steps = "adamw", 0
+    # Quick to compile; and all that is remembered is a neighbour, whichever camera the first steps prefer.
+    config.render.blending, config.model.background.kind, config.model.shape.level = "hard", "none", 1
+    config.model.shape.query_level = config.model.texture.query_level = 1
+    config.neighbours.least_angle_deg, config.neighbours.angle_bins = 0.0, 1
     config.stages, config.checkpoint_every, config.log_every = (("joint", 6),), 4, 1
     return config
 
@@ -245,6 +249,7 @@ def test_what_a_memory_needs_is_said(rival):
     with pytest.raises(ValueError, match="config.neighbours.memory=4: remember a batch at least"):
         check_config(rival, layout)
     rival.neighbours.memory, rival.data.input_crop = 16, "object"
+    rival.model.background.kind = "picture"
     with pytest.raises(ValueError, match="config.model.background.kind=picture: what lies behind"):
         check_config(rival, layout)
     rival.data.input_crop, rival.model.texture.code_size = "frame", 0
