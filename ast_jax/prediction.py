@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -11,6 +12,20 @@ from jaxtyping import Float, Int
 from ast_jax.arrays import Array, StaticArray
 from render import Camera, SphericalHarmonicsLight, shade_texture, vertex_normals
 from render.texture import Texture
+
+
+class Codes(NamedTuple):
+    """What a method tells of a picture in a few numbers, where it does; pictures with like codes show like objects.
+
+    Args:
+      shape: that the shape is decoded from.
+      texture: that the colours are decoded from.
+      scale: by which the shape is stretched along x, y and z.
+    """
+
+    shape: Float[Array, "b n"] | None = None
+    texture: Float[Array, "b m"] | None = None
+    scale: Float[Array, "b 3"] | None = None
 
 
 @jax.tree_util.register_pytree_node_class
@@ -35,8 +50,11 @@ class Prediction:
       mean_vertices: the shape that the method deforms for each picture, the same for all; None without one.
       light: of the picture, in world space, of a method that tells it from the colours of the surface: ``texture`` is
         then the surface's own (albedo), which is what files are made of, and `lit_texture` what pictures show.
+      background: what lies behind the object in the picture that the method saw, all of its frame, in [0, 1]; None of a
+        method that tells nothing of it.
       keypoint_entropy: of each key point's choice among the vertices, nats; 0 where it is one vertex.
       texture_flow: the places in the picture that the texels are copied from, NDC, of a texture that is a flow.
+      codes: that shape and texture are decoded from, of a method that has codes.
       attention: {"shape": per layer [b, n, q, l], "texture": the same}; None unless asked for.
 
     Raises:
@@ -54,8 +72,10 @@ class Prediction:
     keypoints_world: Float[Array, "b p 3"] | None = None
     mean_vertices: Float[Array, "b v 3"] | None = None
     light: SphericalHarmonicsLight | None = None
+    background: Float[Array, "b h w 3"] | None = None
     keypoint_entropy: Float[Array, "b p"] | None = None
     texture_flow: Float[Array, "b n 2"] | None = None
+    codes: Codes = Codes()
     attention: dict[str, tuple[Float[Array, "b n q l"], ...] | None] | None = None
 
     def __post_init__(self):

@@ -1,12 +1,14 @@
 """The rivals of the paper's tables, each a choice of branches, losses and stages of the one model (docs/rivals.md).
 
-Papers:  cmr, Kanazawa et al., ECCV 2018; dibr, Chen et al., NeurIPS 2019; ucmr, Goel et al., ECCV 2020.
+Papers:  cmr, Kanazawa et al., ECCV 2018; dibr, Chen et al., NeurIPS 2019; ucmr, Goel et al., ECCV 2020; unicorn,
+         Monnier et al., ECCV 2022.
 Command: python -m launch.train --config=configs/baselines.py:cmr --workdir=runs/cmr
          python -m launch.train --config=configs/baselines.py:dibr,data=freeshapes:chair --workdir=runs/dibr_chair
          python -m launch.train --config=configs/baselines.py:ucmr,data=cub --workdir=runs/ucmr
+         python -m launch.train --config=configs/baselines.py:unicorn,data=cub --workdir=runs/unicorn
 Data:    data=quickstart (made on first use), cub, freeshapes:CATEGORY, shapenet:CATEGORY, prepared as the run cards of
          configs/cub.py, configs/freeshapes.py and configs/shapenet.py say.
-Needs:   pip install -e ".[perceptual]" for cmr and ucmr, whose colours are learned by a pretrained network alone.
+Needs:   pip install -e ".[perceptual]" for all but dibr, whose colours are learned by a pretrained network.
 """
 
 from collections.abc import Callable
@@ -21,6 +23,16 @@ from ast_jax.config.sweeps import sweep_learning_rate, sweep_seed
 _CMR_RADIUS = 0.7
 # Of the steps: cameras alone, the shape with all of them, with the best four, and with the camera that is regressed.
 _UCMR_SHARES = (0.25, 0.15, 0.4, 0.2)
+# Of the steps, for photographs and for rendered objects: the mean object, the same with a stretch for each picture, and
+# codes of more and more numbers, below: of the shape, of the texture, of the background.
+_UNICORN_SHARES = {True: (0.075, 0.175, 0.25, 0.25, 0.25), False: (0.015, 0.045, 0.29, 0.3, 0.35)}
+_UNICORN_CODES = {
+    "mean": (0, 2, 4),
+    "stretch": (0, 2, 4),
+    "two": (2, 8, 8),
+    "eight": (8, 32, 32),
+    "joint": (-1, -1, -1),
+}
 
 
 class Rival(NamedTuple):
@@ -33,7 +45,7 @@ class Rival(NamedTuple):
 
 def get_config(arg: str | None = None) -> ConfigDict:
     """Options behind the colon: the rival, ``data=``, ``size=tiny`` for tests, ``steps=``, and those of the rival:
-    ``dibr,texture=vertex_colour|map,light=harmonics|none`` and ``ucmr,kind=bird|car``."""
+    ``dibr,texture=vertex_colour|map,light=harmonics|none``, ``ucmr,kind=bird|car`` and ``unicorn,masks=none|given``."""
     first = (arg or next(iter(RIVALS))).split(",")[0].removeprefix("rival=")
     own = RIVALS[first].options if first in RIVALS else {}
     options = parse_arg(arg, rival=tuple(RIVALS), data="quickstart", size=("full", "tiny"), steps=2400, **own)
@@ -111,6 +123,39 @@ def _ucmr(config: ConfigDict, options: ConfigDict) -> dict[str, float]:
     return losses
 
 
+def _unicorn(config: ConfigDict, options: ConfigDict) -> dict[str, float]:
+    """Pictures alone: six cameras that the network weighs, codes that grow, a background, and like objects that explain
+    each other. Cameras, sizes and shares of the stages are those of the released configs for CUB and for ShapeNet."""
+    is_photo = options.data == "cub"
+    config.data.num_target_views, config.data.input_crop = 1, "frame"
+    config.model.num_keypoints = 0
+    shape, texture, camera = config.model.shape, config.model.texture, config.model.camera
+    shape.update(kind="field", symmetric=False, mean_shape=False, axes=(1.0, 0.7, 0.7), code_size=32)
+    shape.update(dict(radius=0.6, scale_range=0.3) if is_photo else dict(radius=0.4, scale_range=0.5, field_units=512))
+    texture.update(kind="map", symmetric=False, map_size=64, code_size=128)
+    camera.update(kind="candidates", predict=False)
+    if not is_photo:  # the cameras of rendered views, which the released configs know as well
+        camera.update(candidate_elevations_deg=(30.0, 30.0), candidate_roll_deg=0.0, candidate_shift=(0.2, 0.2, 0.0))
+    config.render.update(blending="layered", falloff="exponential", compare="picture")
+    config.perceptual.network, config.perceptual.required = "vgg16", True
+    config.best_metric = "loss/mse"
+    losses = dict(mse=1.0, perceptual=10.0, laplacian=0.01, normal=0.01, uniform_pose=0.02)
+    if options.masks == "none":
+        config.data.input_masked = config.data.target_masked = False
+        config.model.background.kind = "picture"
+    else:
+        losses |= dict(bce_iou=0.1)
+    shares = dict(zip(_UNICORN_CODES, _UNICORN_SHARES[is_photo]))
+    config.stages = tuple((name, max(round(share * options.steps), 1)) for name, share in shares.items())
+    both = losses | dict(neighbour=1.0)
+    for name, (*sizes, background) in _UNICORN_CODES.items():
+        codes = dict(shape_code=sizes[0], texture_code=sizes[1], background_code=background, scale=name != "mean")
+        plain = (1.0 if sizes[0] == 0 else 0.2) if not is_photo else 0.0 if name == "joint" else 0.2
+        terms = both if sizes[0] else losses
+        config.stage[name] = _stage(config, terms, config.stage.joint.trainable, **codes, mean_texture=plain)
+    return both
+
+
 def _stage(config: ConfigDict, losses: dict[str, float], trainable: tuple[str, ...], **options) -> ConfigDict:
     """A stage like ``joint`` but for what is given."""
     stage = config.stage.joint.copy_and_resolve_references()
@@ -123,25 +168,29 @@ RIVALS = {
     "cmr": Rival("CMR", _cmr, {}),
     "dibr": Rival("DIB-R", _dibr, dict(texture=("vertex_colour", "map"), light=("harmonics", "none"))),
     "ucmr": Rival("U-CMR", _ucmr, dict(kind=("bird", "car"))),
+    "unicorn": Rival("Unicorn", _unicorn, dict(masks=("none", "given"))),
 }
 
 
 def _make_tiny(config: ConfigDict) -> None:
     for name, _ in config.stages:
         losses = config.stage[name].losses
-        if "perceptual_cosine" in losses:  # its network is an extra, which tests do without
-            del losses["perceptual_cosine"]
+        reading = {"perceptual", "perceptual_cosine"} & set(losses)
+        if reading:  # its network is an extra, which tests do without
+            for term in reading:
+                del losses[term]
             config.perceptual.required, losses.l1 = False, 1.0
     if config.data.source == "quickstart":
         config.data.root, config.data.num_objects = "data/quickstart_tiny", 10
     config.data.image_size = config.data.render_size = 32
     config.model.dim, config.model.heads = 16, 2
     config.model.encoder.name, config.model.encoder.width = "convnet", 8
-    config.model.camera.azimuths, config.model.camera.elevations = 4, 2
+    config.model.camera.azimuths, config.model.camera.elevations, config.model.camera.num_candidates = 4, 2, 2
     config.model.shape.level = config.model.shape.query_level = 2
     config.model.texture.query_level, config.model.texture.texels, config.model.texture.map_size = 1, 2, 16
+    config.model.shape.field_units, config.model.background.size, config.neighbours.memory = 16, 16, 16
     config.batch_size = 8
-    config.stages = tuple((name, 4 // len(config.stages)) for name, _ in config.stages)
+    config.stages = tuple((name, max(4 // len(config.stages), 1)) for name, _ in config.stages)
     config.log_every = 2
     config.checkpoint_every = 4
     config.eval_every = 0

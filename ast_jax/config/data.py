@@ -38,6 +38,7 @@ class DataConfig:
         choices=("object", "frame"),
     )
     input_masked: bool = key(True, "the input shows the object alone; False: with what lies around it")
+    target_masked: bool = key(True, "supervising views show the object alone; False: with what lies around it")
     crop_padding: float = key(
         0.1,
         "margin about the object of `input_crop=object` and of photographs, fraction of its longer side",

@@ -27,6 +27,11 @@ class RenderConfig:
         "of soft borders, half on either side (SoftRas), or `exponential`, only outside (DIB-R)",
         choices=("sigmoid", "exponential"),
     )
+    compare: str = key(
+        "object",
+        "where colours are compared: `object`, where rendering and mask overlap; `picture`, everywhere, mask or not",
+        choices=("object", "picture"),
+    )
     colour_moves_shape: bool = key(
         True, "colours also move vertices and cameras; False: silhouettes alone do (CMR), at the cost of a rendering"
     )
@@ -38,6 +43,24 @@ class PerceptualConfig:
 
     network: str = key("alexnet", "network whose features are compared")
     required: bool = key(False, "stop where its weights are missing; False: say so, and go on without the term")
+
+
+@dataclass(frozen=True)
+class NeighbourConfig:
+    """The memory that the loss `neighbour` finds like objects in."""
+
+    memory: int = key(1024, "pictures that are remembered, at least those of a batch", at_least=1)
+    swaps: str = key(
+        "both",
+        "what is swapped with the neighbour's: the shape, and with another neighbour the texture; or the texture alone",
+        choices=("both", "texture"),
+    )
+    least_angle_deg: float = key(
+        20.0, "neighbours are seen from elsewhere by this angle or more", at_least=0, below=180
+    )
+    angle_bins: int = key(
+        5, "of equal size from there to 180 degrees; one of them is drawn for each picture", at_least=1
+    )
 
 
 @dataclass(frozen=True)
@@ -75,6 +98,7 @@ class ExperimentConfig:
     )
     render: RenderConfig = group(RenderConfig)
     perceptual: PerceptualConfig = group(PerceptualConfig)
+    neighbours: NeighbourConfig = group(NeighbourConfig)
     log_every: int = key(20, "steps between lines of the log", at_least=1)
     eval_every: int = key(500, "steps between validations; 0: none", at_least=0)
     checkpoint_every: int = key(500, "steps between checkpoints", at_least=1)

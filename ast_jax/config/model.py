@@ -29,10 +29,22 @@ class EncoderConfig:
 class ShapeConfig:
     """From tokens and summary to the vertices."""
 
-    kind: str = key("transformer", "the Shape Transformer, or an MLP on the summary (the baseline of CMR and DIB-R)")
+    kind: str = key(
+        "transformer",
+        "the Shape Transformer; an MLP on the summary (the baseline of CMR and DIB-R); or a field, which displaces "
+        "each vertex by its place and a code of the picture (Unicorn)",
+    )
     level: int = key(3, "icosphere level of the mesh", at_least=0, at_most=5)
     query_level: int = key(2, "icosphere level whose vertices are queries", at_least=0, at_most=5)
     radius: float = key(0.35, "radius of the template sphere, world units", above=0)
+    axes: tuple[float, float, float] = key(
+        (1.0, 1.0, 1.0), "half axes of the template over its radius, x, y, z: other than 1 make it an ellipsoid"
+    )
+    scale_range: float = key(
+        0.0, "s: each picture also stretches its shape along x, y, z, by 1 - s to 1 + s; 0: none", at_least=0, below=1
+    )
+    code_size: int = key(32, "of a field: numbers of the code, of which a stage may let some be live", at_least=1)
+    field_units: int = key(128, "hidden size of a field", at_least=1)
     layers: int = key(2, "decoder layers", at_least=1, at_most=100)
     symmetric: bool = key(True, _SYMMETRIC)
     mean_shape: bool = key(True, "a learned displacement shared by all pictures")
@@ -67,6 +79,11 @@ class TextureConfig:
     symmetric: bool = key(True, _SYMMETRIC)
     condition_on_global: bool = key(True, _CONDITION)
     map_level: int = key(1, "the encoder's map that queries read, 0: finest")
+    code_size: int = key(
+        0,
+        "colours are decoded from a code of so many numbers, of which a stage may let some be live; 0: no code",
+        at_least=0,
+    )
     map_size: int = key(128, "rows of the map that `flow` and `map` decode, px: 4 times a power of two", at_least=4)
 
 
@@ -79,10 +96,30 @@ class CameraConfig:
         "cameras of the data set; candidates that the network weighs (AST, Unicorn); or a multiplex: many cameras for "
         "each training picture, moved with the shape, and one that is regressed for any picture (U-CMR)",
     )
-    num_candidates: int = key(6, "candidate cameras k", at_least=1)
+    num_candidates: int = key(6, "candidate cameras k, evenly round the object", at_least=1)
+    candidate_elevations_deg: tuple[float, float] = key(
+        (-10.0, 30.0), "lowest and highest elevation of candidates; they begin half-way"
+    )
+    candidate_roll_deg: float = key(60.0, "range of their rolls, about 0", at_least=0, at_most=360)
+    candidate_shift: tuple[float, float, float] = key(
+        (0.3, 0.3, 0.3), "how far they may be off the middle, x, y, and depth, world units"
+    )
     predict: bool = key(True, "with given cameras: also regress that of the picture")
     azimuths: int = key(8, "azimuths from which the cameras of a multiplex begin, evenly round the object", at_least=1)
     elevations: int = key(5, "elevations from which they begin, evenly from -60 to 60 deg; 1: 0 deg", at_least=1)
+
+
+@dataclass(frozen=True)
+class BackgroundConfig:
+    """From the picture to what lies behind the object."""
+
+    kind: str = key(
+        "none",
+        "`picture`: convolutions decode it from a code of the picture, and renderings stand in front of it",
+        choices=("none", "picture"),
+    )
+    code_size: int = key(128, "numbers of the code, of which a stage may let some be live", at_least=1)
+    size: int = key(64, "sides of that picture, px: 4 times a power of two", at_least=4)
 
 
 @dataclass(frozen=True)
@@ -102,3 +139,4 @@ class ModelConfig:
     shape: ShapeConfig = group(ShapeConfig)
     texture: TextureConfig = group(TextureConfig)
     camera: CameraConfig = group(CameraConfig)
+    background: BackgroundConfig = group(BackgroundConfig)

@@ -47,13 +47,24 @@ def input_box(whole: Box, annotated: np.ndarray | None, draw: Draw) -> Box:
 def crop_first_view(targets, camera: PerspectiveCamera, keypoints, boxes: list[Box], frame_size: int):
     """The first supervising view through the boxes that the input is cut with, given in pixels of the stored frame."""
     size = targets.shape[2]
-    scaled = [Box(*(value * size / frame_size for value in dataclasses.astuple(box))) for box in boxes]
+    scaled = _scaled(boxes, size / frame_size)
     targets, keypoints = targets.copy(), keypoints.copy()
     targets[:, 0] = crop_rgba(targets[:, 0], scaled, size)
     keypoints[:, 0] = crop_keypoints(keypoints[:, 0], scaled, (size, size))
     first = crop_camera(jax.tree.map(lambda x: x[:, 0], camera), scaled, (size, size))
     camera = jax.tree.map(lambda all_views, new: np.concatenate([new[:, None], all_views[:, 1:]], 1), camera, first)
     return targets, camera, keypoints
+
+
+def crop_first_surroundings(pictures: Float[np.ndarray, "b s h w 4"], boxes: list[Box], frame_size: int) -> np.ndarray:
+    """As `crop_first_view`, of pictures that are opaque: border pixels are repeated beyond them, as in the input."""
+    size = pictures.shape[2]
+    cut = crop_rgb(pictures[:, 0, ..., :3], _scaled(boxes, size / frame_size), size)
+    return np.concatenate([cut[:, None], pictures[:, 1:]], axis=1)
+
+
+def _scaled(boxes: list[Box], factor: float) -> list[Box]:
+    return [Box(*(value * factor for value in dataclasses.astuple(box))) for box in boxes]
 
 
 def first_frames(boxes: list[Box] | None, frame_size: int, draws: list[Draw]) -> Float[np.ndarray, "b 2 2"]:
@@ -74,6 +85,13 @@ def first_frames(boxes: list[Box] | None, frame_size: int, draws: list[Draw]) ->
     frames = np.stack([camera.focal, camera.principal], axis=1).astype(np.float32)
     frames[np.array([draw.mirror for draw in draws]), :, 0] *= -1
     return frames
+
+
+def opaque(rgba: UInt8[np.ndarray, "*b h w 4"]) -> Float[np.ndarray, "*b h w 4"]:
+    """Stored pictures as float32 in [0, 1], with what lies around the object, covered everywhere."""
+    picture = rgba.astype(np.float32) / 255
+    picture[..., 3] = 1
+    return picture
 
 
 def premultiplied(rgba: UInt8[np.ndarray, "*b h w 4"]) -> Float[np.ndarray, "*b h w 4"]:

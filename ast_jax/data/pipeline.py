@@ -28,10 +28,12 @@ from ast_jax.data.augment import (
     recoloured,
 )
 from ast_jax.data.batch_crops import (
+    crop_first_surroundings,
     crop_first_view,
     cut_inputs,
     first_frames,
     input_box,
+    opaque,
     premultiplied,
     shown_pictures,
 )
@@ -83,8 +85,9 @@ class DataSource:
         self.images = self._read_pictures(checked_config(config)["memory_limit_gb"])
         self.config = checked_config(config, self.images.shape[1], min(counts))
         self.cut_out = self._is_cut_out()
-        if self.cut_out and not self.config["input_masked"]:
-            logging.warning("input_masked=False: %s stores its objects cut out, so that is how they are shown.", root)
+        for key in ("input_masked", "target_masked"):
+            if self.cut_out and not self.config[key]:
+                logging.warning("%s=False: %s stores its objects cut out, so that is how they are shown.", key, root)
         self.boxes = self._find_boxes() if self.config["input_crop"] == "object" else self._whole_frames()
         self.targets = self._shrink(self.config["render_size"])
 
@@ -144,13 +147,17 @@ class DataSource:
         return pictures
 
     def _shrink(self, size: int) -> UInt8[np.ndarray, "n i i 4"]:
-        """The pictures at the size of the supervising views: area averages, colours weighted by alpha."""
+        """The pictures at the size of the supervising views: area averages, and colours weighted by alpha where the
+        object is shown alone."""
         if size == self.images.shape[1]:
             return self.images
         small = _room(self.root, (len(self), size, size, 4), self.config["memory_limit_gb"])
         for sample, image in enumerate(self.images):
-            mean = area_downsample(premultiplied(image[None]), size)[0]
-            mean[..., :3] /= np.maximum(mean[..., 3:], 1e-6)
+            if self.shows_surroundings:
+                mean = area_downsample(image[None].astype(np.float32) / 255, size)[0]
+            else:
+                mean = area_downsample(premultiplied(image[None]), size)[0]
+                mean[..., :3] /= np.maximum(mean[..., 3:], 1e-6)
             small[sample] = np.round(np.clip(mean, 0, 1) * 255)
         return small
 
@@ -158,6 +165,11 @@ class DataSource:
     def camera_kind(self) -> str:
         """One of ``store.CAMERAS``."""
         return self.meta.get("camera", "perspective")
+
+    @property
+    def shows_surroundings(self) -> bool:
+        """Whether the supervising views show what lies around the objects, too."""
+        return not (self.config["target_masked"] or self.cut_out)
 
     def _is_cut_out(self) -> bool:
         """Whether nothing is stored around the objects: what is rendered, or cut out by a mask, has black there."""
@@ -325,6 +337,7 @@ def make_batch(source: DataSource, draws: list[Draw], config: dict) -> Batch:
     views = np.array([draw.views for draw in draws])
     stored = {name: array[views] for name, array in source.views.items()}
     keypoints = stored.pop("keypoints_ndc")
+    around = opaque(source.targets[views]) if source.shows_surroundings else None
     camera, targets = PerspectiveCamera(**stored), premultiplied(source.targets[views])
     whole, annotated = source.boxes, source.annotated_boxes
     firsts = [draw.views[0] for draw in draws]
@@ -334,15 +347,17 @@ def make_batch(source: DataSource, draws: list[Draw], config: dict) -> Batch:
     seen = crop_camera(jax.tree.map(lambda x: x[:, 0], camera), boxes, source.images.shape[1:3])
     if config["input_crop"] == "frame" and any(box != whole[k] for k, box in zip(firsts, boxes)):
         targets, camera, keypoints = crop_first_view(targets, camera, keypoints, boxes, source.images.shape[1])
+        around = None if around is None else crop_first_surroundings(around, boxes, source.images.shape[1])
     inputs = mirrored_pictures(recoloured(inputs, draws), draws)
     targets = mirrored_pictures(recoloured(targets, draws), draws)
+    shown = targets if around is None else mirrored_pictures(recoloured(around, draws), draws)
     camera = jax.tree.map(lambda one, rest: np.concatenate([one[:, None], rest], 1), seen, camera)
     camera, keypoints = mirrored_views(camera, keypoints, draws, source.mirror_order)
     camera = camera_of(source.camera_kind, *jax.tree.leaves(camera))
     return Batch(
         image=shown_pictures(inputs, config["background"], masked=masked),
         input_camera=jax.tree.map(lambda x: x[:, 0], camera),
-        target_images=composite(targets, config["background"]),
+        target_images=composite(shown, config["background"]),
         target_masks=np.ascontiguousarray(targets[..., 3]),
         camera=jax.tree.map(lambda x: x[:, 1:], camera),
         keypoints_ndc=keypoints,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 from ml_collections import ConfigDict
 
 from ast_jax.batch import Batch
@@ -20,6 +20,20 @@ from ast_jax.prediction import Prediction
 from ast_jax.pretrained.perceptual_network import PerceptualNetwork
 from render import Camera
 from render.coverage import Falloff
+
+
+class Neighbours(NamedTuple):
+    """Pictures that were seen before, and what they should look like with a part of the objects of a batch.
+
+    Args:
+      prediction: for ``b * s`` pictures, s of each object of the batch one after the other.
+      batch: those pictures, one supervising view each, whose cameras are the found ones.
+      exists: which of them were found.
+    """
+
+    prediction: Prediction
+    batch: Batch
+    exists: Bool[Array, "b s"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +46,7 @@ class LossInputs:
       blending: how colour is blended, see ``render.render``.
       background: RGB behind the object, the same as in the supervising views.
       falloff: of soft borders, see ``render.soft_coverage``.
+      whole_picture: whether colours are compared everywhere, or where rendering and mask overlap.
       colour_moves_shape: whether colour terms have a gradient in the vertices and the cameras.
       perceptual: network of the perceptual loss, or None.
       mesh: device mesh, or None for one device.
@@ -39,6 +54,7 @@ class LossInputs:
       phase: ``"pose"`` trains only the cameras of a model that proposes several, ``"shape"`` all the rest.
       template_vertices: ``[v, 3]``, for the deformation term, or None.
       peakiness: how much more the better cameras of a multiplex count, see `multiplex_loss`.
+      neighbours: of the objects of the batch, or None, with which the term on them is left out.
     """
 
     sigma: float | Float[Array, ""]
@@ -46,6 +62,7 @@ class LossInputs:
     blending: str = "softmax"
     background: tuple[float, float, float] = (1.0, 1.0, 1.0)
     falloff: Falloff = "sigmoid"
+    whole_picture: bool = False
     colour_moves_shape: bool = True
     perceptual: PerceptualNetwork | None = None
     mesh: jax.sharding.Mesh | None = None
@@ -53,6 +70,7 @@ class LossInputs:
     phase: str = "shape"
     template_vertices: Float[np.ndarray, "v 3"] | None = None
     peakiness: float | Float[Array, ""] = 20.0
+    neighbours: Neighbours | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +83,7 @@ class Seen:
       camera: of the views, leading axes ``[b, s]``; ``n = b * s`` below.
       inputs: all the rest.
       with_colour: whether some term looks at colours, so that all pictures are rendered in one pass.
+      weighted: the terms that are live, with their weights, for a term that compares other pictures by them.
     """
 
     prediction: Prediction
@@ -72,6 +91,7 @@ class Seen:
     camera: Camera
     inputs: LossInputs
     with_colour: bool
+    weighted: tuple[tuple["Term", float | Float[Array, ""]], ...] = ()
 
     @property
     def settings(self) -> ViewSettings:
@@ -84,12 +104,13 @@ class Seen:
     def _rendered(self) -> tuple:
         prediction, camera = self.prediction, self.camera
         texture = prediction.lit_texture if self.with_colour else None
+        look = dict(background=prediction.background)
         if texture is None or self.inputs.colour_moves_shape:
-            return render_views(prediction.vertices, prediction.faces, camera, self.settings, texture=texture)
+            return render_views(prediction.vertices, prediction.faces, camera, self.settings, texture=texture, **look)
         alpha = render_views(prediction.vertices, prediction.faces, camera, self.settings)[1]
         still = replace(prediction, vertices=jax.lax.stop_gradient(prediction.vertices))
         camera, texture = jax.lax.stop_gradient(camera), still.lit_texture
-        return render_views(still.vertices, still.faces, camera, self.settings, texture=texture)[0], alpha
+        return render_views(still.vertices, still.faces, camera, self.settings, texture=texture, **look)[0], alpha
 
     @property
     def alpha(self) -> Float[Array, "n h w"]:
@@ -108,7 +129,10 @@ class Seen:
 
     @functools.cached_property
     def rgb(self) -> Float[Array, "n h w 3"]:
-        """The rendering where it and the object cover the pixel, else the target; see ``where_both_cover``."""
+        """The rendering where it and the object cover the pixel, else the target; see ``where_both_cover``. Or all of
+        it, where whole pictures are compared."""
+        if self.inputs.whole_picture:
+            return self._rendered[0]
         return where_both_cover(self._rendered[0], self.target, self.alpha, self.mask)
 
 
@@ -130,6 +154,10 @@ FLOW = Need(lambda model: model.texture.kind == "flow", "config.model.texture.ki
 KEYPOINTS = Need(lambda model: model.num_keypoints > 0, "config.model.num_keypoints > 0 and a data set with key points")
 MEAN = Need(lambda model: model.shape.mean_shape, "config.model.shape.mean_shape=True")
 CAMERA = Need(lambda model: model.camera.predict or model.camera.kind != "given", "config.model.camera.predict=True")
+NEIGHBOURS = Need(
+    lambda model: model.shape.kind == "field" and model.texture.code_size > 0 and CANDIDATES.is_met(model),
+    "config.model.shape.kind=field, config.model.texture.code_size > 0 and config.model.camera.kind=candidates",
+)
 CANDIDATES = Need(lambda model: model.camera.kind == "candidates", "config.model.camera.kind=candidates")
 
 

@@ -12,8 +12,11 @@ from jaxtyping import Array, Float
 
 import ast_jax.losses as losses
 from ast_jax.batch import Batch
-from ast_jax.losses.term import CAMERA, CANDIDATES, TEXTURE, LossInputs, Seen, Term
+from ast_jax.losses.term import CAMERA, CANDIDATES, NEIGHBOURS, TEXTURE, LossInputs, Seen, Term
 from ast_jax.prediction import Prediction
+
+# Terms that are live, with their weights.
+Weighted = Sequence[tuple[Term, float | Float[Array, ""]]]
 
 # Below this difference the losses through two cameras are the same.
 _TINY = 1e-12
@@ -50,7 +53,7 @@ def total_loss(
     Raises:
       ValueError: a term that does not exist, or one that this model or data set cannot give.
     """
-    terms = _live_terms(weights, inputs.phase)
+    terms = _live_terms(weights, inputs)
     if prediction.camera is None:
         values = _means(terms, prediction, batch, batch.camera, inputs)
     else:
@@ -81,10 +84,10 @@ def multiplex_loss(
 
     Source: Goel et al., U-CMR, ECCV 2020. That no gradient goes through ``p`` is our choice.
     """
-    terms = _live_terms(weights, inputs.phase)
+    terms = _live_terms(weights, inputs)
     shape = prediction.camera.translation.shape[:2]
     seen = _seen(terms, prediction, _first_view(batch, shape[1]), prediction.camera, inputs)
-    values = {term.name: term.function(seen) for term in terms}
+    values = {term.name: term.function(seen) for term, _ in terms}
     views = {name: value.reshape(shape) for name, value in values.items() if value.size == np.prod(shape)}
     scores = jax.lax.stop_gradient(sum((weights[name] * value for name, value in views.items()), jnp.zeros(shape)))
     low, high = (bound(scores, axis=1, keepdims=True) for bound in (jnp.min, jnp.max))
@@ -96,24 +99,29 @@ def multiplex_loss(
     return loss, {f"loss/{name}": value for name, value in means.items()}, scores
 
 
-def _live_terms(weights: dict, phase: str) -> list[Term]:
+def _live_terms(weights: dict, inputs: LossInputs) -> Weighted:
+    """With their weights."""
     unknown = set(weights) - set(TERMS)
     if unknown:
         raise ValueError(f"unknown loss terms {sorted(unknown)}; there are {', '.join(TERMS)}.")
-    return [term for name, term in TERMS.items() if name in weights and phase in term.phases]
+    live = [term for name, term in TERMS.items() if name in weights and inputs.phase in term.phases]
+    return [
+        (term, weights[term.name]) for term in live if term.needs is not NEIGHBOURS or inputs.neighbours is not None
+    ]
 
 
-def _seen(terms: Sequence[Term], prediction: Prediction, batch: Batch, camera, inputs: LossInputs) -> Seen:
-    return Seen(prediction, batch, camera, inputs, with_colour=any(term.needs is TEXTURE for term in terms))
+def _seen(terms: Weighted, prediction: Prediction, batch: Batch, camera, inputs: LossInputs) -> Seen:
+    with_colour = any(term.needs is TEXTURE for term, _ in terms)
+    return Seen(prediction, batch, camera, inputs, with_colour, tuple(terms))
 
 
-def _means(terms: Sequence[Term], *seen) -> dict[str, Float[Array, ""]]:
+def _means(terms: Weighted, *seen) -> dict[str, Float[Array, ""]]:
     seen = _seen(terms, *seen)
-    return {term.name: term.function(seen).mean() for term in terms}
+    return {term.name: term.function(seen).mean() for term, _ in terms}
 
 
 def _with_candidates(
-    terms: Sequence[Term], prediction: Prediction, batch: Batch, inputs: LossInputs
+    terms: Weighted, prediction: Prediction, batch: Batch, inputs: LossInputs
 ) -> dict[str, Float[Array, ""]]:
     """Unknown camera, as in the released AST code and Unicorn: alternate between pose and shape.
 
@@ -121,7 +129,7 @@ def _with_candidates(
     probabilities; the shape phase renders the most probable candidate, held still. No camera is known, so no term
     compares the predicted one with it.
     """
-    terms = [term for term in terms if term.needs is not CAMERA]
+    terms = [pair for pair in terms if pair[0].needs is not CAMERA]
     probs = jax.nn.softmax(prediction.camera_logits)
     if inputs.phase != "pose":
         best = jnp.argmax(prediction.camera_logits, axis=1)
@@ -132,9 +140,10 @@ def _with_candidates(
         vertices=jax.lax.stop_gradient(prediction.vertices),
         texture=jax.lax.stop_gradient(prediction.texture),
         light=jax.lax.stop_gradient(prediction.light),
+        background=jax.lax.stop_gradient(prediction.background),
     )
     seen = _seen(terms, still, _first_view(batch, probs.shape[1]), prediction.camera, inputs)
-    values = {term: term.function(seen) for term in terms}
+    values = {term: term.function(seen) for term, _ in terms}
     return {
         term.name: value if term.needs is CANDIDATES else (value.reshape(probs.shape) * probs).sum(1).mean()
         for term, value in values.items()

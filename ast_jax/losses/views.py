@@ -44,6 +44,7 @@ def render_views(
     settings: ViewSettings,
     *,
     texture: Texture | None = None,
+    background: Float[Array, "b i j 3"] | None = None,
 ) -> tuple[Float[Array, "n h w 3"] | None, Float[Array, "n h w"]]:
     """Render each mesh from its own ``s`` cameras, ``n = b * s``.
 
@@ -53,12 +54,13 @@ def render_views(
       camera: leading axes ``[b, s]``.
       settings: see `ViewSettings`.
       texture: colours in [0, 1], leading axis b; without any only the silhouette is rendered.
+      background: pictures behind the objects, of any size, the same in all views; None: the colour of ``settings``.
 
     Returns:
       colour over the background (None without a texture) and soft coverage in [0, 1].
     """
 
-    def render_share(vertices, camera, texture, sigma, gamma):
+    def render_share(vertices, camera, texture, background, sigma, gamma):
         views = camera.translation.shape[1]
         flat_camera = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), camera)
         flat_vertices = jnp.repeat(vertices, views, axis=0)
@@ -71,23 +73,26 @@ def render_views(
             settings.image_size,
             blending=settings.blending,
             texture=jax.tree.map(lambda x: jnp.repeat(x, views, axis=0), texture),
-            background=settings.background,
+            background=settings.background if background is None else jnp.repeat(background, views, axis=0),
             sigma=sigma,
             gamma=gamma,
             falloff=settings.falloff,
         )
         return result.rgb, result.alpha
 
+    if background is not None and background.shape[1:3] != settings.image_size:
+        size = (len(background), *settings.image_size, 3)
+        background = jax.image.resize(background, size, "bilinear", antialias=True)
     if settings.mesh is None or settings.mesh.size == 1:
-        return render_share(vertices, camera, texture, settings.sigma, settings.gamma)
+        return render_share(vertices, camera, texture, background, settings.sigma, settings.gamma)
     batch, shared = jax.P(settings.axes), jax.P()
     return jax.shard_map(
         render_share,
         mesh=settings.mesh,
-        in_specs=(batch, batch, batch, shared, shared),
+        in_specs=(batch, batch, batch, batch, shared, shared),
         out_specs=(batch, batch),
         check_vma=False,
-    )(vertices, camera, texture, *(jnp.asarray(x, jnp.float32) for x in (settings.sigma, settings.gamma)))
+    )(vertices, camera, texture, background, *(jnp.asarray(x, jnp.float32) for x in (settings.sigma, settings.gamma)))
 
 
 def project_points(points_world: Float[Array, "b p 3"], camera: Camera) -> Float[Array, "n p 2"]:

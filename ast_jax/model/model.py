@@ -11,7 +11,9 @@ from ml_collections import ConfigDict
 
 from ast_jax.arrays import Array
 from ast_jax.config import ModelConfig, check
+from ast_jax.model.background import BackgroundHead
 from ast_jax.model.cameras import CAMERAS
+from ast_jax.model.codes import ALL_LIVE, LiveCodes
 from ast_jax.model.decoders import DECODERS
 from ast_jax.model.encoder import Encoding, ImageEncoder
 from ast_jax.model.keypoints import KeypointHead
@@ -20,10 +22,11 @@ from ast_jax.model.light import LightHead
 from ast_jax.model.shape import ShapeBranch
 from ast_jax.model.starts import WrongStarts
 from ast_jax.model.synthesis import NEEDS as SYNTHESIS_NEEDS
-from ast_jax.model.template import sphere
+from ast_jax.model.template import sphere, template_vertices
 from ast_jax.model.textures import make_texture
+from ast_jax.model.textures.coded import CodedTexture
 from ast_jax.near_match import choose
-from ast_jax.prediction import Prediction
+from ast_jax.prediction import Codes, Prediction
 from render import Camera, PerspectiveCamera
 
 
@@ -45,7 +48,7 @@ class Model(nnx.Module):
         has_tokens = DECODERS[choose("config.model.shape.kind", config.shape.kind, DECODERS)] is not None
         if has_tokens and not config.encoder.token_levels:
             raise ValueError("config.model.encoder.token_levels is empty, but the Shape Transformer reads tokens")
-        self.level, self.radius = config.shape.level, config.shape.radius
+        self.level = config.shape.level
         self.encoder = ImageEncoder(config.encoder, config.dim, has_tokens=has_tokens, rngs=rngs)
         sizes = Sizes(config.dim, config.heads, config.mlp_ratio, tuple(self.encoder.backbone.channels))
         self.shape = ShapeBranch(config.shape, sizes, rngs=rngs)
@@ -56,6 +59,8 @@ class Model(nnx.Module):
         has_keypoints = config.num_keypoints > 0
         self.keypoints = KeypointHead(config.num_keypoints, num_vertices, rngs=rngs) if has_keypoints else None
         self.light = LightHead(config.dim, rngs=rngs) if config.light != "none" else None
+        has_background = config.background.kind != "none"
+        self.background = BackgroundHead(config.background, config.dim, rngs=rngs) if has_background else None
 
     @property
     def is_symmetric(self) -> bool:
@@ -65,8 +70,7 @@ class Model(nnx.Module):
     @property
     def template(self) -> tuple[np.ndarray, np.ndarray]:
         """Vertices [v, 3] and faces [f, 3] that every prediction starts from."""
-        ball = sphere(self.level)
-        return self.radius * ball.vertices, ball.faces
+        return template_vertices(self.level, *self.shape.template), sphere(self.level).faces
 
     def __call__(
         self,
@@ -76,6 +80,7 @@ class Model(nnx.Module):
         synthesis: bool = True,
         both_ways: bool = True,
         wrong_starts: WrongStarts | None = None,
+        live: LiveCodes = ALL_LIVE,
         return_attention: bool = False,
     ) -> Prediction:
         """Reconstruct.
@@ -86,11 +91,12 @@ class Model(nnx.Module):
           synthesis: whether the steps of analysis by synthesis are taken, if the model has any.
           both_ways: see `encode`.
           wrong_starts: which steps begin at a wrong shape and camera, in training.
+          live: how much of the codes counts, of a model that has codes.
           return_attention: also return the cross-attention of both decoders; costs nothing otherwise.
         """
         image = jax.numpy.asarray(image)
         encoding = self.encode(image, both_ways=both_ways)
-        options = dict(synthesis=synthesis, wrong_starts=wrong_starts, return_attention=return_attention)
+        options = dict(synthesis=synthesis, wrong_starts=wrong_starts, live=live, return_attention=return_attention)
         return self.answer(image, encoding, camera=camera, **options)
 
     def encode(self, image: Float[Array, "b h w c"], *, both_ways: bool = True) -> Encoding:
@@ -115,6 +121,7 @@ class Model(nnx.Module):
         camera_is_known: bool | Bool[Array, ""] = True,
         synthesis: bool = True,
         wrong_starts: WrongStarts | None = None,
+        live: LiveCodes = ALL_LIVE,
         return_attention: bool = False,
     ) -> Prediction:
         """Decode; parts of the encoding, or the picture, may be another object's, which tells what a branch reads.
@@ -123,7 +130,7 @@ class Model(nnx.Module):
           image: whose colours are gathered.
           encoding: what the encoder made of the picture.
           camera_is_known: whether a camera that comes along is a true one, which no step may move.
-          camera, synthesis, wrong_starts, return_attention: as for a call of the model.
+          camera, synthesis, wrong_starts, live, return_attention: as for a call of the model.
         """
         predicted = self.camera(encoding.summary)
         seen = predicted.seen if camera is None else camera
@@ -136,27 +143,30 @@ class Model(nnx.Module):
         holds_camera = is_fixed or (camera is not None and camera_is_known)
         evidence = dict(coverage=coverage, camera=seen, holds_camera=holds_camera, wrong_starts=wrong_starts)
         evidence = evidence if synthesis else {}
-        shape = self.shape(encoding, **evidence, return_attention=return_attention)
+        shape = self.shape(encoding, **evidence, live=live, return_attention=return_attention)
         earlier, seen = _camera_steps(seen, shape.cameras)
-        attention, texture, flow = {"shape": shape.attention}, None, None
+        attention, painted = {"shape": shape.attention}, None
         if self.texture is not None:
-            painted = self.texture(image, encoding, shape.vertices, seen, return_attention=return_attention)
-            texture, flow, attention["texture"] = painted.texture, painted.flow, painted.attention
+            limit = dict(live=live) if isinstance(self.texture, CodedTexture) else {}
+            painted = self.texture(image, encoding, shape.vertices, seen, **limit, return_attention=return_attention)
+            attention["texture"] = painted.attention
         mean, batch = self.shape.mean_vertices(), len(shape.vertices)
         return Prediction(
             vertices=shape.vertices,
             faces=sphere(self.level).faces,
             intermediate_vertices=shape.intermediate,
-            texture=texture,
+            texture=None if painted is None else painted.texture,
             camera=predicted.candidates,
             camera_logits=predicted.logits,
             input_camera=seen,
             intermediate_cameras=earlier,
             keypoints_world=None if self.keypoints is None else self.keypoints(shape.vertices),
             light=None if self.light is None else self.light(encoding.summary),
+            background=None if self.background is None else self.background(encoding.summary, live),
             keypoint_entropy=None if self.keypoints is None else self.keypoints.entropy(batch),
             mean_vertices=None if mean is None else jax.numpy.broadcast_to(mean, shape.vertices.shape),
-            texture_flow=flow,
+            texture_flow=None if painted is None else painted.flow,
+            codes=Codes(shape.code, None if painted is None else painted.code, shape.scale),
             attention=attention if return_attention else None,
         )
 

@@ -11,13 +11,15 @@ from jaxtyping import Bool, Float
 
 from ast_jax.arrays import Array
 from ast_jax.model.axes import constrain, named
+from ast_jax.model.codes import ALL_LIVE, LiveCodes
 from ast_jax.model.decoders import DECODERS
 from ast_jax.model.encoder import Encoding, map_index
+from ast_jax.model.field import ProgressiveField
 from ast_jax.model.layers import Mlp, QueryEmbedding, Sizes
 from ast_jax.model.starts import WrongStarts
 from ast_jax.model.synthesis import KINDS as SYNTHESES
 from ast_jax.model.synthesis import Evidence, ShapeSynthesis
-from ast_jax.model.template import check_levels, interpolation_matrix, sphere, vertex_half
+from ast_jax.model.template import check_levels, interpolation_matrix, sphere, template_vertices, vertex_half
 from ast_jax.near_match import choose
 from render import PerspectiveCamera
 
@@ -110,24 +112,28 @@ def _make_head(kind: str, queries: int, dim: int, *, rngs: nnx.Rngs) -> nnx.Modu
 
 
 class ShapeOutput(NamedTuple):
-    """Vertices, those after every earlier step, per layer the attention [b, n, q, l] if asked for, and the cameras
-    [b, k] after each step of synthesis, None where they stay."""
+    """Vertices, those after every earlier step, per layer the attention [b, n, q, l] if asked for, the cameras [b, k]
+    after each step of synthesis, None where they stay, and the code and the stretch of each picture, if it has any."""
 
     vertices: Float[Array, "b v 3"]
     intermediate: tuple[Float[Array, "b v 3"], ...]
     cameras: PerspectiveCamera | None
     attention: tuple[Float[Array, "b n q l"], ...] | None
+    code: Float[Array, "b n"] | None = None
+    scale: Float[Array, "b 3"] | None = None
 
 
 class ShapeBranch(nnx.Module):
     """Template + mean shape + coarse displacement from the summary + one displacement per decoder layer.
 
-    vertices_i = radius * sphere + mean + coarse(summary) + sum_{j <= i} spread(head_j(queries_j))
+    vertices_i = radius * axes * sphere + mean + coarse(summary) + sum_{j <= i} spread(head_j(queries_j))
 
-    and from there by ``synthesis_steps`` steps of analysis by synthesis, see ``ast_jax.model.synthesis``.
+    and from there by ``synthesis_steps`` steps of analysis by synthesis, see ``ast_jax.model.synthesis``; all of it
+    times ``1 + scale_range tanh(MLP(summary))`` along x, y and z, if there is a range.
 
     Every term but the template starts at zero. Without a decoder, ``kind="mlp"``, it stops after the coarse term: the
-    baseline of CMR and DIB-R.
+    baseline of CMR and DIB-R. With ``kind="field"`` that term is a `ProgressiveField` over the queries' places on the
+    sphere: Unicorn.
 
     Args:
       config: ``config.model.shape``; see `ast_jax.config.model.ShapeConfig`.
@@ -139,16 +145,22 @@ class ShapeBranch(nnx.Module):
         make_decoder = DECODERS[choose("config.model.shape.kind", config.kind, DECODERS)]
         dim, channels = sizes.dim, sizes.channels
         self.levels = (config.query_level, config.level, config.symmetric)
-        self.radius = config.radius
+        self.template = (config.radius, tuple(config.axes))
         positions = self.layout.positions
         q = len(positions)
         zeros = nnx.initializers.zeros(rngs.params(), (q, 3))
         self.mean = nnx.Param(zeros, **named("queries", "coordinates")) if config.mean_shape else None
         has_coarse, hidden = config.coarse or make_decoder is None, sizes.mlp_ratio * dim
-        self.coarse = (
-            Mlp((dim, hidden, hidden, 3 * q), zero_last=True, last_bias=False, rngs=rngs) if has_coarse else None
-        )
+        if config.kind == "field":
+            self.coarse = ProgressiveField(dim, config.code_size, config.field_units, rngs=rngs)
+        else:
+            sizes_of_coarse = (dim, hidden, hidden, 3 * q)
+            self.coarse = Mlp(sizes_of_coarse, zero_last=True, last_bias=False, rngs=rngs) if has_coarse else None
+        self.scale_range = config.scale_range
+        self.scale_head = Mlp((dim, dim, dim, dim, 3), zero_last=True, rngs=rngs) if config.scale_range else None
         kind = choose("config.model.shape.synthesis", config.synthesis, SYNTHESES)
+        if kind != "none" and config.scale_range:
+            raise ValueError(f"config.model.shape.scale_range={config.scale_range}: no step of synthesis knows of it.")
         if kind == "none":
             self.synthesis = None
         else:
@@ -177,6 +189,7 @@ class ShapeBranch(nnx.Module):
         *,
         holds_camera: bool | Bool[Array, ""] = False,
         wrong_starts: WrongStarts | None = None,
+        live: LiveCodes = ALL_LIVE,
         return_attention: bool = False,
     ) -> ShapeOutput:
         """Predict the vertices.
@@ -187,6 +200,7 @@ class ShapeBranch(nnx.Module):
           camera: the predicted one of the picture, for them.
           holds_camera: whether it is known, so that no step moves it.
           wrong_starts: which steps of synthesis begin elsewhere, in training.
+          live: how much of the code and of the stretch counts.
           return_attention: also give the attention of every decoder layer.
         """
         tokens, summary = encoding.tokens, encoding.summary
@@ -194,10 +208,11 @@ class ShapeBranch(nnx.Module):
         displacement = jnp.zeros((b, q, 3), summary.dtype)
         if self.mean is not None:
             displacement = displacement + self.mean[...][None]
-        steps, attention, cameras = [], None, None
+        steps, attention, cameras, code = [], None, None, None
+        summaries = [summary] if encoding.mirrored is None else [summary, encoding.mirrored]
         if self.coarse is not None:
-            summaries = [summary] if encoding.mirrored is None else [summary, encoding.mirrored]
-            coarse = sum(self.coarse(each) for each in summaries) / len(summaries)
+            found = [self._coarse_step(each, live) for each in summaries]
+            coarse, code = sum(step for step, _ in found) / len(found), found[0][1]
             displacement = displacement + _STEP_SCALE * coarse.reshape(b, q, 3)
             steps.append(displacement)
         if self.decoder is not None:
@@ -211,8 +226,21 @@ class ShapeBranch(nnx.Module):
             options = dict(holds_camera=holds_camera, wrong_starts=wrong_starts)
             displacement, cameras = self.synthesis(start, self._query_points, evidence, **options)
             steps.append(displacement)
-        vertices = [self._vertices(step) for step in steps]
-        return ShapeOutput(vertices[-1], tuple(vertices[:-1]), cameras, attention)
+        scale = None if self.scale_head is None else self._scale(summaries, live)
+        vertices = [self._vertices(step, scale) for step in steps]
+        return ShapeOutput(vertices[-1], tuple(vertices[:-1]), cameras, attention, code, scale)
+
+    def _coarse_step(self, summary, live: LiveCodes):
+        """Displacements of the queries, and the code that they come from, if they do."""
+        if not isinstance(self.coarse, ProgressiveField):
+            return self.coarse(summary), None
+        code = self.coarse.code(summary, live.shape)
+        return self.coarse(self.layout.positions, code), code
+
+    def _scale(self, summaries, live: LiveCodes):
+        share = 1.0 if live.scale is None else live.scale
+        stretch = sum(jnp.tanh(self.scale_head(each)) for each in summaries) / len(summaries)
+        return 1.0 + self.scale_range * share * stretch
 
     def mean_vertices(self) -> Float[Array, "1 v 3"] | None:
         """Template + mean shape: what every picture's shape starts from; None without a learned mean."""
@@ -221,12 +249,13 @@ class ShapeBranch(nnx.Module):
     def _query_points(self, displacement):
         """Vertices of the queries' sphere."""
         level, _, symmetric = self.levels
-        template = (self.radius * sphere(level).vertices).astype(np.float32)
+        template = template_vertices(level, *self.template).astype(np.float32)
         return jnp.asarray(template)[None] + spread(query_layout(level, level, symmetric), displacement)
 
-    def _vertices(self, displacement):
-        return constrain(self._moved_template(displacement), *_VERTEX_AXES)
+    def _vertices(self, displacement, scale=None):
+        vertices = self._moved_template(displacement)
+        return constrain(vertices if scale is None else vertices * scale[:, None], *_VERTEX_AXES)
 
     def _moved_template(self, displacement):
-        template = (self.radius * sphere(self.levels[1]).vertices).astype(np.float32)
+        template = template_vertices(self.levels[1], *self.template).astype(np.float32)
         return jnp.asarray(template)[None] + spread(self.layout, displacement)

@@ -48,6 +48,7 @@ class SphereMap(nnx.Module):
       rows: 4 times a power of two.
       channels: that are answered.
       half: whether it shows only x >= 0.
+      key: of the config that says how many rows.
 
     Raises:
       ValueError: no such number of rows.
@@ -56,12 +57,19 @@ class SphereMap(nnx.Module):
 
     # Other than here, CMR lays the half of the sphere out on a map of twice as many columns, with a seam, and has batch
     # normalisation where this has group normalisation, which is the same function in training and afterwards.
-    def __init__(self, dim: int, rows: int, channels: int, half: bool, *, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        dim: int,
+        rows: int,
+        channels: int,
+        half: bool,
+        *,
+        key: str = "config.model.texture.map_size",
+        rngs: nnx.Rngs,
+    ):
         doublings = (rows // _FIRST_ROWS).bit_length() - 1
         if rows < _FIRST_ROWS or rows != _FIRST_ROWS << doublings:
-            raise ValueError(
-                f"config.model.texture.map_size={rows}: must be 4 times a power of two, such as 64 or 128."
-            )
+            raise ValueError(f"{key}={rows}: must be 4 times a power of two, such as 64 or 128.")
         self.half, self.columns = half, _FIRST_ROWS * (1 if half else 2)
         sizes = [max(2 * dim >> step, _LEAST_CHANNELS) for step in range(doublings + 1)]
         self.first = linear(dim, _FIRST_ROWS * self.columns * sizes[0], rngs=rngs)

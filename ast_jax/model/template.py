@@ -73,6 +73,19 @@ def _rounded(points: np.ndarray) -> list:
     return (np.round(points / _TOLERANCE / 100) + 0.0).tolist()
 
 
+def template_vertices(
+    level: int, radius: float, axes: tuple[float, float, float] = (1.0, 1.0, 1.0)
+) -> Float[np.ndarray, "v 3"]:
+    """The ellipsoid that shapes start from: ``radius * axes * sphere``, world units.
+
+    Args:
+      level: of the icosphere.
+      radius: world units.
+      axes: lengths of the half axes over the radius, x, y, z.
+    """
+    return radius * np.asarray(axes) * sphere(level).vertices
+
+
 @dataclass(frozen=True, eq=False)
 class Half:
     """The side x >= 0 of a set of vertices, and how the whole follows from it.

@@ -19,7 +19,7 @@ from ast_jax.evaluation.tables import format_table
 from ast_jax.files.writing import write_texts
 from ast_jax.losses import iou_loss, laplacian_loss, normal_consistency_loss
 from ast_jax.model.shape import QueryLayout, query_layout, spread
-from ast_jax.model.template import sphere
+from ast_jax.model.template import sphere, template_vertices
 from ast_jax.prediction import Prediction
 from ast_jax.training.checkpoint import find_run
 from ast_jax.training.run_config import load_config
@@ -55,7 +55,7 @@ def measure_ceiling(checkpoint: str | Path) -> list[Path]:
     shape = config.model.shape
     layout = query_layout(shape.query_level, shape.level, shape.symmetric)
     ball = sphere(shape.level)
-    template = (shape.radius * ball.vertices).astype(np.float32)
+    template = template_vertices(shape.level, shape.radius, shape.axes).astype(np.float32)
     fit = make_fit(layout, template, ball.faces, config.stage.shape.losses)
     fitted = [np.asarray(fit(*_views(source, rows))) for rows in _chunks(len(source.ids))]
     views = [evenly_spaced_views(int(n), config.evaluation.num_views) for n in np.diff(source.first_sample)]

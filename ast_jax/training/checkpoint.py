@@ -25,7 +25,7 @@ from ast_jax.training.workdir import DAMAGED
 BEST = "best"
 _SCORE = "score"
 # Parts of a state that not every run has.
-_OPTIONAL = ("average", "multiplex")
+_OPTIONAL = ("average", "multiplex", "memory")
 # What Orbax reads of every checkpoint when a folder is opened.
 _METADATA = ("_CHECKPOINT_METADATA", "metrics/metrics")
 # How often a reader looks anew where a training removes old checkpoints meanwhile.

@@ -21,6 +21,7 @@ from ast_jax.model.synthesis import NEEDS as SYNTHESIS_NEEDS
 from ast_jax.model.textures import TEXTURES
 from ast_jax.near_match import choose
 from ast_jax.training.multiplex import camera_count, has_multiplex
+from ast_jax.training.neighbours import has_memory
 from ast_jax.training.optimizer import NAMES as OPTIMIZERS
 from ast_jax.training.optimizer import SCHEDULES
 from ast_jax.training.precision import check_pattern
@@ -53,6 +54,8 @@ def check_config(config: ConfigDict, layout: Layout) -> None:
     _check_synthesis(config)
     stages = make_stages(config)
     _check_multiplex(config, stages)
+    _check_memory(config)
+    _check_background(config)
     for stage in stages:
         _check_losses(stage, config)
         _check_flow(stage, config)
@@ -89,6 +92,31 @@ def _check_multiplex(config: ConfigDict, stages: Sequence[Stage]) -> None:
                 f"config.stage.{stage.name}.cameras={stage.cameras}: each picture has {camera_count(config)}, "
                 "config.model.camera.azimuths times elevations."
             )
+
+
+def _check_memory(config: ConfigDict) -> None:
+    """A batch fits into the memory, and what the model is shown of it has colours alone."""
+    if has_memory(config) and config.neighbours.memory < config.batch_size:
+        raise ValueError(
+            f"config.neighbours.memory={config.neighbours.memory}: remember a batch at least, "
+            f"config.batch_size={config.batch_size}."
+        )
+    if has_memory(config) and config.model.shape.synthesis != "none":
+        raise ValueError(
+            "config.stage.NAME.losses.neighbour: steps of synthesis look at the mask of a picture, which is not "
+            "remembered with it; set config.model.shape.synthesis=none."
+        )
+
+
+def _check_background(config: ConfigDict) -> None:
+    """A background is that of the picture, which a supervising view has to show as the model sees it."""
+    if config.model.background.kind == "none":
+        return
+    if config.model.camera.kind != "candidates" or config.data.input_crop != "frame":
+        raise ValueError(
+            f"config.model.background.kind={config.model.background.kind}: what lies behind the object is seen in the "
+            "view of the picture alone; set config.model.camera.kind=candidates and config.data.input_crop=frame."
+        )
 
 
 def _check_losses(stage: Stage, config: ConfigDict) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 import jax
+import jax.numpy as jnp
 from absl import logging
 from flax import nnx
 from ml_collections import ConfigDict
@@ -19,6 +20,7 @@ from ast_jax.training.checkpoint import init_params
 from ast_jax.training.compiled import CompiledFunction
 from ast_jax.training.memory import check_program, check_state, check_table
 from ast_jax.training.multiplex import has_multiplex, make_table, table_shardings
+from ast_jax.training.neighbours import Memory, has_memory, make_memory
 from ast_jax.training.optimizer import make_optimizer
 from ast_jax.training.sharding import Layout, put
 from ast_jax.training.stages import Stage, make_stages, total_steps
@@ -62,17 +64,27 @@ class Program:
         return ("pose", "shape") if CANDIDATES.is_met(self.config.model) else ("shape",)
 
     def start(self, pictures: int) -> TrainState:
-        """The first state for so many training pictures: with a table of their cameras, if they have some of their own.
+        """The first state for so many training pictures: with a table of their cameras, if they have some of their own,
+        and with a memory of nothing yet, if pictures are compared with earlier ones.
 
         Raises:
           ValueError: the memory does not hold the table.
         """
+        state = self.first_state
+        if self.shardings.memory is not None:
+            state = replace(state, memory=self._first_memory())
         if self.shardings.multiplex is None:
-            return self.first_state
+            return state
         place, device = self.shardings.multiplex, self.layout.mesh.local_devices[0]
         check_table(jax.eval_shape(lambda: make_table(self.config, pictures)), place, device)
         make = jax.jit(lambda: make_table(self.config, pictures), out_shardings=place)
-        return replace(self.first_state, multiplex=make())
+        return replace(state, multiplex=make())
+
+    def _first_memory(self) -> Memory:
+        size = self.config.data.image_size
+        picture = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+        answer = jax.eval_shape(lambda params, x: nnx.merge(self.graphdef, params)(x), self.first_state.params, picture)
+        return jax.jit(lambda: make_memory(self.config, answer.codes), out_shardings=self.shardings.memory)()
 
     def step(self, stage: Stage, number: int) -> CompiledFunction:
         """The train step for a step number."""
@@ -128,6 +140,8 @@ def make_program(config: ConfigDict, layout: Layout, *, abstract: bool = False) 
         values = put(values, jax.tree.map(lambda _: layout.replicated, values))
     if has_multiplex(config):
         shardings = replace(shardings, multiplex=table_shardings(config, layout))
+    if has_memory(config):
+        shardings = replace(shardings, memory=layout.replicated)
     return Program(
         config=config,
         stages=stages,

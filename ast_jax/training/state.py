@@ -26,6 +26,7 @@ class TrainState:
       opt_state: of the optimizer.
       average: exponential moving average of the parameters, or None without ``config.optimizer.ema_decay``.
       multiplex: the cameras of the training pictures, a `CameraTable`, or None where they have none of their own.
+      memory: pictures that were seen before, a `Memory`, or None where nothing is compared with them.
     """
 
     step: Any
@@ -33,6 +34,12 @@ class TrainState:
     opt_state: Any
     average: Any = None
     multiplex: Any = None
+    memory: Any = None
+
+    @property
+    def held(self) -> tuple:
+        """All of it but the step: what takes memory and room."""
+        return self.params, self.opt_state, self.average, self.multiplex, self.memory
 
 
 def make_model(config: ConfigDict, *, abstract: bool = False) -> tuple[nnx.GraphDef, dict]:

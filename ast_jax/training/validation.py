@@ -52,7 +52,7 @@ class Validation:
         if stage.name not in self._functions:
             self._functions[stage.name] = self._make(stage)
         params = state.params if state.average is None else state.average
-        values = replace(values, wrong_starts=None)  # those are for learning
+        values = replace(values, wrong_starts=None, mean_texture=None)  # those are for learning
         results = [self._functions[stage.name](params, batch, values) for batch in self.batches]
         table = jax.device_get(results)
         return {f"validation/{name}": float(np.mean([row[name] for row in table])) for name in table[0]}

@@ -8,7 +8,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from ast_jax.losses.perceptual import PerceptualNetwork
+from ast_jax.model.codes import LiveCodes
 from ast_jax.training.stages import Stage
+
+_ALL = np.iinfo(np.int32).max
 
 
 @jax.tree_util.register_dataclass
@@ -32,7 +35,9 @@ class StageValues:
       group_scale: factor on the learning rate of each parameter group that the stage trains.
       loss_weights: by term.
       peakiness: how much more the better cameras of a multiplex count.
+      live: how much of the codes counts, of a model that has codes.
       wrong_starts: share of the pictures whose steps of synthesis begin elsewhere; None where no step does.
+      mean_texture: share of the pictures whose texture is its mean colour; None where there are none.
       perceptual: network of the perceptual loss, or None. As a constant its weights would be compiled into the program.
     """
 
@@ -50,7 +55,9 @@ class StageValues:
     group_scale: dict[str, Any]
     loss_weights: dict[str, Any]
     peakiness: Any
+    live: LiveCodes
     wrong_starts: Any = None
+    mean_texture: Any = None
     perceptual: PerceptualNetwork | None = None
 
 
@@ -65,7 +72,8 @@ def make_values(
       num_steps: length of the whole run.
       perceptual: network of the perceptual loss, or None.
     """
-    optimizer, render, share = config.optimizer, config.render, config.stage[stage.name].wrong_starts
+    optimizer, render, options = config.optimizer, config.render, config.stage[stage.name]
+    share, plain = options.wrong_starts, options.mean_texture
     return StageValues(
         num_steps=np.int32(num_steps),
         warmup_steps=np.int32(min(optimizer.warmup_steps, max(num_steps // 10, 1))),
@@ -80,7 +88,15 @@ def make_values(
         gamma=np.float32(render.gamma),
         group_scale={group: np.float32(optimizer.group_scale[group]) for group in stage.trainable},
         loss_weights={name: np.float32(weight) for name, weight in stage.losses},
-        peakiness=np.float32(config.stage[stage.name].peakiness),
+        peakiness=np.float32(options.peakiness),
+        live=_live(options),
         wrong_starts=np.float32(share) if stage.synthesis and share else None,
+        mean_texture=np.float32(plain) if plain else None,
         perceptual=perceptual,
     )
+
+
+def _live(options: ConfigDict) -> LiveCodes:
+    """How much of each code is live in a stage; an entry that is not there cannot be."""
+    sizes = (options.shape_code, options.texture_code, options.background_code)
+    return LiveCodes(*(np.int32(size if size >= 0 else _ALL) for size in sizes), scale=np.float32(options.scale))

@@ -55,7 +55,7 @@ def check_room(workdir: str | Path, state: TrainState, keep: int) -> None:
       ValueError: it has not.
     """
     workdir = Path(workdir)
-    each = size_of((state.params, state.opt_state, state.average, state.multiplex)).total
+    each = size_of(state.held).total
     needed = each * (keep + _BEST_AND_UNDER_WAY)
     folders = [path for path in (workdir / "checkpoints").glob("*") if not path.name.startswith(DAMAGED)]
     there = sum(_bytes_in(folder) for folder in folders)

@@ -83,3 +83,25 @@ def test_cut_out_pictures_are_shown_over_the_background(tmp_path, record):
 
 def test_photographs_are_not_taken_for_cut_out_ones(dataset_root):
     assert not DataSource(dataset_root, "train", UNMASKED).cut_out
+
+
+def test_unmasked_targets_show_what_the_input_shows_and_know_no_mask(tmp_path, record):
+    images = record.images.copy()
+    images[..., 3] = np.where(np.indices(images.shape[:3]).sum(0) % 3 == 0, 255, 0)
+    for name, pictures in (("a", record.images), ("b", images)):
+        save_object(tmp_path, name, dataclasses.replace(record, images=pictures))
+    save_index(tmp_path, {"keypoint_names": [], "splits": {"train": ["a"], "test": ["b"]}})
+    draw = Draw((1,), jitter=(0.2, -0.1, 0.8), mirror=True, colour=colour_matrix(np.ones(5) * 0.4, 0.3))
+    for size in (record.images.shape[1], record.images.shape[1] // 2):
+        config = {**UNMASKED, "target_masked": False, "image_size": size, "render_size": size}
+        sources = [DataSource(tmp_path, split, config) for split in ("train", "test")]
+        pair = [make_batch(source, [draw], source.config) for source in sources]
+        np.testing.assert_array_equal(pair[0].target_images, pair[1].target_images)
+        assert not np.array_equal(pair[0].target_masks, pair[1].target_masks)
+    whole = {**config, "render_size": record.images.shape[1], "image_size": record.images.shape[1]}
+    source = DataSource(tmp_path, "train", whole)
+    batch = make_batch(source, [draw], source.config)
+    np.testing.assert_allclose(batch.target_images[0, 0], batch.image[0], atol=1e-5)
+    plain = source.images[1, ..., :3].reshape(size, 2, size, 2, 3).mean((1, 3)) / 255
+    half = sources[0]
+    np.testing.assert_allclose(make_batch(half, [Draw((1,))], half.config).target_images[0, 0], plain, atol=0.5 / 255)

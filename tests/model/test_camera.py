@@ -3,9 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import nnx
 from scipy.spatial.transform import Rotation
 
+from ast_jax.config.model import CameraConfig
 from ast_jax.model.cameras.candidates import CandidateCameras, most_probable
 from ast_jax.model.cameras.geometry import moved_camera, rotation_from_angles
 from ast_jax.model.keypoints import KeypointHead
@@ -29,7 +31,7 @@ def test_positive_roll_turns_the_picture_counter_clockwise():
 
 
 def test_candidates_start_evenly_round_the_object_and_stay_within_reach():
-    cameras = CandidateCameras(8, 6, rngs=nnx.Rngs(0))
+    cameras = CandidateCameras(8, CameraConfig(), rngs=nnx.Rngs(0))
     summary = jnp.asarray(np.random.default_rng(0).normal(size=(2, 8)), jnp.float32)
     camera, logits = cameras(summary)
     assert camera.rotation.shape == (2, 6, 3, 3) and camera.focal.shape == (2, 6, 2)
@@ -46,6 +48,17 @@ def test_candidates_start_evenly_round_the_object_and_stay_within_reach():
     far, _ = cameras(summary)
     reach = rotation_from_angles(*(jnp.full(1, np.deg2rad(a)) for a in (31.2, 10 + 20.8, 31.2)))
     np.testing.assert_allclose(far.rotation[0, 0], reach[0], atol=1e-5)
+
+    known = CameraConfig(candidate_elevations_deg=(30.0, 30.0), candidate_roll_deg=0.0, candidate_shift=(0.2, 0.1, 0.0))
+    cameras = CandidateCameras(8, known, rngs=nnx.Rngs(0))
+    for mlp in (cameras.rotation, cameras.translation):
+        mlp.layers[-1].bias[...] = jnp.full_like(mlp.layers[-1].bias[...], 100.0)
+    far, _ = cameras(summary)
+    reach = rotation_from_angles(*(jnp.full(1, np.deg2rad(a)) for a in (31.2, 30.0, 0.0)))
+    np.testing.assert_allclose(far.rotation[0, 0], reach[0], atol=1e-5)
+    np.testing.assert_allclose(far.translation[0, 0], [0.2, 0.1, -2.732], atol=1e-5)
+    with pytest.raises(ValueError, match="candidate_elevations_deg=.30.0, 10.0.: give lowest and highest"):
+        CandidateCameras(8, CameraConfig(candidate_elevations_deg=(30.0, 10.0)), rngs=nnx.Rngs(0))
 
 
 def test_most_probable_candidate():

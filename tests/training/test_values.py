@@ -25,6 +25,8 @@ def _text(config) -> str:
 
 def test_other_numbers_are_the_same_program(config):
     config.optimizer.ema_decay = 0.9
+    config.model.shape.kind = "field"
+    config.stage.joint.shape_code, config.stage.joint.mean_texture = 0, 0.5
     before = _text(config)
     config.stages, config.seed = (("shape", 20), ("joint", 5000)), 7
     numbers = dict(learning_rate=3e-4, warmup_steps=7, final_fraction=0.5, weight_decay=0.3, clip_norm=0.1)
@@ -32,6 +34,7 @@ def test_other_numbers_are_the_same_program(config):
     config.optimizer.group_scale.encoder = 0.1
     config.render.sigma, config.render.sigma_start, config.render.gamma = 2e-4, 3e-3, 1e-3
     config.stage.joint.losses.iou = 0.3
+    config.stage.joint.shape_code, config.stage.joint.scale, config.stage.joint.mean_texture = -1, False, 0.2
     assert _text(config) == before
 
 

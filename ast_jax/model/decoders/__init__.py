@@ -2,7 +2,7 @@
 
 A line names ``make(config, sizes, *, rngs)``: from ``config.model.shape`` and `ast_jax.model.layers.Sizes` to a module
 that is called as `ast_jax.model.decoders.transformer.QueryDecoder` is, and answers the queries after each of
-``config.layers`` steps. None: nothing reads tokens, and the shape is what the MLP on the summary says.
+``config.layers`` steps. None: nothing reads tokens, and the shape is what the MLP or the field on the summary says.
 """
 
 from collections.abc import Callable
@@ -11,4 +11,4 @@ from flax import nnx
 
 from ast_jax.model.decoders import transformer
 
-DECODERS: dict[str, Callable[..., nnx.Module] | None] = {"transformer": transformer.make, "mlp": None}
+DECODERS: dict[str, Callable[..., nnx.Module] | None] = {"transformer": transformer.make, "mlp": None, "field": None}

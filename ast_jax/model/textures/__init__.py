@@ -10,6 +10,7 @@ from flax import nnx
 
 from ast_jax.model.layers import Sizes
 from ast_jax.model.template import check_levels
+from ast_jax.model.textures.coded import CodedTexture
 from ast_jax.model.textures.flow import FlowTexture
 from ast_jax.model.textures.layout import TextureBranch, TextureLayout
 from ast_jax.model.textures.map import MapTexture
@@ -53,4 +54,11 @@ def make_texture(config, level: int, sizes: Sizes, *, knows_camera: bool, rngs: 
     branch = make(config, layout, sizes, rngs=rngs)
     if branch.reads_camera and not knows_camera:
         raise ValueError(f"config.model.texture.kind={config.kind} {NEEDS}, or the kind to mlp.")
-    return branch
+    if not config.code_size:
+        return branch
+    if branch.reads_camera:
+        raise ValueError(
+            f"config.model.texture.code_size={config.code_size}: the kind {config.kind} looks at the picture itself; "
+            "set the kind to map, flow, mlp or vertex_colour, or the size to 0."
+        )
+    return CodedTexture(branch, config.code_size, sizes, rngs=rngs)

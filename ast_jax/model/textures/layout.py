@@ -13,12 +13,13 @@ from render.texture import Texture, texel_points
 
 
 class TextureOutput(NamedTuple):
-    """Colours in [0, 1], the attention [b, n, q, l] of the gathering if asked for, and for a branch that copies colours
-    the places [b, n, 2] in the picture, NDC, that they come from."""
+    """Colours in [0, 1], the attention [b, n, q, l] of the gathering if asked for, for a branch that copies colours the
+    places [b, n, 2] in the picture, NDC, that they come from, and the code that they are decoded from, if they are."""
 
     texture: Texture
     attention: tuple[Float[Array, "b n q l"], ...] | None
     flow: Float[Array, "b n 2"] | None = None
+    code: Float[Array, "b n"] | None = None
 
 
 def mirror_texels(values: Float[Array, "b m t t c"], query_level: int, level: int) -> Float[Array, "b f t t c"]:

@@ -156,7 +156,7 @@ class Monitor:
     def _write_parameters(self, state: TrainState, start: int) -> None:
         named = state.params if state.multiplex is None else {**state.params, GROUP: {"motion": state.multiplex.motion}}
         table = parameter_table(named)
-        sizes = size_of((state.params, state.opt_state, state.average, state.multiplex))
+        sizes = size_of(state.held)
         table += f"\n\nWith optimizer: {sizes.total:,} bytes, {sizes.per_device:,} on a device."
         if self._is_first:
             write_text(self._workdir / PARAMETERS_FILE, table + "\n")
