@@ -13,8 +13,10 @@ class EncoderConfig:
     """From the picture to tokens and a summary."""
 
     name: str = key("convnet", "the backbone")
-    width: int = key(32, "channels of convnet's first stage", at_least=1)
-    blocks: int = key(1, "residual blocks in each stage of convnet", at_least=0, at_most=100)
+    width: int = key(32, "channels of the first stage of convnet or unet", at_least=1)
+    blocks: int = key(
+        1, "residual blocks in each stage of convnet, or of unet's network for the summary", at_least=0, at_most=100
+    )
     token_levels: tuple[int, ...] = key(
         (-3, -2, -1), "the maps that become tokens for the Shape Transformer, 0: finest, -1: coarsest"
     )
