@@ -131,6 +131,11 @@ class ModelConfig:
     dim: int = key(128, "embedding size d", at_least=1)
     heads: int = key(4, "attention heads", at_least=1)
     mlp_ratio: int = key(2, "hidden size of the MLPs over d", at_least=1)
+    norm_order: str = key(
+        "pre",
+        "normalise before each part of a decoder layer, or after it (`post`: DETR, released AST)",
+        choices=("pre", "post"),
+    )
     num_keypoints: int = key(0, "key points p, as many as the data set has; 0: none are predicted", at_least=0)
     light: str = key(
         "none",

@@ -50,7 +50,8 @@ class Model(nnx.Module):
             raise ValueError("config.model.encoder.token_levels is empty, but the Shape Transformer reads tokens")
         self.level = config.shape.level
         self.encoder = ImageEncoder(config.encoder, config.dim, has_tokens=has_tokens, rngs=rngs)
-        sizes = Sizes(config.dim, config.heads, config.mlp_ratio, tuple(self.encoder.backbone.channels))
+        channels = tuple(self.encoder.backbone.channels)
+        sizes = Sizes(config.dim, config.heads, config.mlp_ratio, channels, config.norm_order)
         self.shape = ShapeBranch(config.shape, sizes, rngs=rngs)
         make_camera = CAMERAS[choose("config.model.camera.kind", config.camera.kind, CAMERAS)]
         self.camera = make_camera(config.camera, sizes, rngs=rngs)
