@@ -14,6 +14,7 @@ from ast_jax.model.textures.coded import CodedTexture
 from ast_jax.model.textures.flow import FlowTexture
 from ast_jax.model.textures.layout import TextureBranch, TextureLayout
 from ast_jax.model.textures.map import MapTexture
+from ast_jax.model.textures.map_transformer import MapTransformerTexture
 from ast_jax.model.textures.mlp import MlpTexture
 from ast_jax.model.textures.projection import ProjectedTexture
 from ast_jax.model.textures.transformer import TextureTransformer
@@ -27,6 +28,7 @@ TEXTURES: dict[str, Callable[..., TextureBranch] | None] = {
     "projection": ProjectedTexture,
     "flow": FlowTexture,
     "map": MapTexture,
+    "map_transformer": MapTransformerTexture,
     "vertex_colour": VertexColourTexture,
 }
 NEEDS = "looks for faces where the camera of the picture shows them: set config.model.camera.predict=True"
