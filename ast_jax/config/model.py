@@ -71,7 +71,8 @@ class TextureConfig:
     kind: str = key(
         "transformer",
         "the Texture Transformer; an MLP on the summary; the paper's projection of the picture; CMR's flow, a place in "
-        "the picture for each texel; a map that convolutions decode; or DIB-R's colours of vertices",
+        "the picture for each texel; a map that convolutions decode, from the summary or, `map_transformer`, from "
+        "queries (released AST); or DIB-R's colours of vertices",
     )
     query_level: int = key(
         3, "icosphere level whose faces are queries; shape.level: one for each face", at_least=0, at_most=5
@@ -86,7 +87,11 @@ class TextureConfig:
         "colours are decoded from a code of so many numbers, of which a stage may let some be live; 0: no code",
         at_least=0,
     )
-    map_size: int = key(128, "rows of the map that `flow` and `map` decode, px: 4 times a power of two", at_least=4)
+    map_size: int = key(
+        128,
+        "rows of the map that is decoded, px: for `flow` and `map` 4 times a power of two, for `map_transformer` even",
+        at_least=4,
+    )
 
 
 @dataclass(frozen=True)
@@ -142,6 +147,7 @@ class ModelConfig:
         "`harmonics`: spherical harmonics of the light are predicted, too, and the texture is without shading (DIB-R)",
         choices=("none", "harmonics"),
     )
+    saliency: bool = key(False, "a head on the encoder's finest map tells where in the picture the object is")
     encoder: EncoderConfig = group(EncoderConfig)
     shape: ShapeConfig = group(ShapeConfig)
     texture: TextureConfig = group(TextureConfig)

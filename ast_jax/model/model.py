@@ -19,6 +19,7 @@ from ast_jax.model.encoder import Encoding, ImageEncoder
 from ast_jax.model.keypoints import KeypointHead
 from ast_jax.model.layers import Sizes
 from ast_jax.model.light import LightHead
+from ast_jax.model.saliency import SaliencyHead
 from ast_jax.model.shape import ShapeBranch
 from ast_jax.model.starts import WrongStarts
 from ast_jax.model.synthesis import NEEDS as SYNTHESIS_NEEDS
@@ -62,6 +63,7 @@ class Model(nnx.Module):
         self.light = LightHead(config.dim, rngs=rngs) if config.light != "none" else None
         has_background = config.background.kind != "none"
         self.background = BackgroundHead(config.background, config.dim, rngs=rngs) if has_background else None
+        self.saliency = SaliencyHead(channels[0], rngs=rngs) if config.saliency else None
 
     @property
     def is_symmetric(self) -> bool:
@@ -168,6 +170,7 @@ class Model(nnx.Module):
             mean_vertices=None if mean is None else jax.numpy.broadcast_to(mean, shape.vertices.shape),
             texture_flow=None if painted is None else painted.flow,
             codes=Codes(shape.code, None if painted is None else painted.code, shape.scale),
+            saliency=None if self.saliency is None else self.saliency(encoding.features[0]),
             attention=attention if return_attention else None,
         )
 

@@ -82,6 +82,17 @@ VARIANTS = {
     },
     "dibr": {"shape.kind": "mlp", "texture.kind": "vertex_colour", "light": "harmonics", "camera.kind": "given"},
     "map": {"shape.kind": "mlp", "texture.kind": "map", "texture.map_size": 8, "camera.kind": "given"},
+    "released": {
+        "norm_order": "post",
+        "saliency": True,
+        "encoder.name": "unet",
+        "encoder.width": 2,
+        "encoder.token_levels": (0,),
+        "shape.layers": 1,
+        "shape.head": "shared",
+        "texture.kind": "map_transformer",
+        "texture.map_size": 8,
+    },
     "synthesis": {
         "shape.kind": "mlp",
         "shape.synthesis": "learned",
@@ -171,6 +182,14 @@ def test_attention_on_request_changes_nothing_else():
     for weights in jax.tree.leaves(attention):
         np.testing.assert_allclose(weights.sum(-1), np.ones(weights.shape[:-1]), atol=1e-5)
     assert trial.model.encoder.token_grids((32, 32)) == ((4, 4), (2, 2))
+
+
+def test_attention_and_saliency_of_the_released_model():
+    answer = _try("released").with_attention
+    assert [w.shape for w in answer.attention["shape"]] == [(2, 2, 42, 32 * 32)]
+    assert [w.shape for w in answer.attention["texture"]] == [(2, 2, 4 * 4, 8 * 8)]
+    assert answer.saliency.shape == (2, 32, 32)
+    assert 0 <= answer.saliency.min() < answer.saliency.max() <= 1
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
