@@ -51,7 +51,11 @@ class ShapeConfig:
     symmetric: bool = key(True, _SYMMETRIC)
     mean_shape: bool = key(True, "a learned displacement shared by all pictures")
     coarse: bool = key(True, "an MLP on the summary displaces the vertices, too")
-    head: str = key("per_query", "a linear map for each query, or one MLP for all of them")
+    head: str = key(
+        "per_query",
+        "a linear map for each query; one MLP for all of them; or a field, which displaces each query by its place and "
+        "a code of its own, and the coarse step is then one, too (released AST)",
+    )
     condition_on_global: bool = key(True, _CONDITION)
     self_attention: bool = key(True, "queries attend to each other")
     deep_supervision: bool = key(True, "every decoder layer has a head, and its vertices are returned")

@@ -24,8 +24,7 @@ from ast_jax.model.shape import ShapeBranch
 from ast_jax.model.starts import WrongStarts
 from ast_jax.model.synthesis import NEEDS as SYNTHESIS_NEEDS
 from ast_jax.model.template import sphere, template_vertices
-from ast_jax.model.textures import make_texture
-from ast_jax.model.textures.coded import CodedTexture
+from ast_jax.model.textures import CODED, make_texture
 from ast_jax.near_match import choose
 from ast_jax.prediction import Codes, Prediction
 from render import Camera, PerspectiveCamera
@@ -150,7 +149,7 @@ class Model(nnx.Module):
         earlier, seen = _camera_steps(seen, shape.cameras)
         attention, painted = {"shape": shape.attention}, None
         if self.texture is not None:
-            limit = dict(live=live) if isinstance(self.texture, CodedTexture) else {}
+            limit = dict(live=live) if isinstance(self.texture, CODED) else {}
             painted = self.texture(image, encoding, shape.vertices, seen, **limit, return_attention=return_attention)
             attention["texture"] = painted.attention
         mean, batch = self.shape.mean_vertices(), len(shape.vertices)

@@ -8,9 +8,10 @@ from jaxtyping import Float
 
 from ast_jax.arrays import Array
 from ast_jax.model.axes import run_block
+from ast_jax.model.codes import ALL_LIVE, LiveCodes, ProgressiveCode
 from ast_jax.model.decoders.transformer import DecoderLayer, QueryDecoder
 from ast_jax.model.encoder import Encoding, map_index
-from ast_jax.model.layers import Mlp, QueryEmbedding, Sizes, linear, scaled_normal, sine_positions
+from ast_jax.model.layers import QueryEmbedding, Sizes, linear, scaled_normal, sine_positions
 from ast_jax.model.sphere_map import convolution, look_up, sphere_points, with_border
 from ast_jax.model.textures.layout import TextureLayout, TextureOutput
 from render import FaceTexels
@@ -22,8 +23,8 @@ _CODE, _INNER = 32, 16
 class MapHead(nnx.Module):
     """Answers of a grid of queries -> logits of a map with twice as many rows and columns.
 
-    ``conv3x3(relu(conv3x3(transposed2x2(MLP(norm(x))))))``; the MLP starts at zero, where the biases behind it have to
-    keep the ReLU from being as dead as its input.
+    ``conv3x3(relu(conv3x3(transposed2x2(code(norm(x))))))``. The code of each query is zero at first, and the biases
+    behind it keep the ReLU from being as dead as its input.
 
     Args:
       dim: of the answers.
@@ -35,15 +36,16 @@ class MapHead(nnx.Module):
     def __init__(self, dim: int, cells: int, half: bool, *, rngs: nnx.Rngs):
         self.cells, self.half = cells, half
         self.norm = nnx.LayerNorm(dim, rngs=rngs)
-        self.mlp = Mlp((dim, dim, dim, dim, _CODE), zero_last=True, rngs=rngs)
+        self.code = ProgressiveCode(dim, _CODE, rngs=rngs)
         # Two by two, and as far apart: each texel comes from one cell, by a quarter of the kernel.
         doubling = dict(strides=(2, 2), kernel_init=scaled_normal(4.0), bias_init=nnx.initializers.normal(1.0))
         self.double = nnx.ConvTranspose(_CODE, _CODE, (2, 2), **doubling, rngs=rngs)
         self.middle = convolution(_CODE, _INNER, gain=2.0, rngs=rngs)
         self.last = convolution(_INNER, 3, gain=1.0, rngs=rngs)
 
-    def __call__(self, queries: Float[Array, "b q d"]) -> Float[Array, "b h w 3"]:
-        codes = self.mlp(self.norm(queries))
+    def __call__(self, queries: Float[Array, "b q d"], live: int | Array | None = None) -> Float[Array, "b h w 3"]:
+        """The map, from codes of which so many numbers are live; None: all."""
+        codes = self.code(self.norm(queries), live)
         x = self.double(codes.reshape(len(codes), self.cells, self.cells, _CODE))
         x = jax.nn.relu(self.middle(with_border(x, self.half)))
         return self.last(with_border(x, self.half))
@@ -80,12 +82,22 @@ class MapTransformerTexture(nnx.Module):
         self.decoder = QueryDecoder(*decoder, norm_order=sizes.norm_order, rngs=rngs)
         self.head = MapHead(dim, cells, layout.symmetric, rngs=rngs)
 
-    def __call__(self, image, encoding: Encoding, vertices, camera, *, return_attention: bool = False) -> TextureOutput:
-        """See `ast_jax.model.textures.transformer.TextureTransformer`; image, vertices and camera are not looked at."""
+    def __call__(
+        self,
+        image,
+        encoding: Encoding,
+        vertices,
+        camera,
+        *,
+        live: LiveCodes = ALL_LIVE,
+        return_attention: bool = False,
+    ) -> TextureOutput:
+        """See `ast_jax.model.textures.transformer.TextureTransformer`; image, vertices and camera are not looked at.
+        ``live.texture`` numbers of each query's code count."""
         queries = self.embedding(encoding.summary)
         tokens = self._tokens(encoding.features[self.map_level])
         outputs, attention = self.decoder(queries, tokens, return_weights=return_attention)
-        values = look_up(self.head(outputs[-1]), self.layout.points, self.layout.symmetric)
+        values = look_up(self.head(outputs[-1], live.texture), self.layout.points, self.layout.symmetric)
         texels = self.layout.whole(self.layout.texels_of(jax.nn.sigmoid(values)))
         return TextureOutput(FaceTexels(texels), attention)
 
