@@ -86,9 +86,7 @@ VARIANTS = {
     "released": {
         "norm_order": "post",
         "saliency": True,
-        "encoder.name": "unet",
-        "encoder.width": 2,
-        "encoder.token_levels": (0,),
+        "encoder.token_levels": (1,),
         "shape.layers": 1,
         "shape.head": "field",
         "shape.code_size": 4,
@@ -191,9 +189,9 @@ def test_attention_on_request_changes_nothing_else():
 
 def test_attention_and_saliency_of_the_released_model():
     answer = _try("released").with_attention
-    assert [w.shape for w in answer.attention["shape"]] == [(2, 2, 42, 32 * 32)]
+    assert [w.shape for w in answer.attention["shape"]] == [(2, 2, 42, 8 * 8)]
     assert [w.shape for w in answer.attention["texture"]] == [(2, 2, 4 * 4, 8 * 8)]
-    assert answer.saliency.shape == (2, 32, 32)
+    assert answer.saliency.shape == (2, 16, 16)
     assert 0 <= answer.saliency.min() < answer.saliency.max() <= 1
 
 
@@ -203,7 +201,7 @@ def test_without_a_live_number_the_released_model_knows_one_object():
         live = LiveCodes(size, size, scale=float(size))
         answer = nnx.jit(lambda m, image, live: m(image, live=live))(model, IMAGES, live)
         apart = [np.ptp(np.asarray(x), axis=0).max() for x in (answer.vertices, answer.texture.values)]
-        assert max(apart) < 1e-6 if not size else min(apart) > 1e-4
+        assert max(apart) < 1e-6 if not size else min(apart) > 1e-5
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -159,31 +159,31 @@ def test_queries_of_a_map_lie_in_the_middle_of_its_cells():
         MapTransformerTexture(config, TextureLayout((1, 1), 3, True), Sizes(DIM, 2, 1, (8, 8)), rngs=nnx.Rngs(0))
 
 
-@pytest.mark.parametrize("symmetric", [True, False])
-def test_queries_learn_the_colours_of_a_surface(symmetric):
-    """Planted colours that turn with the picture's first feature: they are found for both of two pictures."""
-    branch, layout = _map_transformer(symmetric)
+def test_queries_learn_the_colours_of_a_surface():
+    """Planted colours of two pictures, one of which is plain: only what queries read tells them apart."""
+    branch, layout = _map_transformer(False)
     points = layout.points.reshape(-1, 3)
     points = points / np.linalg.norm(points, axis=-1, keepdims=True)
     first = 0.5 + 0.3 * np.stack([points[:, 1], points[:, 2], points[:, 1] * points[:, 2]], -1)
-    wanted = layout.whole(layout.texels_of(jnp.float32(np.stack([first, 1 - first]))))
+    wanted = layout.whole(layout.texels_of(jnp.float32(np.stack([first, np.full_like(first, 0.3)]))))
     features = jax.random.normal(jax.random.key(0), (2, 4, 4, 8))
     encoding = Encoding(jnp.zeros((2, 0, DIM)), jnp.zeros((2, DIM)), (features,))
     graph, params = nnx.split(branch)
-    optimizer = optax.adam(optax.cosine_decay_schedule(1e-2, 200))
+    optimizer = optax.adam(3e-3)
 
-    def paint(params):
-        return nnx.merge(graph, params)(jnp.zeros((2, 8, 8, 3)), encoding, None, None).texture.values
+    def loss(params):
+        painted = nnx.merge(graph, params)(jnp.zeros((2, 8, 8, 3)), encoding, None, None)
+        return jnp.abs(painted.texture.values - wanted).mean()
 
     @jax.jit
-    def train(params):
-        def step(carry, _):
-            params, state = carry
-            grads = jax.grad(lambda p: jnp.abs(paint(p) - wanted).mean())(params)
-            updates, state = optimizer.update(grads, state, params)
-            return (optax.apply_updates(params, updates), state), None
+    def step(params, state):
+        value, grads = jax.value_and_grad(loss)(params)
+        updates, state = optimizer.update(grads, state, params)
+        return optax.apply_updates(params, updates), state, value
 
-        return jax.lax.scan(step, (params, optimizer.init(params)), length=200)[0][0]
-
-    apart = [np.abs(paint(p) - wanted).mean() for p in (params, train(params))]
-    assert apart[0] > 0.1 and apart[1] < 0.03
+    # Steps one by one: XLA convolves slowly inside of loops on a CPU.
+    state, apart = optimizer.init(params), []
+    for _ in range(250):
+        params, state, value = step(params, state)
+        apart.append(float(value))
+    assert apart[0] > 0.1 and apart[-1] < 0.03
