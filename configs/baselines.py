@@ -182,15 +182,18 @@ def _ast_released(config: ConfigDict, options: ConfigDict) -> dict[str, float]:
     config.render.update(blending="layered", falloff="exponential")
     config.perceptual.network, config.perceptual.required = "vgg16", True
     config.best_metric = "loss/bce_iou"
+    config.neighbours.swaps = "texture"
     losses = _AST_TWICE | {f"intermediate_{name}": weight for name, weight in _AST_TWICE.items()}
     losses |= dict(saliency=0.1, uniform_pose=0.1)
+    both = losses | dict(neighbour=1.0)
     shares = dict(zip(_AST_CODES, _AST_SHARES))
     config.stages = tuple((name, max(round(share * options.steps), 1)) for name, share in shares.items())
     for name, (size, texture_size) in _AST_CODES.items():
         codes = dict(shape_code=size, texture_code=texture_size, scale=name != "mean")
         plain = 0.2 if texture_size < 32 else 0.0
-        config.stage[name] = _stage(config, losses, config.stage.joint.trainable, **codes, mean_texture=plain)
-    return losses
+        terms = both if size else losses
+        config.stage[name] = _stage(config, terms, config.stage.joint.trainable, **codes, mean_texture=plain)
+    return both
 
 
 def _stage(config: ConfigDict, losses: dict[str, float], trainable: tuple[str, ...], **options) -> ConfigDict:

@@ -174,10 +174,19 @@ KEYPOINTS = Need(lambda model: model.num_keypoints > 0, "config.model.num_keypoi
 MEAN = Need(lambda model: model.shape.mean_shape, "config.model.shape.mean_shape=True")
 CAMERA = Need(lambda model: model.camera.predict or model.camera.kind != "given", "config.model.camera.predict=True")
 NEIGHBOURS = Need(
-    lambda model: model.shape.kind == "field" and model.texture.code_size > 0 and CANDIDATES.is_met(model),
-    "config.model.shape.kind=field, config.model.texture.code_size > 0 and config.model.camera.kind=candidates",
+    lambda model: _has_codes(model) and CANDIDATES.is_met(model),
+    "config.model.shape.kind=field (or shape.head=field), config.model.texture.code_size > 0 (or texture.kind="
+    "map_transformer) and config.model.camera.kind=candidates",
 )
 CANDIDATES = Need(lambda model: model.camera.kind == "candidates", "config.model.camera.kind=candidates")
+
+
+def _has_codes(model: ConfigDict) -> bool:
+    """Whether a code of each picture tells its shape, and another one its colours."""
+    shape, texture = model.shape, model.texture
+    has_coarse = shape.coarse or shape.kind != "transformer"
+    has_texture = texture.code_size > 0 or texture.kind == "map_transformer"
+    return "field" in (shape.kind, shape.head) and has_coarse and has_texture
 
 
 @dataclass(frozen=True)

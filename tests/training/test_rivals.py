@@ -89,6 +89,7 @@ def test_the_released_code_of_ast():
     assert [(s.shape_code, s.texture_code) for s in stages] == [(0, 2), (0, 2), (2, 8), (8, 32), (32, 32)]
     assert [(s.scale, s.mean_texture) for s in stages] == [(False, 0.2), *[(True, 0.2)] * 2, *[(True, 0.0)] * 2]
     assert sum(steps for _, steps in config.stages) == 2400
+    assert ["neighbour" in s.losses for s in stages] == [False, False, True, True, True]
     terms = set(config.stage.joint.losses)
     assert {"masked_perceptual", "intermediate_masked_perceptual", "saliency", "uniform_pose"} < terms
     assert "l1" not in terms

@@ -43,12 +43,14 @@ class MapHead(nnx.Module):
         self.middle = convolution(_CODE, _INNER, gain=2.0, rngs=rngs)
         self.last = convolution(_INNER, 3, gain=1.0, rngs=rngs)
 
-    def __call__(self, queries: Float[Array, "b q d"], live: int | Array | None = None) -> Float[Array, "b h w 3"]:
-        """The map, from codes of which so many numbers are live; None: all."""
+    def __call__(
+        self, queries: Float[Array, "b q d"], live: int | Array | None = None
+    ) -> tuple[Float[Array, "b h w 3"], Float[Array, "b q n"]]:
+        """The map and the codes that it comes from, of which so many numbers are live; None: all."""
         codes = self.code(self.norm(queries), live)
         x = self.double(codes.reshape(len(codes), self.cells, self.cells, _CODE))
         x = jax.nn.relu(self.middle(with_border(x, self.half)))
-        return self.last(with_border(x, self.half))
+        return self.last(with_border(x, self.half)), codes
 
 
 class MapTransformerTexture(nnx.Module):
@@ -97,9 +99,10 @@ class MapTransformerTexture(nnx.Module):
         queries = self.embedding(encoding.summary)
         tokens = self._tokens(encoding.features[self.map_level])
         outputs, attention = self.decoder(queries, tokens, return_weights=return_attention)
-        values = look_up(self.head(outputs[-1], live.texture), self.layout.points, self.layout.symmetric)
+        decoded, codes = self.head(outputs[-1], live.texture)
+        values = look_up(decoded, self.layout.points, self.layout.symmetric)
         texels = self.layout.whole(self.layout.texels_of(jax.nn.sigmoid(values)))
-        return TextureOutput(FaceTexels(texels), attention)
+        return TextureOutput(FaceTexels(texels), attention, code=codes.reshape(len(codes), -1))
 
     def _tokens(self, features):
         b, h, w, c = features.shape
