@@ -55,6 +55,7 @@ class Prediction:
       keypoint_entropy: of each key point's choice among the vertices, nats; 0 where it is one vertex.
       texture_flow: the places in the picture that the texels are copied from, NDC, of a texture that is a flow.
       codes: that shape and texture are decoded from, of a method that has codes.
+      saliency: where in the picture the method sees the object, in [0, 1], at a resolution of its own.
       attention: {"shape": per layer [b, n, q, l], "texture": the same}; None unless asked for.
 
     Raises:
@@ -76,6 +77,7 @@ class Prediction:
     keypoint_entropy: Float[Array, "b p"] | None = None
     texture_flow: Float[Array, "b n 2"] | None = None
     codes: Codes = Codes()
+    saliency: Float[Array, "b h w"] | None = None
     attention: dict[str, tuple[Float[Array, "b n q l"], ...] | None] | None = None
 
     def __post_init__(self):

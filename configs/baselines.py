@@ -1,13 +1,15 @@
 """The rivals of the paper's tables, each a choice of branches, losses and stages of the one model (docs/rivals.md).
 
 Papers:  cmr, Kanazawa et al., ECCV 2018; dibr, Chen et al., NeurIPS 2019; ucmr, Goel et al., ECCV 2020; unicorn,
-         Monnier et al., ECCV 2022.
+         Monnier et al., ECCV 2022; ast_released, AST, ECCV 2024, as its code was released, with the gradients that it
+         cuts.
 Command: python -m launch.train --config=configs/baselines.py:cmr --workdir=runs/cmr
          python -m launch.train --config=configs/baselines.py:dibr,data=freeshapes:chair --workdir=runs/dibr_chair
          python -m launch.train --config=configs/baselines.py:ucmr,data=cub --workdir=runs/ucmr
          python -m launch.train --config=configs/baselines.py:unicorn,data=cub --workdir=runs/unicorn
-Data:    data=quickstart (made on first use), cub, freeshapes:CATEGORY, shapenet:CATEGORY, prepared as the run cards of
-         configs/cub.py, configs/freeshapes.py and configs/shapenet.py say.
+         python -m launch.train --config=configs/baselines.py:ast_released,data=cub_ast --workdir=runs/ast_released
+Data:    data=quickstart (made on first use), cub, cub_ast, freeshapes:CATEGORY, shapenet:CATEGORY, prepared as the run
+         cards of configs/cub.py, configs/freeshapes.py and configs/shapenet.py say.
 Needs:   pip install -e ".[perceptual]" for all but dibr, whose colours are learned by a pretrained network.
 """
 
@@ -35,6 +37,13 @@ _UNICORN_CODES = {
 }
 
 
+# Of the steps: without a stretch, with it, and with codes of more and more numbers, of the shape and of the texture.
+_AST_SHARES = (0.075, 0.175, 0.25, 0.25, 0.25)
+_AST_CODES = {"mean": (0, 2), "stretch": (0, 2), "two": (2, 8), "eight": (8, 32), "joint": (32, 32)}
+# Those that the released code means to take of the coarse and of the fine shape.
+_AST_TWICE = dict(masked_mse=1.0, masked_perceptual=10.0, bce_iou=0.1, laplacian=0.01, normal=0.01)
+
+
 class Rival(NamedTuple):
     """How a rival changes the config of its data set, and options of its own."""
 
@@ -56,7 +65,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     # Every vertex of the mesh is predicted by itself.
     config.model.shape.query_level = config.model.shape.level
     use_data_set(config, options.data)
-    if options.data == "cub":
+    if options.data in ("cub", "cub_ast"):
         config.data.augment.colour = 0.0  # as the rivals were trained on it
     rival = RIVALS[options.rival]
     config.evaluation.method = rival.name
@@ -156,6 +165,37 @@ def _unicorn(config: ConfigDict, options: ConfigDict) -> dict[str, float]:
     return both
 
 
+def _ast_released(config: ConfigDict, options: ConfigDict) -> dict[str, float]:
+    """Masks and pictures alone: six cameras that the network weighs, a field behind each query, a texture of queries on
+    a map. Sizes, weights and shares of the stages are those of the released config for CUB."""
+    config.data.image_size = config.data.render_size = 64
+    config.data.num_target_views, config.data.input_crop, config.data.input_masked = 1, "frame", False
+    config.model.num_keypoints, config.model.saliency = 0, True
+    config.model.mlp_ratio, config.model.norm_order = 1, "post"
+    config.model.encoder.update(name="unet", width=16, blocks=2, token_levels=(0,), pool="mean")
+    shape, texture = config.model.shape, config.model.texture
+    shape.update(kind="transformer", head="field", layers=1, symmetric=False, mean_shape=False)
+    shape.update(condition_on_global=False, axes=(1.0, 0.7, 0.7), scale_range=0.3)
+    shape.radius = 0.6 if options.data in ("cub", "cub_ast") else 0.4  # rendered objects fill less of their frames
+    texture.update(kind="map_transformer", map_size=64, symmetric=False, condition_on_global=False)
+    config.model.camera.update(kind="candidates", predict=False)
+    config.render.update(blending="layered", falloff="exponential")
+    config.perceptual.network, config.perceptual.required = "vgg16", True
+    config.best_metric = "loss/bce_iou"
+    config.neighbours.swaps = "texture"
+    losses = _AST_TWICE | {f"intermediate_{name}": weight for name, weight in _AST_TWICE.items()}
+    losses |= dict(saliency=0.1, uniform_pose=0.1)
+    both = losses | dict(neighbour=1.0)
+    shares = dict(zip(_AST_CODES, _AST_SHARES))
+    config.stages = tuple((name, max(round(share * options.steps), 1)) for name, share in shares.items())
+    for name, (size, texture_size) in _AST_CODES.items():
+        codes = dict(shape_code=size, texture_code=texture_size, scale=name != "mean")
+        plain = 0.2 if texture_size < 32 else 0.0
+        terms = both if size else losses
+        config.stage[name] = _stage(config, terms, config.stage.joint.trainable, **codes, mean_texture=plain)
+    return both
+
+
 def _stage(config: ConfigDict, losses: dict[str, float], trainable: tuple[str, ...], **options) -> ConfigDict:
     """A stage like ``joint`` but for what is given."""
     stage = config.stage.joint.copy_and_resolve_references()
@@ -169,22 +209,25 @@ RIVALS = {
     "dibr": Rival("DIB-R", _dibr, dict(texture=("vertex_colour", "map"), light=("harmonics", "none"))),
     "ucmr": Rival("U-CMR", _ucmr, dict(kind=("bird", "car"))),
     "unicorn": Rival("Unicorn", _unicorn, dict(masks=("none", "given"))),
+    "ast_released": Rival("AST, released", _ast_released, {}),
 }
 
 
 def _make_tiny(config: ConfigDict) -> None:
     for name, _ in config.stages:
         losses = config.stage[name].losses
-        reading = {"perceptual", "perceptual_cosine"} & set(losses)
-        if reading:  # its network is an extra, which tests do without
-            for term in reading:
-                del losses[term]
-            config.perceptual.required, losses.l1 = False, 1.0
+        reading = [term for term in losses if "perceptual" in term]
+        for term in reading:  # their network is an extra, which tests do without
+            del losses[term]
+        if reading and "masked_mse" not in losses:
+            losses.l1 = 1.0
+        config.perceptual.required = False
     if config.data.source == "quickstart":
         config.data.root, config.data.num_objects = "data/quickstart_tiny", 10
     config.data.image_size = config.data.render_size = 32
     config.model.dim, config.model.heads = 16, 2
-    config.model.encoder.name, config.model.encoder.width = "convnet", 8
+    is_unet = config.model.encoder.name == "unet"
+    config.model.encoder.name, config.model.encoder.width = ("unet", 2) if is_unet else ("convnet", 8)
     config.model.camera.azimuths, config.model.camera.elevations, config.model.camera.num_candidates = 4, 2, 2
     config.model.shape.level = config.model.shape.query_level = 2
     config.model.texture.query_level, config.model.texture.texels, config.model.texture.map_size = 1, 2, 16

@@ -13,8 +13,10 @@ class EncoderConfig:
     """From the picture to tokens and a summary."""
 
     name: str = key("convnet", "the backbone")
-    width: int = key(32, "channels of convnet's first stage", at_least=1)
-    blocks: int = key(1, "residual blocks in each stage of convnet", at_least=0, at_most=100)
+    width: int = key(32, "channels of the first stage of convnet or unet", at_least=1)
+    blocks: int = key(
+        1, "residual blocks in each stage of convnet, or of unet's network for the summary", at_least=0, at_most=100
+    )
     token_levels: tuple[int, ...] = key(
         (-3, -2, -1), "the maps that become tokens for the Shape Transformer, 0: finest, -1: coarsest"
     )
@@ -49,7 +51,11 @@ class ShapeConfig:
     symmetric: bool = key(True, _SYMMETRIC)
     mean_shape: bool = key(True, "a learned displacement shared by all pictures")
     coarse: bool = key(True, "an MLP on the summary displaces the vertices, too")
-    head: str = key("per_query", "a linear map for each query, or one MLP for all of them")
+    head: str = key(
+        "per_query",
+        "a linear map for each query; one MLP for all of them; or a field, which displaces each query by its place and "
+        "a code of its own, and the coarse step is then one, too (released AST)",
+    )
     condition_on_global: bool = key(True, _CONDITION)
     self_attention: bool = key(True, "queries attend to each other")
     deep_supervision: bool = key(True, "every decoder layer has a head, and its vertices are returned")
@@ -69,7 +75,8 @@ class TextureConfig:
     kind: str = key(
         "transformer",
         "the Texture Transformer; an MLP on the summary; the paper's projection of the picture; CMR's flow, a place in "
-        "the picture for each texel; a map that convolutions decode; or DIB-R's colours of vertices",
+        "the picture for each texel; a map that convolutions decode, from the summary or, `map_transformer`, from "
+        "queries (released AST); or DIB-R's colours of vertices",
     )
     query_level: int = key(
         3, "icosphere level whose faces are queries; shape.level: one for each face", at_least=0, at_most=5
@@ -84,7 +91,11 @@ class TextureConfig:
         "colours are decoded from a code of so many numbers, of which a stage may let some be live; 0: no code",
         at_least=0,
     )
-    map_size: int = key(128, "rows of the map that `flow` and `map` decode, px: 4 times a power of two", at_least=4)
+    map_size: int = key(
+        128,
+        "rows of the map that is decoded, px: for `flow` and `map` 4 times a power of two, for `map_transformer` even",
+        at_least=4,
+    )
 
 
 @dataclass(frozen=True)
@@ -129,12 +140,18 @@ class ModelConfig:
     dim: int = key(128, "embedding size d", at_least=1)
     heads: int = key(4, "attention heads", at_least=1)
     mlp_ratio: int = key(2, "hidden size of the MLPs over d", at_least=1)
+    norm_order: str = key(
+        "pre",
+        "normalise before each part of a decoder layer, or after it (`post`: DETR, released AST)",
+        choices=("pre", "post"),
+    )
     num_keypoints: int = key(0, "key points p, as many as the data set has; 0: none are predicted", at_least=0)
     light: str = key(
         "none",
         "`harmonics`: spherical harmonics of the light are predicted, too, and the texture is without shading (DIB-R)",
         choices=("none", "harmonics"),
     )
+    saliency: bool = key(False, "a head on the encoder's finest map tells where in the picture the object is")
     encoder: EncoderConfig = group(EncoderConfig)
     shape: ShapeConfig = group(ShapeConfig)
     texture: TextureConfig = group(TextureConfig)

@@ -16,6 +16,7 @@ class GroupScaleConfig:
     keypoints: float = key(1.0, "factor for the key points", at_least=0)
     light: float = key(1.0, "factor for the light", at_least=0)
     background: float = key(1.0, "factor for the background", at_least=0)
+    saliency: float = key(1.0, "factor for the saliency head", at_least=0)
     multiplex: float = key(1.0, "factor for the cameras of a multiplex", at_least=0)
 
 

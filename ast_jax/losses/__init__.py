@@ -26,6 +26,7 @@ from ast_jax.losses.perceptual import (
     lpips,
     perceptual_loss,
 )
+from ast_jax.losses.saliency import saliency_loss
 from ast_jax.losses.silhouette import bce_iou_loss, iou_loss, mask_barrier_loss, mse_mask_loss
 
 __all__ = [
@@ -55,5 +56,6 @@ __all__ = [
     "normal_consistency_loss",
     "outside_barrier",
     "perceptual_loss",
+    "saliency_loss",
     "uniform_pose_loss",
 ]

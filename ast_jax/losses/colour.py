@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from ast_jax.arrays import Array
-from ast_jax.losses.term import TEXTURE, Term
+from ast_jax.losses.term import TEXTURE, Seen, Term
 
 
 def l1_loss(
@@ -35,8 +35,6 @@ def mse_loss(
 ) -> Float[jax.Array, " b"]:
     """Mean squared difference: ``mean((rgb - target)^2)``.
 
-    With a black background this is the term of the released AST code, ``mean((rec * alpha - img * mask)^2)``.
-
     Args:
       rgb: rendered picture in [0, 1] over a background.
       target: photograph in [0, 1] over the same background.
@@ -59,7 +57,16 @@ def _mean_over_pixels(error, mask):
     return (per_pixel * mask).sum(axis=(1, 2)) / jnp.where(area > 0.0, area, 1.0)
 
 
+def masked_mse(seen: Seen) -> Float[jax.Array, " n"]:
+    """``mean((rgb * alpha - target * mask)^2)`` of rendering and view: what only one of them covers counts, too.
+
+    Source: released AST code.
+    """
+    return mse_loss(*seen.cut_out)
+
+
 TERMS = (
     Term("l1", lambda seen: l1_loss(seen.rgb, seen.target), TEXTURE),
     Term("mse", lambda seen: mse_loss(seen.rgb, seen.target), TEXTURE),
+    Term("masked_mse", masked_mse, TEXTURE),
 )

@@ -72,10 +72,7 @@ def flow_mask_loss(places_ndc: Float[Array, "b n 2"], mask: Float[Array, "b h w"
 
 
 def _flow(seen: Seen) -> Float[jax.Array, " b"]:
-    """The mask of the picture itself: its fourth channel, or that of the first view, which shows the same frame."""
-    image = seen.batch.image
-    mask = image[..., 3] if image.shape[-1] == 4 else seen.batch.target_masks[:, 0]
-    return flow_mask_loss(seen.prediction.texture_flow, mask)
+    return flow_mask_loss(seen.prediction.texture_flow, seen.input_mask)
 
 
 TERMS = (Term("flow", _flow, FLOW, phases=("shape",)),)

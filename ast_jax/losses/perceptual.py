@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from ast_jax.arrays import Array
-from ast_jax.losses.term import TEXTURE, Term
+from ast_jax.losses.term import TEXTURE, Seen, Term
 from ast_jax.pretrained.perceptual_network import NETWORKS, PerceptualNetwork, features, lpips, unit
 from ast_jax.pretrained.perceptual_weights import INSTALL_COMMAND, find_perceptual_weights, load_perceptual
 
@@ -76,4 +76,13 @@ def _term(name: str, function) -> Term:
     return Term(name, lambda seen: function(seen.inputs.perceptual, seen.rgb, seen.target), TEXTURE, reads_network=True)
 
 
-TERMS = (_term("perceptual", perceptual_loss), _term("perceptual_cosine", cosine_loss))
+# As the released code compares pictures; `perceptual` looks only where rendering and mask overlap.
+def _masked(seen: Seen) -> Float[jax.Array, " n"]:
+    return perceptual_loss(seen.inputs.perceptual, *seen.cut_out)
+
+
+TERMS = (
+    _term("perceptual", perceptual_loss),
+    _term("perceptual_cosine", cosine_loss),
+    Term("masked_perceptual", _masked, TEXTURE, reads_network=True),
+)

@@ -123,6 +123,12 @@ class Seen:
         return merge_views(self.batch.target_masks)
 
     @property
+    def input_mask(self) -> Float[Array, "b h w"]:
+        """Coverage in the picture itself: its fourth channel, or that of the first view, which shows the same frame."""
+        image = self.batch.image
+        return image[..., 3] if image.shape[-1] == 4 else self.batch.target_masks[:, 0]
+
+    @property
     def target(self) -> Float[Array, "n h w 3"]:
         """The supervising views."""
         return merge_views(self.batch.target_images)
@@ -134,6 +140,18 @@ class Seen:
         if self.inputs.whole_picture:
             return self._rendered[0]
         return where_both_cover(self._rendered[0], self.target, self.alpha, self.mask)
+
+    @property
+    def cut_out(self) -> tuple[Float[Array, "n h w 3"], Float[Array, "n h w 3"]]:
+        """The rendering times its coverage, and the supervising views times the mask: both over black."""
+        alpha = self.alpha if self.inputs.colour_moves_shape else jax.lax.stop_gradient(self.alpha)
+        return self._rendered[0] * alpha[..., None], self.target * self.mask[..., None]
+
+    @functools.cached_property
+    def earlier(self) -> tuple["Seen", ...]:
+        """The shapes of earlier layers and steps in place of the last, each as a prediction of its own."""
+        every = self.prediction.intermediate_vertices
+        return tuple(replace(self, prediction=replace(self.prediction, vertices=vertices)) for vertices in every)
 
 
 class Need(NamedTuple):
@@ -151,14 +169,24 @@ class Need(NamedTuple):
 NOTHING = Need(lambda model: True, "")
 TEXTURE = Need(lambda model: model.texture.kind != "none", "config.model.texture.kind other than none")
 FLOW = Need(lambda model: model.texture.kind == "flow", "config.model.texture.kind=flow")
+SALIENCY = Need(lambda model: model.saliency, "config.model.saliency=True")
 KEYPOINTS = Need(lambda model: model.num_keypoints > 0, "config.model.num_keypoints > 0 and a data set with key points")
 MEAN = Need(lambda model: model.shape.mean_shape, "config.model.shape.mean_shape=True")
 CAMERA = Need(lambda model: model.camera.predict or model.camera.kind != "given", "config.model.camera.predict=True")
 NEIGHBOURS = Need(
-    lambda model: model.shape.kind == "field" and model.texture.code_size > 0 and CANDIDATES.is_met(model),
-    "config.model.shape.kind=field, config.model.texture.code_size > 0 and config.model.camera.kind=candidates",
+    lambda model: _has_codes(model) and CANDIDATES.is_met(model),
+    "config.model.shape.kind=field (or shape.head=field), config.model.texture.code_size > 0 (or texture.kind="
+    "map_transformer) and config.model.camera.kind=candidates",
 )
 CANDIDATES = Need(lambda model: model.camera.kind == "candidates", "config.model.camera.kind=candidates")
+
+
+def _has_codes(model: ConfigDict) -> bool:
+    """Whether a code of each picture tells its shape, and another one its colours."""
+    shape, texture = model.shape, model.texture
+    has_coarse = shape.coarse or shape.kind != "transformer"
+    has_texture = texture.code_size > 0 or texture.kind == "map_transformer"
+    return "field" in (shape.kind, shape.head) and has_coarse and has_texture
 
 
 @dataclass(frozen=True)

@@ -30,12 +30,14 @@ class Sizes(NamedTuple):
       heads: of attention.
       mlp_ratio: hidden size of the MLPs over d.
       channels: of the encoder's maps, finest first.
+      norm_order: of decoder layers, see `ast_jax.model.decoders.transformer.DecoderLayer`.
     """
 
     dim: int
     heads: int
     mlp_ratio: int
     channels: tuple[int, ...]
+    norm_order: str = "pre"
 
 
 def scaled_normal(gain: float) -> Callable:

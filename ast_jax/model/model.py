@@ -19,12 +19,12 @@ from ast_jax.model.encoder import Encoding, ImageEncoder
 from ast_jax.model.keypoints import KeypointHead
 from ast_jax.model.layers import Sizes
 from ast_jax.model.light import LightHead
+from ast_jax.model.saliency import SaliencyHead
 from ast_jax.model.shape import ShapeBranch
 from ast_jax.model.starts import WrongStarts
 from ast_jax.model.synthesis import NEEDS as SYNTHESIS_NEEDS
 from ast_jax.model.template import sphere, template_vertices
-from ast_jax.model.textures import make_texture
-from ast_jax.model.textures.coded import CodedTexture
+from ast_jax.model.textures import CODED, make_texture
 from ast_jax.near_match import choose
 from ast_jax.prediction import Codes, Prediction
 from render import Camera, PerspectiveCamera
@@ -50,7 +50,8 @@ class Model(nnx.Module):
             raise ValueError("config.model.encoder.token_levels is empty, but the Shape Transformer reads tokens")
         self.level = config.shape.level
         self.encoder = ImageEncoder(config.encoder, config.dim, has_tokens=has_tokens, rngs=rngs)
-        sizes = Sizes(config.dim, config.heads, config.mlp_ratio, tuple(self.encoder.backbone.channels))
+        channels = tuple(self.encoder.backbone.channels)
+        sizes = Sizes(config.dim, config.heads, config.mlp_ratio, channels, config.norm_order)
         self.shape = ShapeBranch(config.shape, sizes, rngs=rngs)
         make_camera = CAMERAS[choose("config.model.camera.kind", config.camera.kind, CAMERAS)]
         self.camera = make_camera(config.camera, sizes, rngs=rngs)
@@ -61,6 +62,7 @@ class Model(nnx.Module):
         self.light = LightHead(config.dim, rngs=rngs) if config.light != "none" else None
         has_background = config.background.kind != "none"
         self.background = BackgroundHead(config.background, config.dim, rngs=rngs) if has_background else None
+        self.saliency = SaliencyHead(channels[0], rngs=rngs) if config.saliency else None
 
     @property
     def is_symmetric(self) -> bool:
@@ -147,7 +149,7 @@ class Model(nnx.Module):
         earlier, seen = _camera_steps(seen, shape.cameras)
         attention, painted = {"shape": shape.attention}, None
         if self.texture is not None:
-            limit = dict(live=live) if isinstance(self.texture, CodedTexture) else {}
+            limit = dict(live=live) if isinstance(self.texture, CODED) else {}
             painted = self.texture(image, encoding, shape.vertices, seen, **limit, return_attention=return_attention)
             attention["texture"] = painted.attention
         mean, batch = self.shape.mean_vertices(), len(shape.vertices)
@@ -167,6 +169,7 @@ class Model(nnx.Module):
             mean_vertices=None if mean is None else jax.numpy.broadcast_to(mean, shape.vertices.shape),
             texture_flow=None if painted is None else painted.flow,
             codes=Codes(shape.code, None if painted is None else painted.code, shape.scale),
+            saliency=None if self.saliency is None else self.saliency(encoding.features[0]),
             attention=attention if return_attention else None,
         )
 

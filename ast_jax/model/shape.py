@@ -31,7 +31,7 @@ _STEP_SCALE = 0.1
 
 _VERTEX_AXES = ("batch", "vertices", "coordinates")
 
-HEADS = ("shared", "per_query")
+HEADS = ("shared", "per_query", "field")
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,9 +105,34 @@ class SharedHead(nnx.Module):
         return self.mlp(self.norm(x))
 
 
-def _make_head(kind: str, queries: int, dim: int, *, rngs: nnx.Rngs) -> nnx.Module:
-    if choose("config.model.shape.head", kind, HEADS) == "shared":
+class FieldHead(nnx.Module):
+    """A field over the sphere, whose code each query tells for its own place; zero at first.
+
+    Args:
+      dim: of the queries.
+      code_size, units: see `ProgressiveField`.
+    Source: released AST code.
+    """
+
+    # AST-DIFF: places on the sphere; the released field is asked at the coarse vertices, of the batch's first picture
+    # for all pictures.
+    def __init__(self, dim: int, code_size: int, units: int, *, rngs: nnx.Rngs):
+        self.norm = nnx.LayerNorm(dim, rngs=rngs)
+        self.field = ProgressiveField(dim, code_size, units, rngs=rngs)
+
+    def __call__(
+        self, x: Float[Array, "b q d"], positions: Float[np.ndarray, "q 3"], live: int | Array | None = None
+    ) -> Float[Array, "b q 3"]:
+        """Displacements of the queries, from codes of which so many numbers are live; None: all."""
+        return self.field(positions, self.field.code(self.norm(x), live))
+
+
+def _make_head(config, queries: int, dim: int, *, rngs: nnx.Rngs) -> nnx.Module:
+    kind = choose("config.model.shape.head", config.head, HEADS)
+    if kind == "shared":
         return SharedHead(dim, rngs=rngs)
+    if kind == "field":
+        return FieldHead(dim, config.code_size, config.field_units, rngs=rngs)
     return PerQueryHead(queries, dim, rngs=rngs)
 
 
@@ -151,7 +176,7 @@ class ShapeBranch(nnx.Module):
         zeros = nnx.initializers.zeros(rngs.params(), (q, 3))
         self.mean = nnx.Param(zeros, **named("queries", "coordinates")) if config.mean_shape else None
         has_coarse, hidden = config.coarse or make_decoder is None, sizes.mlp_ratio * dim
-        if config.kind == "field":
+        if has_coarse and "field" in (config.kind, config.head):
             self.coarse = ProgressiveField(dim, config.code_size, config.field_units, rngs=rngs)
         else:
             sizes_of_coarse = (dim, hidden, hidden, 3 * q)
@@ -174,7 +199,7 @@ class ShapeBranch(nnx.Module):
         self.embedding = QueryEmbedding(positions, dim, condition_on_global=config.condition_on_global, rngs=rngs)
         self.decoder = make_decoder(config, sizes, rngs=rngs)
         count = config.layers if config.deep_supervision else 1
-        self.heads = nnx.List([_make_head(config.head, q, dim, rngs=rngs) for _ in range(count)])
+        self.heads = nnx.List([_make_head(config, q, dim, rngs=rngs) for _ in range(count)])
 
     @property
     def layout(self) -> QueryLayout:
@@ -218,7 +243,7 @@ class ShapeBranch(nnx.Module):
         if self.decoder is not None:
             outputs, attention = self.decoder(self.embedding(summary), tokens, return_weights=return_attention)
             for head, output in zip(self.heads, outputs[-len(self.heads) :]):
-                displacement = displacement + _STEP_SCALE * head(output)
+                displacement = displacement + _STEP_SCALE * self._fine_step(head, output, live)
                 steps.append(displacement)
         if self.synthesis is not None and coverage is not None:
             start = steps[-1].astype(jnp.float32)
@@ -236,6 +261,11 @@ class ShapeBranch(nnx.Module):
             return self.coarse(summary), None
         code = self.coarse.code(summary, live.shape)
         return self.coarse(self.layout.positions, code), code
+
+    def _fine_step(self, head, output, live: LiveCodes):
+        if isinstance(head, FieldHead):
+            return head(output, self.layout.positions, live.shape)
+        return head(output)
 
     def _scale(self, summaries, live: LiveCodes):
         share = 1.0 if live.scale is None else live.scale

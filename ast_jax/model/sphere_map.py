@@ -36,6 +36,41 @@ def sphere_uv(points: Float[np.ndarray, "*n 3"], half: bool) -> Float[np.ndarray
     return np.stack([u, 1 - np.arccos(np.clip(height, -1, 1)) / np.pi], axis=-1).astype(np.float32)
 
 
+def sphere_points(uv: Float[np.ndarray, "*n 2"], half: bool) -> Float[np.ndarray, "*n 3"]:
+    """The point of the unit sphere at each place of a map: the inverse of `sphere_uv`.
+
+    Args:
+      uv: in [0, 1].
+      half: whether the map shows only x >= 0.
+    """
+    azimuth, polar = (np.pi if half else 2 * np.pi) * uv[..., 0], np.pi * (1 - uv[..., 1])
+    return np.stack([np.sin(polar) * np.sin(azimuth), np.cos(polar), np.sin(polar) * np.cos(azimuth)], axis=-1)
+
+
+def look_up(values: Float[Array, "b h w c"], points: Float[np.ndarray, "*n 3"], half: bool) -> Float[Array, "b m c"]:
+    """A map where points lie on the sphere, bilinear, one after the other.
+
+    Args:
+      values: of the map.
+      points, half: see `sphere_uv`.
+    """
+    uv = sphere_uv(points, half).reshape(-1, 2)
+    places = jnp.broadcast_to(jnp.asarray(uv), (len(values), *uv.shape))
+    return sample_uv(values.astype(jnp.float32), places, wrap="clamp" if half else "repeat")
+
+
+def with_border(x: Float[Array, "b h w c"], half: bool) -> Float[Array, "b i j c"]:
+    """A map with one texel more on each side; the left and the right border of a whole sphere are neighbours."""
+    x = jnp.concatenate([x[:, :1], x, x[:, -1:]], axis=1)
+    first, last = x[:, :, :1], x[:, :, -1:]
+    return jnp.concatenate([first, x, last] if half else [last, x, first], axis=2)
+
+
+def convolution(size_in: int, size_out: int, *, gain: float, rngs: nnx.Rngs) -> nnx.Conv:
+    """3x3, of a map `with_border`; ``gain`` as in `ast_jax.model.layers.scaled_normal`."""
+    return nnx.Conv(size_in, size_out, (3, 3), padding="VALID", kernel_init=scaled_normal(gain), rngs=rngs)
+
+
 class SphereMap(nnx.Module):
     """Vector -> map of ``rows x rows`` texels of the half x >= 0, or of twice as many columns of the whole sphere.
 
@@ -74,36 +109,20 @@ class SphereMap(nnx.Module):
         sizes = [max(2 * dim >> step, _LEAST_CHANNELS) for step in range(doublings + 1)]
         self.first = linear(dim, _FIRST_ROWS * self.columns * sizes[0], rngs=rngs)
         pairs = list(zip(sizes[:-1], sizes[1:]))
-        self.convolutions = nnx.List([_convolution(*pair, gain=2.0, rngs=rngs) for pair in pairs])
+        self.convolutions = nnx.List([convolution(*pair, gain=2.0, rngs=rngs) for pair in pairs])
         self.norms = nnx.List(
             [nnx.GroupNorm(size, num_groups=math.gcd(size, _NORM_GROUPS), rngs=rngs) for size in sizes[1:]]
         )
-        self.last = _convolution(sizes[-1], channels, gain=1.0, rngs=rngs)
+        self.last = convolution(sizes[-1], channels, gain=1.0, rngs=rngs)
 
     def __call__(self, vector: Float[Array, "b d"]) -> Float[Array, "b h w c"]:
         x = self.first(vector).reshape(len(vector), _FIRST_ROWS, self.columns, -1)
         for convolve, norm in zip(self.convolutions, self.norms):
             b, h, w, c = x.shape
             x = jax.image.resize(x, (b, 2 * h, 2 * w, c), "bilinear")
-            x = nnx.relu(norm(convolve(self._with_border(x))))
-        return self.last(self._with_border(x))
+            x = nnx.relu(norm(convolve(with_border(x, self.half))))
+        return self.last(with_border(x, self.half))
 
     def at(self, vector: Float[Array, "b d"], points: Float[np.ndarray, "*n 3"]) -> Float[Array, "b m c"]:
         """The map of a vector where points lie on the sphere, one after the other."""
-        return self.look_up(self(vector), points)
-
-    def look_up(self, values: Float[Array, "b h w c"], points: Float[np.ndarray, "*n 3"]) -> Float[Array, "b m c"]:
-        """A map where points lie on the sphere, bilinear."""
-        uv = sphere_uv(points, self.half).reshape(-1, 2)
-        places = jnp.broadcast_to(jnp.asarray(uv), (len(values), *uv.shape))
-        return sample_uv(values.astype(jnp.float32), places, wrap="clamp" if self.half else "repeat")
-
-    def _with_border(self, x):
-        """One texel more on each side."""
-        x = jnp.concatenate([x[:, :1], x, x[:, -1:]], axis=1)
-        first, last = x[:, :, :1], x[:, :, -1:]
-        return jnp.concatenate([first, x, last] if self.half else [last, x, first], axis=2)
-
-
-def _convolution(size_in: int, size_out: int, *, gain: float, rngs: nnx.Rngs) -> nnx.Conv:
-    return nnx.Conv(size_in, size_out, (3, 3), padding="VALID", kernel_init=scaled_normal(gain), rngs=rngs)
+        return look_up(self(vector), points, self.half)

@@ -58,7 +58,7 @@ def check_config(config: ConfigDict, layout: Layout) -> None:
     _check_background(config)
     for stage in stages:
         _check_losses(stage, config)
-        _check_flow(stage, config)
+        _check_input_mask(stage, config)
     if not sum(stage.stop - stage.start for stage in stages):
         raise ValueError(f"config.stages={config.stages}: no stage has a step; there is nothing to train.")
     parts = config.accumulate_steps * layout.batch_shares
@@ -139,12 +139,13 @@ def _check_losses(stage: Stage, config: ConfigDict) -> None:
             )
 
 
-def _check_flow(stage: Stage, config: ConfigDict) -> None:
-    """The mask of a flow is that of the picture: it comes with it, or a supervising view shows the same frame."""
-    if "flow" in dict(stage.losses) and not config.data.input_masked and config.data.input_crop != "frame":
+def _check_input_mask(stage: Stage, config: ConfigDict) -> None:
+    """The mask of the picture itself comes with it, or a supervising view shows the same frame."""
+    terms = [name for name in dict(stage.losses) if name in ("flow", "saliency")]
+    if terms and not config.data.input_masked and config.data.input_crop != "frame":
         raise ValueError(
-            f"config.stage.{stage.name}.losses.flow: needs the input's mask; set config.data.input_masked=True, or "
-            "config.data.input_crop=frame, with which the first supervising view shows what the input shows."
+            f"config.stage.{stage.name}.losses.{terms[0]}: needs the input's mask; set config.data.input_masked=True, "
+            "or config.data.input_crop=frame, with which the first supervising view shows what the input shows."
         )
 
 

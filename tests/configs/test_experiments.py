@@ -26,6 +26,8 @@ VARIANTS = {
         "dibr,texture=map,size=tiny",
         "ucmr,data=cub",
         "ucmr,kind=car,size=tiny",
+        "ast_released,data=cub_ast",
+        "ast_released,size=tiny",
     ),
     "large": ("size=tiny", "accumulate=32,model=2"),
 }

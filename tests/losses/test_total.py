@@ -12,8 +12,10 @@ from ast_jax import losses
 from ast_jax.batch import Batch
 from ast_jax.losses import total
 from ast_jax.losses.mesh import laplacian_loss
+from ast_jax.losses.perceptual import NETWORKS, PerceptualNetwork, perceptual_loss
 from ast_jax.losses.term import LossInputs, Term
 from ast_jax.losses.total import TERMS, multiplex_loss, total_loss
+from ast_jax.losses.views import ViewSettings, render_views
 from ast_jax.model.template import sphere
 from ast_jax.prediction import Prediction
 from render import FaceTexels, orbit
@@ -115,6 +117,58 @@ def test_the_shape_may_be_far_from_the_template_if_it_is_the_mean():
     # One object is the template, the other a smaller ball: its way there is -0.2 of it.
     wanted = laplacian_loss(-0.2 * 0.4 * jnp.float32(BALL.vertices)[None], BALL.faces, squared=True)[0] / 2
     np.testing.assert_allclose(values["loss/displacement_laplacian"], wanted, rtol=1e-4)
+
+
+def _random_network():
+    """VGG-16 of three channels in each layer."""
+    rng, layers = np.random.default_rng(1), NETWORKS["vgg16"].layers
+    kernels = tuple(jnp.float32(0.4 * rng.normal(size=(3, 3, 3, 3))) for _ in layers)
+    biases = tuple(jnp.float32(0.1 * rng.normal(size=3)) for _ in layers)
+    heads = tuple(jnp.ones(3) for layer in layers if layer.tap)
+    return PerceptualNetwork(kernels, biases, heads, "vgg16")
+
+
+def test_masked_pictures_are_compared_over_black():
+    prediction, batch = scene()
+    network = _random_network()
+    inputs = LossInputs(sigma=1e-3, blending="layered", falloff="exponential", perceptual=network)
+    settings = ViewSettings((16, 16), 1e-3, blending="layered", falloff="exponential")
+    texture = prediction.texture
+    drawn = render_views(prediction.vertices, prediction.faces, batch.camera, settings, texture=texture)
+    rgb, alpha = (np.float64(x) for x in drawn)
+    target, mask = (np.float64(x).reshape(4, 16, 16, -1) for x in (batch.target_images, batch.target_masks))
+    pictures = rgb * alpha[..., None], target * mask
+    _, values = total_loss(prediction, batch, {"masked_mse": 1.0, "masked_perceptual": 1.0}, inputs)
+    np.testing.assert_allclose(values["loss/masked_mse"], np.square(pictures[0] - pictures[1]).mean(), rtol=1e-5)
+    features = perceptual_loss(network, *(jnp.float32(picture) for picture in pictures)).mean()
+    np.testing.assert_allclose(values["loss/masked_perceptual"], features, rtol=1e-4)
+
+
+def test_earlier_shapes_are_compared_as_if_each_were_the_answer():
+    prediction, batch = scene()
+    earlier = prediction.vertices * jnp.array([[[0.9, 1.0, 1.1]]]), prediction.vertices * 0.7
+    inputs = LossInputs(sigma=1e-3, blending="layered", perceptual=_random_network())
+    names = [name.removeprefix("intermediate_") for name in TERMS if name.startswith("intermediate_")]
+    names = [name for name in names if name not in ("iou", "camera")]
+    assert set(names) == {"masked_mse", "masked_perceptual", "bce_iou", "laplacian", "normal"}
+
+    @jax.jit
+    def of(prediction):
+        return total_loss(prediction, batch, dict.fromkeys(names, 1.0), inputs)[1]
+
+    deep = total_loss(
+        replace(prediction, intermediate_vertices=earlier),
+        batch,
+        {f"intermediate_{name}": 1.0 for name in names},
+        inputs,
+    )[1]
+    alone = [of(replace(prediction, vertices=vertices, intermediate_vertices=())) for vertices in earlier]
+    for name in names:
+        wanted = np.mean([each[f"loss/{name}"] for each in alone])
+        np.testing.assert_allclose(deep[f"loss/intermediate_{name}"], wanted, rtol=1e-4)
+        assert abs(alone[0][f"loss/{name}"] - alone[1][f"loss/{name}"]) > 1e-6
+    nothing = total_loss(replace(prediction, intermediate_vertices=()), batch, {"intermediate_bce_iou": 1.0}, inputs)[0]
+    assert nothing == 0
 
 
 def test_the_loss_of_a_multiplex_is_what_is_expected_of_its_cameras():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from ast_jax.model.decoders.transformer import QueryDecoder
+from ast_jax.model.decoders.transformer import DecoderLayer, QueryDecoder
 from ast_jax.model.layers import Attention, fourier, sine_positions
 
 
@@ -48,6 +48,46 @@ def test_attention_survives_huge_scores():
     x = 1e4 * jnp.ones((1, 2, 8)) * jnp.array([1.0, -1.0])[None, :, None]
     grads = jax.grad(lambda x: attention(x, x)[0].sum())(x)
     assert np.isfinite(attention(x, x)[0]).all() and np.isfinite(grads).all()
+
+
+def _layer_by_hand(params, queries, tokens, norm_order):
+    """Self-attention, cross-attention and MLP, each with its norm before it or after the sum, in float64."""
+
+    def norm(name, x):
+        scale, bias = (np.float64(params[name][part]) for part in ("scale", "bias"))
+        centred = x - x.mean(-1, keepdims=True)
+        return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-6) * scale + bias
+
+    def mlp(x):
+        first, last = (params["mlp"]["layers"][i] for i in range(2))
+        hidden = x @ np.float64(first["kernel"]) + first["bias"]
+        # GELU as flax has it, with the hyperbolic tangent (Hendrycks and Gimpel 2016).
+        hidden = hidden / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (hidden + 0.044715 * hidden**3)))
+        return hidden @ np.float64(last["kernel"]) + last["bias"]
+
+    def read(x):
+        return _attention_by_hand(params["cross_attention"], x, tokens)[0]
+
+    parts = {
+        "self_norm": lambda x: _attention_by_hand(params["self_attention"], x, x)[0],
+        "cross_norm": read,
+        "mlp_norm": mlp,
+    }
+    for name, part in parts.items():
+        queries = queries + part(norm(name, queries)) if norm_order == "pre" else norm(name, queries + part(queries))
+    return queries
+
+
+@pytest.mark.parametrize("norm_order", ["pre", "post"])
+def test_a_layer_normalises_before_or_after_each_part(norm_order):
+    layer = DecoderLayer(8, 2, 2, self_attention=True, norm_order=norm_order, rngs=nnx.Rngs(0))
+    rng = np.random.default_rng(0)
+    nnx.update(layer, jax.tree.map(lambda x: np.float32(0.3 * rng.normal(size=x.shape)), nnx.state(layer)))
+    queries, tokens = rng.normal(size=(2, 5, 8)), rng.normal(size=(2, 7, 8))
+    answer, _ = layer(jnp.float32(queries), jnp.float32(tokens), return_weights=False)
+    params = nnx.to_pure_dict(nnx.state(layer))
+    for i in range(2):
+        np.testing.assert_allclose(answer[i], _layer_by_hand(params, queries[i], tokens[i], norm_order), atol=1e-5)
 
 
 def test_decoder_gives_every_layer_and_attends_to_all_tokens():

@@ -1,4 +1,4 @@
-"""Pretrained backbones against float64 numpy written from their definitions; tokens and the summary."""
+"""Backbones against float64 numpy written from their definitions; tokens and the summary."""
 
 import importlib.util
 
@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 from ml_collections import ConfigDict
 
-from ast_jax.model.backbones import efficientnet, resnet
+from ast_jax.model.backbones import efficientnet, resnet, unet
 from ast_jax.model.encoder import ImageEncoder
 
 TOLERANCE = 2e-4  # relative to the largest activation, float32 against float64 over some twenty layers
@@ -233,6 +233,58 @@ def test_the_weights_of_another_resnet_are_refused(monkeypatch, other):
         ValueError, match="resnet18 does not: layer1.2.bn1" if other == "resnet34" else "layer1.0.conv1"
     ):
         resnet.load_torchvision_resnet(network, f"{other}.pth")
+
+
+# (into, out of) each convolution of a U-Net of width 16: the way down, the way up, and the last one.
+UNETS = {
+    3: [(3, 16), (16, 16), (16, 32), (32, 64), (64, 128), (128, 256), (256, 192), (192, 160), (160, 144), (144, 128)],
+    1: [(3, 16), (16, 16), (16, 32), (32, 64), (64, 128), (128, 256), (256, 192), (192, 128)],
+}
+
+
+def _unet_by_hand(params, image, climbs):
+    def layer(name, i, x, active=True):
+        kernel, bias = (np.float64(params[name][i][part]) for part in ("kernel", "bias"))
+        y = _conv(x, kernel.transpose(3, 2, 0, 1)) + bias
+        return np.where(y > 0, y, 0.01 * y) if active else y
+
+    def pool(x):
+        return x.reshape(len(x), x.shape[1] // 2, 2, x.shape[2] // 2, 2, -1).max((2, 4))
+
+    full = layer("down", 1, layer("down", 0, image))
+    half = layer("down", 2, pool(full))
+    quarter = layer("down", 3, pool(half))
+    x = layer("down", 5, layer("down", 4, pool(quarter)))
+    for i, beside in enumerate([quarter, half, full][:climbs]):
+        below = layer("up", i, x.repeat(2, axis=1).repeat(2, axis=2), active=False)
+        x = layer("up", i, np.concatenate([beside, below], axis=-1))
+    return layer("last", 0, x, active=False)
+
+
+@pytest.mark.parametrize("climbs", UNETS)
+def test_a_unet_equals_its_definition_and_has_the_released_channels(climbs):
+    released = nnx.eval_shape(lambda: unet.UNet(16, climbs, rngs=nnx.Rngs(0)))
+    convolutions = [*released.down, *released.up, released.last]
+    assert [convolution.kernel.shape[2:] for convolution in convolutions] == UNETS[climbs]
+    network = unet.UNet(2, climbs, rngs=nnx.Rngs(0))
+    shapes = nnx.state(network)
+    rng = np.random.default_rng(0)
+    nnx.update(network, jax.tree.map(lambda x: (0.3 * rng.normal(size=x.shape)).astype(np.float32), shapes))
+    params = nnx.to_pure_dict(nnx.state(network))
+    image = rng.uniform(size=(2, 16, 24, 3))
+    wanted = _unet_by_hand(params | {"last": [params["last"]]}, image, climbs)
+    assert wanted.shape == (2, 4 * 2**climbs // 2, 6 * 2**climbs // 2, 16)
+    _assert_close([_forward(network, image)], [wanted])
+
+
+def test_the_tokens_of_the_unets_are_those_of_every_pixel():
+    config = _encoder_config(name="unet", width=16, token_levels=(0,), pool="mean", blocks=2)
+    encoder = nnx.eval_shape(lambda: ImageEncoder(config, 128, rngs=nnx.Rngs(0)))
+    encoding = nnx.eval_shape(lambda m, image: m(image), encoder, jax.ShapeDtypeStruct((2, 64, 64, 3), jnp.float32))
+    assert encoding.tokens.shape == (2, 4096, 128) and encoding.summary.shape == (2, 128)
+    assert [x.shape[1:] for x in encoding.features] == [(64, 64, 128), (16, 16, 128), (4, 4, 512)]
+    with pytest.raises(ValueError, match="unet has no pretrained weights"):
+        ImageEncoder(_encoder_config(name="unet", weights="package"), 16, rngs=nnx.Rngs(0))
 
 
 def _encoder_config(**overrides):

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from ast_jax.config import base_config
 from ast_jax.model import Model
+from ast_jax.model.codes import LiveCodes
 from ast_jax.model.predictor import make_predictor
 from ast_jax.model.projection import View, look
 from ast_jax.model.shape import query_layout, spread
@@ -82,6 +83,19 @@ VARIANTS = {
     },
     "dibr": {"shape.kind": "mlp", "texture.kind": "vertex_colour", "light": "harmonics", "camera.kind": "given"},
     "map": {"shape.kind": "mlp", "texture.kind": "map", "texture.map_size": 8, "camera.kind": "given"},
+    "released": {
+        "norm_order": "post",
+        "saliency": True,
+        "encoder.token_levels": (1,),
+        "shape.layers": 1,
+        "shape.head": "field",
+        "shape.code_size": 4,
+        "shape.field_units": 8,
+        "shape.scale_range": 0.3,
+        "shape.axes": (1.0, 0.7, 0.7),
+        "texture.kind": "map_transformer",
+        "texture.map_size": 8,
+    },
     "synthesis": {
         "shape.kind": "mlp",
         "shape.synthesis": "learned",
@@ -171,6 +185,23 @@ def test_attention_on_request_changes_nothing_else():
     for weights in jax.tree.leaves(attention):
         np.testing.assert_allclose(weights.sum(-1), np.ones(weights.shape[:-1]), atol=1e-5)
     assert trial.model.encoder.token_grids((32, 32)) == ((4, 4), (2, 2))
+
+
+def test_attention_and_saliency_of_the_released_model():
+    answer = _try("released").with_attention
+    assert [w.shape for w in answer.attention["shape"]] == [(2, 2, 42, 8 * 8)]
+    assert [w.shape for w in answer.attention["texture"]] == [(2, 2, 4 * 4, 8 * 8)]
+    assert answer.saliency.shape == (2, 16, 16)
+    assert 0 <= answer.saliency.min() < answer.saliency.max() <= 1
+
+
+def test_without_a_live_number_the_released_model_knows_one_object():
+    model = _try("released").model
+    for size in (0, 1):
+        live = LiveCodes(size, size, scale=float(size))
+        answer = nnx.jit(lambda m, image, live: m(image, live=live))(model, IMAGES, live)
+        apart = [np.ptp(np.asarray(x), axis=0).max() for x in (answer.vertices, answer.texture.values)]
+        assert max(apart) < 1e-6 if not size else min(apart) > 1e-5
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

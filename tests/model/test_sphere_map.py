@@ -11,10 +11,11 @@ from scipy.ndimage import map_coordinates
 from ast_jax.config import base_config
 from ast_jax.model.encoder import Encoding
 from ast_jax.model.layers import Sizes
-from ast_jax.model.sphere_map import SphereMap, sphere_uv
+from ast_jax.model.sphere_map import SphereMap, look_up, sphere_points, sphere_uv
 from ast_jax.model.template import sphere
 from ast_jax.model.textures.flow import FlowTexture
 from ast_jax.model.textures.layout import TextureLayout
+from ast_jax.model.textures.map_transformer import MapTransformerTexture
 
 DIM = 16
 
@@ -36,6 +37,15 @@ def test_where_points_lie(point, half, whole):
 
 
 @pytest.mark.parametrize("half", [True, False])
+def test_places_and_points_belong_together(half):
+    uv = np.random.default_rng(0).uniform(0.01, 0.99, (50, 2))
+    points = sphere_points(uv, half)
+    np.testing.assert_allclose(np.linalg.norm(points, axis=-1), 1)
+    assert points[:, 0].min() > 0 if half else points[:, 0].min() < -0.5
+    np.testing.assert_allclose(sphere_uv(points, half), uv, atol=1e-6)
+
+
+@pytest.mark.parametrize("half", [True, False])
 def test_a_map_goes_on_across_its_borders(half):
     """A whole sphere has no seam; a half is that of a symmetric one, whose border lies on the plane of symmetry."""
     layers = SphereMap(DIM, 16, 3, half, rngs=nnx.Rngs(0))
@@ -43,7 +53,7 @@ def test_a_map_goes_on_across_its_borders(half):
     assert values.shape == (2, 16, 16 if half else 32, 3)
     turn = np.linspace(-0.3, 0.3, 61)
     points = np.stack([np.sin(turn), 0.2 * np.ones_like(turn), np.cos(turn)], -1)
-    seen = np.asarray(layers.look_up(values, points))
+    seen = np.asarray(look_up(values, points, half))
     assert seen.std() > 1e-3
     # A texel is 0.2 wide: no step of a hundredth changes more than a twentieth of what two texels differ by.
     texel = np.abs(np.diff(np.concatenate([values, values[:, :, :1]] if not half else [values], axis=2), axis=2)).max()
@@ -128,3 +138,52 @@ def test_a_flow_learns_a_known_warp():
     # Faces astride the plane have the mean of both sides, which several places can give.
     assert np.median(apart[0]) > 0.5 and np.median(apart[1]) < 0.05
     assert np.quantile(apart[1], 0.9) < 0.15
+
+
+def _map_transformer(symmetric):
+    config = base_config().model.texture
+    config.map_size, config.map_level = 16, 0
+    layout = TextureLayout((1, 1), 3, symmetric)
+    return MapTransformerTexture(config, layout, Sizes(DIM, 2, 1, (8,), "post"), rngs=nnx.Rngs(0)), layout
+
+
+def test_queries_of_a_map_lie_in_the_middle_of_its_cells():
+    """The first of them behind the texels of the upper left corner: near the pole, a little past the seam."""
+    branch, _ = _map_transformer(False)
+    positions = branch.embedding.features.array[:, :3].reshape(8, 8, 3)
+    np.testing.assert_allclose(sphere_uv(positions[0, 0], False), [1 / 16, 15 / 16], atol=1e-6)
+    np.testing.assert_allclose(sphere_uv(positions[7, 2], False), [5 / 16, 1 / 16], atol=1e-6)
+    with pytest.raises(ValueError, match="map_size=15: must be even"):
+        config = base_config().model.texture
+        config.map_size = 15
+        MapTransformerTexture(config, TextureLayout((1, 1), 3, True), Sizes(DIM, 2, 1, (8, 8)), rngs=nnx.Rngs(0))
+
+
+def test_queries_learn_the_colours_of_a_surface():
+    """Planted colours of two pictures, one of which is plain: only what queries read tells them apart."""
+    branch, layout = _map_transformer(False)
+    points = layout.points.reshape(-1, 3)
+    points = points / np.linalg.norm(points, axis=-1, keepdims=True)
+    first = 0.5 + 0.3 * np.stack([points[:, 1], points[:, 2], points[:, 1] * points[:, 2]], -1)
+    wanted = layout.whole(layout.texels_of(jnp.float32(np.stack([first, np.full_like(first, 0.3)]))))
+    features = jax.random.normal(jax.random.key(0), (2, 4, 4, 8))
+    encoding = Encoding(jnp.zeros((2, 0, DIM)), jnp.zeros((2, DIM)), (features,))
+    graph, params = nnx.split(branch)
+    optimizer = optax.adam(3e-3)
+
+    def loss(params):
+        painted = nnx.merge(graph, params)(jnp.zeros((2, 8, 8, 3)), encoding, None, None)
+        return jnp.abs(painted.texture.values - wanted).mean()
+
+    @jax.jit
+    def step(params, state):
+        value, grads = jax.value_and_grad(loss)(params)
+        updates, state = optimizer.update(grads, state, params)
+        return optax.apply_updates(params, updates), state, value
+
+    # Steps one by one: XLA convolves slowly inside of loops on a CPU.
+    state, apart = optimizer.init(params), []
+    for _ in range(250):
+        params, state, value = step(params, state)
+        apart.append(float(value))
+    assert apart[0] > 0.1 and apart[-1] < 0.03

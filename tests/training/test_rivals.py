@@ -52,7 +52,7 @@ def test_every_parameter_moves(rival, data_root):
 
 
 def test_what_sets_them_apart(data_root):
-    cmr, dibr, ucmr, unicorn = (_config(rival, data_root) for rival in RIVALS)
+    cmr, dibr, ucmr, unicorn, _ = (_config(rival, data_root) for rival in RIVALS)
     assert cmr.model.shape.symmetric and cmr.model.texture.kind == "flow" and not cmr.render.colour_moves_shape
     assert cmr.data.num_target_views == 1 and cmr.model.num_keypoints and cmr.model.camera.predict
     assert dibr.data.num_target_views == 2 and dibr.model.light == "harmonics" and not dibr.model.num_keypoints
@@ -78,3 +78,18 @@ def test_what_sets_them_apart(data_root):
 
 def _stages(config):
     return [config.stage[name] for name, _ in config.stages]
+
+
+def test_the_released_code_of_ast():
+    config = get_config("ast_released,data=cub_ast")
+    model, stages = config.model, _stages(config)
+    assert (model.encoder.name, model.norm_order, model.shape.head) == ("unet", "post", "field")
+    assert model.texture.kind == "map_transformer" and model.camera.kind == "candidates" and model.saliency
+    assert not config.data.input_masked and config.data.image_size == 64 and not model.shape.mean_shape
+    assert [(s.shape_code, s.texture_code) for s in stages] == [(0, 2), (0, 2), (2, 8), (8, 32), (32, 32)]
+    assert [(s.scale, s.mean_texture) for s in stages] == [(False, 0.2), *[(True, 0.2)] * 2, *[(True, 0.0)] * 2]
+    assert sum(steps for _, steps in config.stages) == 2400
+    assert ["neighbour" in s.losses for s in stages] == [False, False, True, True, True]
+    terms = set(config.stage.joint.losses)
+    assert {"masked_perceptual", "intermediate_masked_perceptual", "saliency", "uniform_pose"} < terms
+    assert "l1" not in terms

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float
 
 from ast_jax.arrays import Array
-from ast_jax.model.backbones import convnet, efficientnet, resnet
+from ast_jax.model.backbones import convnet, efficientnet, resnet, unet
 
 
 @runtime_checkable
@@ -27,4 +27,5 @@ BACKBONES: dict[str, Callable[..., Backbone]] = {
     "convnet": convnet.make,
     **{name: resnet.make for name in resnet.ARCHITECTURES},
     "efficientnet_lite0": efficientnet.make,
+    "unet": unet.make,
 }

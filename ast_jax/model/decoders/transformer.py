@@ -9,9 +9,28 @@ from ast_jax.model.layers import Attention, Mlp, Sizes
 
 
 class DecoderLayer(nnx.Module):
-    """Pre-norm: self-attention of the queries, cross-attention to the tokens, and an MLP on each query."""
+    """Self-attention of the queries, cross-attention to the tokens, and an MLP on each query.
 
-    def __init__(self, dim: int, heads: int, mlp_ratio: int, *, self_attention: bool, rngs: nnx.Rngs):
+    Each part adds to the queries: ``x + part(norm(x))`` in the order ``pre``, ``norm(x + part(x))`` in the order
+    ``post``.
+
+    Args:
+      dim, heads, mlp_ratio, self_attention: see `QueryDecoder`.
+      norm_order: ``pre`` (Xiong et al. 2020) or ``post`` (Vaswani et al. 2017, DETR).
+    """
+
+    # AST-DIFF: without the dropout of 0.1 of the released code, so that training and evaluation are one function.
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        mlp_ratio: int,
+        *,
+        self_attention: bool,
+        norm_order: str = "pre",
+        rngs: nnx.Rngs,
+    ):
+        self.norm_order = norm_order
         self.self_norm = nnx.LayerNorm(dim, rngs=rngs) if self_attention else None
         self.self_attention = Attention(dim, heads, rngs=rngs) if self_attention else None
         self.cross_norm = nnx.LayerNorm(dim, rngs=rngs)
@@ -23,11 +42,19 @@ class DecoderLayer(nnx.Module):
         self, queries: Float[Array, "b q d"], tokens: Float[Array, "b l d"], *, return_weights: bool
     ) -> tuple[Float[Array, "b q d"], Float[Array, "b n q l"] | None]:
         if self.self_attention is not None:
-            normed = self.self_norm(queries)
-            queries = queries + self.self_attention(normed, normed)[0]
-        read, weights = self.cross_attention(self.cross_norm(queries), tokens, return_weights=return_weights)
-        queries = queries + read
-        return queries + self.mlp(self.mlp_norm(queries)), weights
+            x = self._before(self.self_norm, queries)
+            queries = self._after(self.self_norm, queries + self.self_attention(x, x)[0])
+        x = self._before(self.cross_norm, queries)
+        read, weights = self.cross_attention(x, tokens, return_weights=return_weights)
+        queries = self._after(self.cross_norm, queries + read)
+        answer = self.mlp(self._before(self.mlp_norm, queries))
+        return self._after(self.mlp_norm, queries + answer), weights
+
+    def _before(self, norm, x):
+        return norm(x) if self.norm_order == "pre" else x
+
+    def _after(self, norm, x):
+        return norm(x) if self.norm_order == "post" else x
 
 
 class QueryDecoder(nnx.Module):
@@ -39,12 +66,12 @@ class QueryDecoder(nnx.Module):
       layers: how many, >= 1.
       mlp_ratio: hidden size of the MLP over dim.
       self_attention: whether queries also attend to each other; costs q^2.
-    Source: Carion et al. 2020 (DETR), appendix A.3, in pre-norm form (Xiong et al. 2020), which needs no
-    warm-up.
+      norm_order: see `DecoderLayer`; the order ``pre`` needs no warm-up (Xiong et al. 2020).
+    Source: Carion et al. 2020 (DETR), appendix A.3.
     """
 
-    # AST-DIFF: the released code is post-norm with one layer whose self-attention has only biases as values
-    # (its target starts at zero); here the query embedding itself is the residual stream.
+    # AST-DIFF: the self-attention of the released code has only biases as values (its target starts at zero, beside
+    # the query embedding); here the query embedding itself is the residual stream.
     def __init__(
         self,
         dim: int,
@@ -53,12 +80,13 @@ class QueryDecoder(nnx.Module):
         mlp_ratio: int,
         *,
         self_attention: bool = True,
+        norm_order: str = "pre",
         rngs: nnx.Rngs,
     ):
         if layers < 1:
             raise ValueError(f"layers={layers}: a decoder needs at least one")
-        make = (DecoderLayer(dim, heads, mlp_ratio, self_attention=self_attention, rngs=rngs) for _ in range(layers))
-        self.layers = nnx.List(make)
+        options = dict(self_attention=self_attention, norm_order=norm_order, rngs=rngs)
+        self.layers = nnx.List([DecoderLayer(dim, heads, mlp_ratio, **options) for _ in range(layers)])
 
     def __call__(
         self, queries: Float[Array, "b q d"], tokens: Float[Array, "b l d"], *, return_weights: bool = False
@@ -84,4 +112,5 @@ class QueryDecoder(nnx.Module):
 def make(config, sizes: Sizes, *, rngs: nnx.Rngs) -> QueryDecoder:
     """The decoder of ``config.model.shape``."""
     sizes_of_layers = (sizes.dim, sizes.heads, config.layers, sizes.mlp_ratio)
-    return QueryDecoder(*sizes_of_layers, self_attention=config.self_attention, rngs=rngs)
+    options = dict(self_attention=config.self_attention, norm_order=sizes.norm_order)
+    return QueryDecoder(*sizes_of_layers, **options, rngs=rngs)

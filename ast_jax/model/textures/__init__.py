@@ -14,6 +14,7 @@ from ast_jax.model.textures.coded import CodedTexture
 from ast_jax.model.textures.flow import FlowTexture
 from ast_jax.model.textures.layout import TextureBranch, TextureLayout
 from ast_jax.model.textures.map import MapTexture
+from ast_jax.model.textures.map_transformer import MapTransformerTexture
 from ast_jax.model.textures.mlp import MlpTexture
 from ast_jax.model.textures.projection import ProjectedTexture
 from ast_jax.model.textures.transformer import TextureTransformer
@@ -27,8 +28,11 @@ TEXTURES: dict[str, Callable[..., TextureBranch] | None] = {
     "projection": ProjectedTexture,
     "flow": FlowTexture,
     "map": MapTexture,
+    "map_transformer": MapTransformerTexture,
     "vertex_colour": VertexColourTexture,
 }
+# Textures with a code, which are told how much of it is live.
+CODED = (CodedTexture, MapTransformerTexture)
 NEEDS = "looks for faces where the camera of the picture shows them: set config.model.camera.predict=True"
 
 
@@ -56,7 +60,7 @@ def make_texture(config, level: int, sizes: Sizes, *, knows_camera: bool, rngs: 
         raise ValueError(f"config.model.texture.kind={config.kind} {NEEDS}, or the kind to mlp.")
     if not config.code_size:
         return branch
-    if branch.reads_camera:
+    if branch.reads_camera or isinstance(branch, MapTransformerTexture):
         raise ValueError(
             f"config.model.texture.code_size={config.code_size}: the kind {config.kind} looks at the picture itself; "
             "set the kind to map, flow, mlp or vertex_colour, or the size to 0."

@@ -65,7 +65,7 @@ class TextureTransformer(nnx.Module):
     # those of the paper, which do not, attend to all tokens alike and learn nothing from them.
     def __init__(self, config, layout: TextureLayout, sizes: Sizes, *, rngs: nnx.Rngs):
         self.layout = layout
-        dim, _, mlp_ratio, channels = sizes
+        dim, mlp_ratio, channels = sizes.dim, sizes.mlp_ratio, sizes.channels
         self.map_level = map_index(config.map_level, len(channels), "texture.map_level")
         read, count = channels[self.map_level], len(layout.members)
         self.mean = nnx.Param(
