@@ -1,7 +1,7 @@
 """Reconstruct the objects in one or more photographs.
 
     python -m launch.reconstruct --image=photo.jpg
-    python -m launch.reconstruct --checkpoint=thing --image=car.jpg
+    python -m launch.reconstruct --checkpoint=any --image=car.jpg
     python -m launch.reconstruct --checkpoint=runs/quickstart --image=bird.png --output=out/bird
 
 Writes textured GLB meshes, overlay PNGs and ``index.html``. The alpha channel tells the object, or ``--mask``, or a
@@ -17,7 +17,10 @@ from absl import flags
 from ast_jax.process import runtime
 
 _CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", "bird", "The model: bird or thing, which come with us; or the folder of a training run (--workdir)."
+    "checkpoint",
+    "bird",
+    "The model: bird or thing, which come with us; any, the one of them that knows what the photograph shows "
+    "(ast-jax[pretrained]); or the folder of a training run (--workdir).",
 )
 _IMAGE = flags.DEFINE_multi_string(
     "image",

@@ -65,6 +65,7 @@ ALLOWED = {
         "render",
         "ast_jax.files",
         "ast_jax.pretrained",
+        "ast_jax.model.backbones",
         "ast_jax.model.predictor",
         "ast_jax.model.template",
         "ast_jax.losses",

