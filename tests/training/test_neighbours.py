@@ -222,6 +222,7 @@ def test_a_stopped_run_goes_on_with_its_memory(rival, tmp_path):
     assert lines[0][-1]["loss/neighbour"] > 0  # it found some
 
 
+@pytest.mark.slow
 def test_eight_devices_find_the_neighbours_of_one(rival):
     source, found = DataSource(rival.data.root, "train", rival.data), []
     for devices in (1, 8):
