@@ -1,6 +1,6 @@
 """From a photograph to a textured mesh: ``ast_jax.load("bird").reconstruct("photo.jpg").save("bird.glb")``."""
 
-from ast_jax.reconstruction.load import load
+from ast_jax.reconstruction.by_name import load
 from ast_jax.reconstruction.mesh_settings import MeshSettings
 from ast_jax.reconstruction.reconstruct import Reconstructor
 from ast_jax.reconstruction.result import Reconstruction

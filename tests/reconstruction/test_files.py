@@ -156,7 +156,7 @@ def test_bad_masks_are_named(photos, tmp_path):
 
 
 def test_command_line(photos, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(reconstruct_file, "load_model", lambda run_dir: (KnowsOneObject(), CONFIG))
+    monkeypatch.setattr("ast_jax.reconstruction.by_name.load_model", lambda run_dir: (KnowsOneObject(), CONFIG))
     images = [str(photos / "alpha.png"), str(photos / "missing.png")]
     with flagsaver.flagsaver(checkpoint="run", image=images, output=str(tmp_path)):
         with pytest.raises(SystemExit, match="error: .*missing.png") as stop:
