@@ -94,5 +94,6 @@ class AnyReconstructor(Reconstructor):
         if model not in self._loaded:
             self._loaded[model] = self._load(model)
         result = self._loaded[model].reconstruct_object(photo, mask, name=name, refine_steps=refine_steps)
-        told = f"reconstructed by the model {model!r}: {'a bird' if model == 'bird' else 'no bird'} is what it shows"
-        return replace(result, notices=(*result.notices, f"{told}, with a probability of {probability:.2f}"))
+        shown = "a bird" if model == "bird" else "no bird"
+        told = f"made by the model {model!r}, because it shows {shown} with a probability of {probability:.2f}"
+        return replace(result, notices=(*result.notices, told))

@@ -42,9 +42,9 @@ def test_each_object_goes_to_its_model_which_is_loaded_once_and_named():
 
     model = AnyReconstructor(red_is_a_bird, load)
     result = model.reconstruct(picture(204), name="robin")
-    assert any("model 'bird': a bird" in line and "0.80" in line for line in result.notices)
+    assert "model 'bird', because it shows a bird with a probability of 0.80" in result.notices[-1]
     both = model.reconstruct_all(picture(51, objects=2), name="cars")
-    assert len(both) == 2 and all("model 'thing': no bird" in result.notices[-1] for result in both)
+    assert len(both) == 2 and all("'thing', because it shows no bird" in result.notices[-1] for result in both)
     batch = model.reconstruct_batch([picture(255), picture(0)])
     assert ["'bird'" in result.notices[-1] for result in batch] == [True, False]
     assert asked == ["bird", "thing"]
