@@ -156,6 +156,18 @@ def make(config, *, rngs: nnx.Rngs) -> ConvNet:
     Raises:
       ValueError: weights are asked for.
     """
-    if config.weights != "none":
-        raise ValueError(f"encoder.weights={config.weights!r}: convnet has no pretrained weights; use 'none'")
+    refuse_weights(config)
     return ConvNet(config.width, config.blocks, rngs=rngs)
+
+
+def refuse_weights(config) -> None:
+    """For a network that nobody has trained before.
+
+    Args:
+      config: ``config.model.encoder``.
+
+    Raises:
+      ValueError: weights are asked for.
+    """
+    if config.weights != "none":
+        raise ValueError(f"encoder.weights={config.weights!r}: {config.name} has no pretrained weights; use 'none'")

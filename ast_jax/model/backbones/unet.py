@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from ast_jax.arrays import Array
 from ast_jax.model.axes import run_block
-from ast_jax.model.backbones.convnet import ConvNet
+from ast_jax.model.backbones.convnet import ConvNet, refuse_weights
 from ast_jax.model.layers import scaled_normal
 
 # Channels over the width: of the way down, of what the way up puts beside its own maps, and of the way up.
@@ -86,6 +86,5 @@ def make(config, *, rngs: nnx.Rngs) -> UNets:
     Raises:
       ValueError: weights are asked for.
     """
-    if config.weights != "none":
-        raise ValueError(f"encoder.weights={config.weights!r}: unet has no pretrained weights; use 'none'")
+    refuse_weights(config)
     return UNets(config.width, config.blocks, rngs=rngs)
