@@ -261,6 +261,23 @@ def crop_to_mask(
     return composite(square, background), coverage
 
 
+def crop_surroundings(
+    rgb: Float[np.ndarray, "h w 3"], box: Box, size: int, background: Background = (1.0, 1.0, 1.0)
+) -> Float[np.ndarray, "size size 3"]:
+    """All that a picture shows in a square, and a plain ground beyond its border.
+
+    Args:
+      rgb: in [0, 1].
+      box: the square, px of the picture; may reach beyond it.
+      size: pixels of the result's sides, > 0.
+      background: RGB in [0, 1].
+    """
+    rows, columns, box = _window(box, size, rgb.shape[:2])
+    part = rgb[rows, columns]
+    square = crop_rgba(premultiply(part, np.ones(part.shape[:2], np.float32))[None], [box], size)[0]
+    return composite(square, background)
+
+
 def _window(box: Box, size: int, shape: tuple[int, int]) -> tuple[slice, slice, Box]:
     """The part of a large picture that the crop can reach, and the box within it."""
     reach = max(box.side / size, 1.0) + 1

@@ -10,7 +10,7 @@ from flax import nnx
 from jaxtyping import Float
 from ml_collections import ConfigDict
 
-from ast_jax.data.crop import crop_to_mask, object_box
+from ast_jax.data.crop import crop_surroundings, crop_to_mask, object_box
 from ast_jax.data.data_config import checked_config
 from ast_jax.data.images import Source
 from ast_jax.data.masks import objects_of
@@ -157,7 +157,7 @@ class Reconstructor:
             name=name,
             picture=large_picture,
             mask=large_mask,
-            surroundings=crop_to_mask(photo.rgb, mask, DISPLAY_SIZE, **options, masked=False)[0],
+            surroundings=crop_surroundings(photo.rgb, box, DISPLAY_SIZE, data["background"]),
             close_up=close_up,
             close_up_mask=close_up_mask,
             vertices=seen.vertices,

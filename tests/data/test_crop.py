@@ -10,6 +10,7 @@ from ast_jax.data.crop import (
     area_downsample,
     crop_camera,
     crop_rgba,
+    crop_surroundings,
     crop_to_mask,
     object_box,
     premultiply,
@@ -170,3 +171,12 @@ def test_only_the_reach_of_the_crop_matters(size):
     whole = crop_rgba(premultiply(rgb, mask)[None], [box], size)[0]
     _, coverage = crop_to_mask(rgb, mask, size, jitter=(0.1, -0.2, 1.3))
     np.testing.assert_allclose(coverage, whole[..., 3], atol=1e-6)
+
+
+def test_surroundings_are_the_picture_and_the_ground_beyond_its_border():
+    rgb = np.random.default_rng(0).uniform(size=(20, 30, 3)).astype(np.float32)
+    found = crop_surroundings(rgb, Box(-5.0, -5.0, 40.0), 40, (0.25, 0.5, 1.0))
+    np.testing.assert_allclose(found[5:25, 5:35], rgb, atol=1e-6)
+    beyond = np.ones((40, 40), bool)
+    beyond[5:25, 5:35] = False
+    np.testing.assert_allclose(found[beyond], np.broadcast_to([0.25, 0.5, 1.0], (beyond.sum(), 3)), atol=1e-6)
